@@ -1,0 +1,285 @@
+package signaling
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/time/rate"
+)
+
+// asymmetric are the algorithms whose keys a JWK set may hold (RFC 7518 section 3.1, RFC 8037 section 3.1).
+var asymmetric = []string{
+	jwt.SigningMethodRS256.Alg(), jwt.SigningMethodES256.Alg(), jwt.SigningMethodEdDSA.Alg(),
+}
+
+const (
+	jwksEvery    = 15 * time.Minute // a key that was taken back is refused after this at the latest
+	jwksRetry    = 30 * time.Second // after a failure
+	jwksTimeout  = 5 * time.Second  // for one fetch, and so for one token with an unknown key id
+	jwksUnknown  = 10 * time.Second // between fetches for unknown key ids: anybody can send those
+	maxJWKSBytes = 1 << 20
+	maxJWKSKeys  = 64       // a token without a key id is tried with all of them
+	minRSABytes  = 2048 / 8 // RFC 7518 section 3.3
+)
+
+var (
+	errNoKeys     = errors.New("no keys loaded")
+	errUnknownKey = errors.New("unknown key id")
+	// errUnreachable: nobody answered, or only to say that the service is down.
+	errUnreachable = errors.New("not reachable")
+	errTooBig      = errors.New("larger than 1 MiB; that is no JWK set")
+)
+
+// A keySource is a JWK set at a file or a URL. Methods may be called from any goroutine; run has one owner.
+type keySource struct {
+	// Set by openKeySource, then constant.
+	at      string
+	client  *http.Client
+	log     *slog.Logger
+	storage jwkset.Storage // safe for concurrent use; replaced as a whole
+	keys    keyfunc.Keyfunc
+	unknown *rate.Limiter
+	loading chan struct{} // taken by who loads; never closed
+}
+
+// openKeySource loads the set for the first time. See OpenKeyring for what is an error.
+func openKeySource(ctx context.Context, at string, client *http.Client, log *slog.Logger) (*keySource, error) {
+	if client == nil {
+		// No connection is kept for a request every quarter of an hour.
+		client = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
+	}
+	s := &keySource{
+		at: at, client: client, log: log.With("jwks", describe(at)), storage: jwkset.NewMemoryStorage(),
+		unknown: rate.NewLimiter(rate.Every(jwksUnknown), 1), loading: make(chan struct{}, 1),
+	}
+	keys, err := keyfunc.New(keyfunc.Options{Ctx: ctx, Storage: s.storage})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the JWK set: %w", err)
+	}
+	s.keys = keys
+	err = s.load(ctx)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, errUnreachable):
+		s.log.Error("JWK set not loaded: tokens signed with its keys are refused until it is; check --auth-jwks and "+
+			"that this machine can reach it", "err", err)
+	default:
+		return nil, fmt.Errorf("JWK set %s: %w", describe(at), err)
+	}
+	return s, nil
+}
+
+// describe is a location without what may be secret in a URL.
+func describe(at string) string {
+	u, err := url.Parse(at)
+	if err != nil || !isURL(at) {
+		return at
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
+
+func isURL(at string) bool {
+	return strings.HasPrefix(at, "http://") || strings.HasPrefix(at, "https://")
+}
+
+// run loads the set again and again until ctx ends.
+func (s *keySource) run(ctx context.Context) {
+	wait := jwksEvery
+	if s.empty(ctx) {
+		wait = jwksRetry
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = jwksEvery
+		if err := s.reload(ctx); err != nil && ctx.Err() == nil {
+			wait = jwksRetry
+			s.log.Warn("JWK set not refreshed; the keys known before stay in use", "err", err)
+		}
+	}
+}
+
+// key finds the key for t, fetching the set anew when its key id is not known.
+func (s *keySource) key(ctx context.Context, t *jwt.Token) (any, error) {
+	if s.empty(ctx) {
+		return nil, errNoKeys
+	}
+	key, err := s.keys.KeyfuncCtx(ctx)(t)
+	if !errors.Is(err, jwkset.ErrKeyNotFound) {
+		return key, err
+	}
+	// Whoever waits here while another loads finds the new key then, without a fetch of its own.
+	if err := s.take(ctx); err != nil {
+		return nil, err
+	}
+	defer s.give()
+	key, err = s.keys.KeyfuncCtx(ctx)(t)
+	if !errors.Is(err, jwkset.ErrKeyNotFound) {
+		return key, err
+	}
+	if !s.unknown.Allow() {
+		return nil, errUnknownKey
+	}
+	if err := s.load(ctx); err != nil {
+		s.log.Warn("JWK set not refreshed for an unknown key id", "err", err)
+		return nil, errUnknownKey
+	}
+	key, err = s.keys.KeyfuncCtx(ctx)(t)
+	if errors.Is(err, jwkset.ErrKeyNotFound) {
+		return nil, errUnknownKey
+	}
+	return key, err
+}
+
+func (s *keySource) empty(ctx context.Context) bool {
+	all, err := s.storage.KeyReadAll(ctx)
+	return err != nil || len(all) == 0
+}
+
+func (s *keySource) reload(ctx context.Context) error {
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	defer s.give()
+	return s.load(ctx)
+}
+
+// take waits for the right to load: one at a time, so that an older answer never replaces a newer one.
+func (s *keySource) take(ctx context.Context) error {
+	select {
+	case s.loading <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *keySource) give() { <-s.loading }
+
+// load reads the set and replaces all keys with it: a key that was taken out of the set is no longer trusted.
+func (s *keySource) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, jwksTimeout)
+	defer cancel()
+	raw, err := s.read(ctx)
+	if err != nil {
+		return err
+	}
+	keys, skipped, err := parseKeys(raw)
+	if err != nil {
+		return err
+	}
+	if skipped > 0 {
+		s.log.Debug("keys of the JWK set that are not used", "count", skipped)
+	}
+	return s.storage.KeyReplaceAll(ctx, keys)
+}
+
+func (s *keySource) read(ctx context.Context) ([]byte, error) {
+	if !isURL(s.at) {
+		file, err := os.Open(s.at)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		return readBounded(file)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.at, nil)
+	if err != nil {
+		return nil, fmt.Errorf("not a URL that can be fetched: %w", err)
+	}
+	request.Header.Set("Accept", "application/jwk-set+json, application/json")
+	response, err := s.client.Do(request)
+	if err != nil {
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err // without the URL, whose query may be secret
+		}
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	defer response.Body.Close()
+	switch {
+	case response.StatusCode >= http.StatusInternalServerError:
+		return nil, fmt.Errorf("%w: it answers %s", errUnreachable, response.Status)
+	case response.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("it answers %s; check the address", response.Status)
+	}
+	raw, err := readBounded(response.Body)
+	if err != nil && !errors.Is(err, errTooBig) {
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	return raw, err
+}
+
+func readBounded(r io.Reader) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, maxJWKSBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxJWKSBytes {
+		return nil, errTooBig
+	}
+	return raw, nil
+}
+
+// parseKeys reads a JWK set and keeps the public keys that signatures of ours are checked with: RSA of at least
+// 2048 bits, P-256 and Ed25519, not marked for another use (RFC 7517 section 4.2). Symmetric keys are not
+// taken: whoever can read the set could sign with them.
+func parseKeys(raw []byte) (keys []jwkset.JWK, skipped int, err error) {
+	var set jwkset.JWKSMarshal
+	if err := json.Unmarshal(raw, &set); err != nil {
+		return nil, 0, errors.New(`not a JWK set; it is a JSON object {"keys":[…]} (RFC 7517 section 5)`)
+	}
+	for _, one := range set.Keys {
+		// Certificates are not looked at: the set itself is what is trusted.
+		one.X5C, one.X5T, one.X5TS256, one.X5U = nil, "", "", ""
+		key, err := jwkset.NewJWKFromMarshal(one, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
+		if err != nil || !usable(one, key.Key()) {
+			skipped++
+			continue
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, skipped, fmt.Errorf("no usable key in it (%d are not RSA of 2048 bits or more, P-256 or Ed25519 for signing)", skipped)
+	}
+	if len(keys) > maxJWKSKeys {
+		return nil, skipped, fmt.Errorf("it holds %d keys; at most %d", len(keys), maxJWKSKeys)
+	}
+	return keys, skipped, nil
+}
+
+func usable(said jwkset.JWKMarshal, key any) bool {
+	if said.USE != "" && said.USE != jwkset.UseSig {
+		return false
+	}
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		return key.Size() >= minRSABytes
+	case *ecdsa.PublicKey:
+		return key.Curve == elliptic.P256()
+	case ed25519.PublicKey:
+		return true
+	}
+	return false
+}
