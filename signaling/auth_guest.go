@@ -1,0 +1,228 @@
+package signaling
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"golang.org/x/time/rate"
+
+	"confab/signaling/wire"
+)
+
+const (
+	guestTTL        = 24 * time.Hour
+	guestPrefix     = "guest-"
+	maxGuestBody    = 16 << 10 // a name, a room and a token
+	guestBurst      = 60       // a class behind one address comes at once
+	guestEvery      = time.Second
+	maxGuestSources = 10_000 // addresses remembered, 200 bytes each
+)
+
+// GuestOptions says who may come without an account.
+type GuestOptions struct {
+	Keys    *Keyring
+	Allowed bool         // false: the endpoint answers 403
+	Logger  *slog.Logger // nil = slog.Default()
+}
+
+// A GuestHandler is POST /api/v1/guest: a name for a token. It may be used from any goroutine.
+//
+// Each address has a bucket of guestBurst requests that refills one a second; an IPv6 address counts by its /64,
+// which is what one subscriber has (RFC 6177 section 2).
+type GuestHandler struct {
+	// Set by NewGuestHandler, then constant.
+	keys    *Keyring
+	allowed bool
+	log     *slog.Logger
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	sources map[netip.Prefix]*rate.Limiter // at most maxGuestSources
+	others  *rate.Limiter                  // shared by addresses that found no place
+}
+
+// NewGuestHandler makes the endpoint; Routes puts it in its place.
+func NewGuestHandler(opts GuestOptions) *GuestHandler {
+	h := &GuestHandler{
+		keys: opts.Keys, allowed: opts.Allowed, log: opts.Logger,
+		sources: make(map[netip.Prefix]*rate.Limiter),
+		others:  rate.NewLimiter(rate.Every(guestEvery), guestBurst),
+	}
+	if h.log == nil {
+		h.log = slog.Default()
+	}
+	return h
+}
+
+// Routes mounts the endpoint.
+func (h *GuestHandler) Routes(router gin.IRouter) {
+	router.POST("/api/v1/guest", h.serve)
+}
+
+// guestRequest is what a browser asks with. A guest token of this server that is still good keeps its user id, so
+// that a browser stays the same person; any other token is as none.
+type guestRequest struct {
+	Name  string      `json:"name"`            // 1 to 80 runes after trimming
+	Room  wire.RoomID `json:"room,omitempty"`  // absent = every room
+	Token string      `json:"token,omitempty"` // to renew
+}
+
+func (h *GuestHandler) serve(c *gin.Context) {
+	c.Header("Cache-Control", "no-store")
+	token, err := h.issue(c)
+	if err != nil {
+		refuse(c, h.log, err)
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"token": token})
+}
+
+// issue checks the request and makes the token.
+//
+// Errors: *wire.Error with CodeForbidden, CodeRateLimited, CodeBadMessage or CodeTooLarge.
+func (h *GuestHandler) issue(c *gin.Context) (string, error) {
+	if !h.allowed {
+		return "", wire.Errorf(wire.CodeForbidden, "guests are not allowed here; ask who runs this server for an invitation")
+	}
+	if wait := h.wait(c.ClientIP()); wait > 0 {
+		return "", &wire.Error{Code: wire.CodeRateLimited, Text: "too many guests from this address; try again soon", RetryAfter: wait}
+	}
+	var body guestRequest
+	decoder := json.NewDecoder(http.MaxBytesReader(c.Writer, c.Request.Body, maxGuestBody))
+	if err := decoder.Decode(&body); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return "", wire.Errorf(wire.CodeTooLarge, "the body is larger than %d bytes", maxGuestBody)
+		}
+		return "", &wire.Error{Code: wire.CodeBadMessage, Text: `the body is no JSON object; send {"name":"…","room":"…"}`, Err: err}
+	}
+	claims, err := body.claims()
+	if err != nil {
+		return "", err
+	}
+	if old, err := h.keys.verifyOwn(body.Token); err == nil && old.Guest {
+		claims.User = old.User
+	}
+	return h.keys.Mint(*claims)
+}
+
+func (r *guestRequest) claims() (*Claims, error) {
+	name := CleanName(r.Name)
+	if name == "" {
+		return nil, wire.Errorf(wire.CodeBadMessage, "name is empty; say what you want to be called")
+	}
+	if runes := len([]rune(strings.TrimSpace(r.Name))); runes > wire.MaxDisplayName {
+		return nil, wire.Errorf(wire.CodeBadMessage, "name is %d characters; at most %d", runes, wire.MaxDisplayName)
+	}
+	room := "*"
+	if r.Room != "" {
+		if !wire.ValidName(string(r.Room)) {
+			return nil, wire.Errorf(wire.CodeBadMessage, "room is 1 to %d of a-z 0-9 - _", wire.MaxNameLength)
+		}
+		room = string(r.Room)
+	}
+	return &Claims{
+		User: wire.UserID(guestPrefix + strings.ToLower(rand.Text())), Name: name,
+		Role: wire.RoleMember, Grants: RoleGrants(wire.RoleMember),
+		Rooms: []string{room}, Guest: true, ExpiresAt: time.Now().Add(guestTTL),
+	}, nil
+}
+
+// wait takes a request from the bucket of address; it returns how long until there is one, 0 = taken.
+func (h *GuestHandler) wait(address string) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	bucket := h.bucketLocked(address)
+	now := time.Now()
+	if bucket.AllowN(now, 1) {
+		return 0
+	}
+	return time.Duration((1 - bucket.TokensAt(now)) / float64(bucket.Limit()) * float64(time.Second))
+}
+
+// bucketLocked finds or makes the bucket of address. When all places are taken, those that are full again, and so
+// say nothing, make room; when there is none, the newcomers share one.
+func (h *GuestHandler) bucketLocked(address string) *rate.Limiter {
+	source := sourceOf(address)
+	if bucket, ok := h.sources[source]; ok {
+		return bucket
+	}
+	if len(h.sources) >= maxGuestSources {
+		for other, bucket := range h.sources {
+			if bucket.Tokens() >= guestBurst {
+				delete(h.sources, other)
+			}
+		}
+		if len(h.sources) >= maxGuestSources {
+			return h.others
+		}
+	}
+	bucket := rate.NewLimiter(rate.Every(guestEvery), guestBurst)
+	h.sources[source] = bucket
+	return bucket
+}
+
+// sourceOf is what shares a bucket: an IPv4 address, or the /64 of an IPv6 one. What is no address shares one.
+func sourceOf(address string) netip.Prefix {
+	addr, err := netip.ParseAddr(address)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	addr = addr.Unmap().WithZone("")
+	bits := addr.BitLen()
+	if addr.Is6() {
+		bits = 64
+	}
+	prefix, _ := addr.Prefix(bits) // bits is within the address
+	return prefix
+}
+
+// refuse answers with {error:{code,message}} and the status that fits the code. Causes are logged, never sent.
+func refuse(c *gin.Context, log *slog.Logger, err error) {
+	problem := wire.AsError(err)
+	if problem.Code == wire.CodeInternal {
+		log.Error("request failed", "path", c.FullPath(), "err", err)
+	}
+	if problem.RetryAfter > 0 { // in whole seconds, RFC 9110 section 10.2.3
+		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(problem.RetryAfter.Seconds()))))
+	}
+	c.AbortWithStatusJSON(statusOf(problem.Code), gin.H{"error": gin.H{"code": problem.Code, "message": problem.Text}})
+}
+
+// statusOf is the HTTP status (RFC 9110 section 15, RFC 6585) of an error code.
+func statusOf(code wire.ErrorCode) int {
+	switch code {
+	case wire.CodeBadMessage, wire.CodeUnknownType:
+		return http.StatusBadRequest
+	case wire.CodeUnauthorized:
+		return http.StatusUnauthorized
+	case wire.CodeForbidden, wire.CodeNotJoined, wire.CodeRoomLocked:
+		return http.StatusForbidden
+	case wire.CodeNotFound:
+		return http.StatusNotFound
+	case wire.CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case wire.CodeRateLimited:
+		return http.StatusTooManyRequests
+	case wire.CodeConflict, wire.CodeCancelled:
+		return http.StatusConflict
+	case wire.CodeRoomFull, wire.CodeUnavailable:
+		return http.StatusServiceUnavailable
+	case wire.CodeTimeout:
+		return http.StatusGatewayTimeout
+	case wire.CodeBotFailed:
+		return http.StatusBadGateway
+	case wire.CodeInternal:
+		return http.StatusInternalServerError
+	}
+	return http.StatusInternalServerError
+}
