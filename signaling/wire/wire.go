@@ -185,6 +185,14 @@ func (g Grants) May(s Source) bool {
 	return false
 }
 
+// RoleGrants is what a role may do where the token names no grants.
+func RoleGrants(role Role) Grants {
+	if role == RoleViewer {
+		return Grants{Publish: []Source{}, Subscribe: true, Chat: true}
+	}
+	return Grants{Publish: Sources, Subscribe: true, Chat: true, Bots: true}
+}
+
 // A Cursor is how far a client has read a timeline.
 type Cursor struct {
 	Seq   Seq    `json:"seq"`

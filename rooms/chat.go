@@ -1,0 +1,256 @@
+package rooms
+
+import (
+	"errors"
+	"slices"
+
+	"confab/signaling/wire"
+)
+
+// maxPending bounds the appends under way in one room.
+const maxPending = 4096
+
+// A pendingAppend is a record between Append and both its answer and its echo.
+type pendingAppend struct {
+	content *content
+	answers []Answer // one, and one more for each repeat meanwhile
+	acked   bool
+	echoed  bool
+	seq     wire.Seq
+}
+
+func (r *Room) chat(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.Chat, answer Answer) {
+	if err := r.mayWrite(m, thread); err != nil {
+		answer(nil, err)
+		return
+	}
+	if msg.ReplyTo != 0 && r.main.find(msg.ReplyTo) == nil && msg.ReplyTo > r.main.floor {
+		answer(nil, wire.Errorf(wire.CodeNotFound, "the message replied to is not in this room"))
+		return
+	}
+	r.clearTyping(m)
+	r.append(m, id, &content{
+		head: r.head(m, wire.KindChat, id),
+		chat: &wire.ChatRecord{Text: msg.Text, ReplyTo: msg.ReplyTo, Mentions: msg.Mentions},
+	}, answer)
+}
+
+func (r *Room) edit(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.Edit, answer Answer) {
+	if _, err := r.mayChange(m, thread, msg.Message); err != nil {
+		if !r.repeated(m, id, answer) {
+			answer(nil, err)
+		}
+		return
+	}
+	r.append(m, id, &content{head: r.head(m, wire.KindEdit, id), edit: &msg}, answer)
+}
+
+func (r *Room) remove(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.Delete, answer Answer) {
+	was, err := r.mayChange(m, thread, msg.Message)
+	if err != nil {
+		if !r.repeated(m, id, answer) {
+			answer(nil, err)
+		}
+		return
+	}
+	head := was.head
+	r.append(m, id, &content{
+		head: r.head(m, wire.KindDelete, id),
+		remove: &deletion{Delete: msg, Was: &remains{
+			ID: head.ID, Room: head.Room, From: head.From, Author: head.Author, ReplyTo: was.body.ReplyTo, TS: head.TS,
+		}},
+	}, answer)
+}
+
+func (r *Room) react(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.Reaction, answer Answer) {
+	if err := r.mayWrite(m, thread); err != nil {
+		answer(nil, err)
+		return
+	}
+	if r.repeated(m, id, answer) {
+		return
+	}
+	to := r.main.find(msg.Message)
+	if to == nil || to.body.Deleted {
+		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such message"))
+		return
+	}
+	users, known := to.body.Reactions[msg.Emoji]
+	if slices.Contains(users, m.User) == msg.On {
+		answer(wire.Ack{Duplicate: true}, nil) // as asked already: nothing to store
+		return
+	}
+	if msg.On && !known && len(to.body.Reactions) >= wire.MaxReactionKinds {
+		answer(nil, wire.Errorf(wire.CodeTooLarge, "a message bears at most %d kinds of reactions", wire.MaxReactionKinds))
+		return
+	}
+	r.append(m, id, &content{head: r.head(m, wire.KindReaction, id), reaction: &msg}, answer)
+}
+
+func (r *Room) clear(m *Member, id wire.RequestID, thread wire.ThreadID, _ wire.Clear, answer Answer) {
+	if err := r.mayWrite(m, thread); err != nil {
+		answer(nil, err)
+		return
+	}
+	if r.roleOf(m) != wire.RoleModerator {
+		answer(nil, wire.Errorf(wire.CodeForbidden, "only a moderator may clear the history"))
+		return
+	}
+	r.append(m, id, &content{head: r.head(m, wire.KindClear, id), cleared: true}, answer)
+}
+
+func (r *Room) history(thread wire.ThreadID, msg wire.History, answer Answer) {
+	if thread != "" {
+		answer(nil, errNoThread())
+		return
+	}
+	limit := msg.Limit
+	if limit == 0 {
+		limit = 50
+	}
+	array, more := r.main.before(msg.Before, limit)
+	answer(page{messages: array, more: more}, nil)
+}
+
+// page is wire.HistoryPage with its messages encoded already.
+type page struct {
+	wire.HistoryPage
+	messages []byte
+	more     bool
+}
+
+// MarshalJSON implements json.Marshaler.
+func (p page) MarshalJSON() ([]byte, error) {
+	out := append(make([]byte, 0, len(p.messages)+32), `{"messages":`...)
+	out = append(out, p.messages...)
+	if p.more {
+		return append(out, `,"more":true}`...), nil
+	}
+	return append(out, `,"more":false}`...), nil
+}
+
+func errNoThread() error {
+	return wire.Errorf(wire.CodeNotFound, "there is no such thread in this room")
+}
+
+// head is the envelope of a record that m writes.
+func (r *Room) head(m *Member, kind wire.Kind, id wire.RequestID) wire.Envelope {
+	return wire.Envelope{Type: kind, ID: id, Room: r.id, From: m.Participant, Author: m.author()}
+}
+
+// mayWrite checks what every logged message needs.
+func (r *Room) mayWrite(m *Member, thread wire.ThreadID) error {
+	if !r.grantsOf(m).Chat {
+		return wire.Errorf(wire.CodeForbidden, "this token may not write in the chat")
+	}
+	if thread != "" {
+		return errNoThread()
+	}
+	return nil
+}
+
+// mayChange returns the message if m may edit or delete it.
+func (r *Room) mayChange(m *Member, thread wire.ThreadID, seq wire.Seq) (*message, error) {
+	if err := r.mayWrite(m, thread); err != nil {
+		return nil, err
+	}
+	msg := r.main.find(seq)
+	if msg == nil || msg.body.Deleted {
+		return nil, wire.Errorf(wire.CodeNotFound, "there is no such message")
+	}
+	if msg.head.Author != nil && msg.head.Author.User != m.User && r.roleOf(m) != wire.RoleModerator {
+		return nil, wire.Errorf(wire.CodeForbidden, "only its author or a moderator may change a message")
+	}
+	return msg, nil
+}
+
+// repeated answers a request that took effect before, and reports whether it did.
+func (r *Room) repeated(m *Member, id wire.RequestID, answer Answer) bool {
+	if id == "" {
+		return false
+	}
+	if seq, ok := r.main.keys[keyOf(m.User, id)]; ok {
+		answer(wire.Ack{Seq: seq, Duplicate: true, Durability: r.registry.opts.Durability}, nil)
+		return true
+	}
+	if p := r.pending[r.dedupID(m, id)]; p != nil {
+		if p.acked {
+			answer(wire.Ack{Seq: p.seq, Duplicate: true, Durability: r.registry.opts.Durability}, nil)
+		} else {
+			p.answers = append(p.answers, answer)
+		}
+		return true
+	}
+	return false
+}
+
+// dedupID is the id under which the log knows a request: unique over all rooms of a partition.
+func (r *Room) dedupID(m *Member, id wire.RequestID) string {
+	return string(r.id) + "." + string(m.User) + "." + string(id)
+}
+
+// append stores a record and answers when it is stored. A repeat of an id gets the first one's answer. A request
+// without an id gets one of the server's own, so that a retry inside the log stays harmless.
+func (r *Room) append(m *Member, id wire.RequestID, c *content, answer Answer) {
+	if r.repeated(m, id, answer) {
+		return
+	}
+	if len(r.pending) >= maxPending {
+		answer(nil, wire.Errorf(wire.CodeUnavailable, "too much is waiting to be stored; try again"))
+		return
+	}
+	if id == "" {
+		id = newServerID()
+	}
+	key := r.dedupID(m, id)
+	p := &pendingAppend{content: c, answers: []Answer{answer}}
+	r.pending[key] = p
+	r.registry.log.Append(Timeline{Room: r.id}, key, c.payload(), func(a Appended, err error) {
+		r.post(noAnswer, func() { r.onAppended(key, p, a, err) })
+	})
+}
+
+// onAppended takes the log's answer.
+func (r *Room) onAppended(key string, p *pendingAppend, a Appended, err error) {
+	p.acked, p.seq = true, a.Seq
+	if p.echoed || err != nil || a.Duplicate { // a duplicate has no echo of its own
+		delete(r.pending, key)
+	}
+	for i, answer := range p.answers {
+		if err != nil {
+			answer(nil, appendError(err))
+			continue
+		}
+		answer(wire.Ack{Seq: a.Seq, Duplicate: a.Duplicate || i > 0, Durability: r.registry.opts.Durability}, nil)
+	}
+}
+
+func appendError(err error) error {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLogClosed) {
+		return &wire.Error{Code: wire.CodeUnavailable, Text: "not stored yet; send it again with the same id", Err: err}
+	}
+	return err
+}
+
+// onRecord takes in the log's next record and tells everyone.
+func (r *Room) onRecord(rec Record) {
+	if rec.Seq <= r.main.last {
+		return
+	}
+	var c *content
+	if p := r.pending[rec.ID]; p != nil {
+		c = p.content
+		p.echoed = true
+		if p.acked {
+			delete(r.pending, rec.ID)
+		}
+	} else {
+		var err error
+		if c, err = parseContent(rec.Payload); err != nil {
+			r.logger.Warn("skipped a record that cannot be read", "seq", uint64(rec.Seq), "error", err)
+			return
+		}
+	}
+	r.broadcast(r.main.apply(rec, c))
+	r.eraseLeftovers()
+}

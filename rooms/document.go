@@ -1,0 +1,181 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"confab/signaling/wire"
+)
+
+const (
+	maxBans  = 1000
+	maxReads = 5000
+	// The oldest bans and read marks go when there are more.
+	saveTimeout = 10 * time.Second
+)
+
+// A document is what a room keeps beside its log: the rules of the meeting, and who is banned.
+type document struct {
+	Locked   bool                      `json:"locked,omitempty"`
+	Admitted []wire.UserID             `json:"admitted,omitempty"` // may come back while it is locked
+	Roles    map[wire.UserID]wire.Role `json:"roles,omitempty"`    // given by moderators, for this meeting
+	Bans     []wire.UserID             `json:"bans,omitempty"`     // oldest first
+	Reads    map[wire.UserID]wire.Seq  `json:"reads,omitempty"`
+}
+
+// saveQueue holds who waits for the document to be saved. One save runs at a time.
+type saveQueue struct {
+	busy    bool
+	dirty   bool
+	waiting []func(error)
+}
+
+func (r *Room) openDocument(doc []byte) {
+	if len(doc) > 0 {
+		if err := json.Unmarshal(doc, &r.doc); err != nil {
+			r.logger.Error("the room's saved state cannot be read; starting without it", "error", err)
+			r.doc = document{}
+		}
+	}
+	if r.doc.Roles == nil {
+		r.doc.Roles = make(map[wire.UserID]wire.Role)
+	}
+	for user, seq := range r.doc.Reads {
+		r.reads[user] = seq
+	}
+	r.doc.Reads = nil
+}
+
+// save stores the document; then is called on the room's goroutine when that is done or has failed.
+func (r *Room) save(then func(error)) {
+	r.saves.dirty = true
+	if then != nil {
+		r.saves.waiting = append(r.saves.waiting, then)
+	}
+	r.runSave()
+}
+
+func (r *Room) runSave() {
+	q := &r.saves
+	if q.busy || !q.dirty {
+		return
+	}
+	waiting := q.waiting
+	q.busy, q.dirty, q.waiting = true, false, nil
+	doc := r.doc
+	doc.Reads = r.reads
+	data := mustJSON(doc)
+	r.background(func(ctx context.Context) func() {
+		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+		defer cancel()
+		err := r.registry.log.SaveState(ctx, r.id, data)
+		return func() {
+			q.busy = false
+			if err != nil {
+				r.logger.Error("cannot save the room's state", "error", err)
+			}
+			for _, then := range waiting {
+				then(err)
+			}
+			r.runSave()
+		}
+	})
+}
+
+// roleOf is what m may do now: what a moderator gave it, else its token's role.
+func (r *Room) roleOf(m *Member) wire.Role {
+	if role, ok := r.doc.Roles[m.User]; ok {
+		return role
+	}
+	return m.Role
+}
+
+// grantsOf is what m may do beside its role. A role that a moderator gave brings that role's grants with it: a
+// promoted viewer may publish, one who was made a viewer may not.
+func (r *Room) grantsOf(m *Member) wire.Grants {
+	if role := r.roleOf(m); role != m.Role {
+		return wire.RoleGrants(role)
+	}
+	return m.Grants
+}
+
+// newMeeting forgets the rules of the last meeting when nobody is left of it. After a start it waits until those
+// who were there have had time to come back.
+func (r *Room) newMeeting() {
+	if len(r.members) > 0 || time.Since(r.registry.started) < returnWindow {
+		return
+	}
+	r.endMeeting()
+}
+
+// endMeeting unlocks the room and takes back given roles.
+func (r *Room) endMeeting() {
+	if !r.doc.Locked && len(r.doc.Roles) == 0 {
+		return
+	}
+	r.doc.Locked, r.doc.Admitted = false, nil
+	clear(r.doc.Roles)
+	r.save(nil)
+}
+
+// mayEnter reports why m must stay outside, nil when it may come in.
+func (r *Room) mayEnter(m *Member) error {
+	if slices.Contains(r.doc.Bans, m.User) {
+		return wire.Errorf(wire.CodeForbidden, "you are banned from this room")
+	}
+	if r.doc.Locked && r.roleOf(m) != wire.RoleModerator && !slices.Contains(r.doc.Admitted, m.User) {
+		return wire.Errorf(wire.CodeRoomLocked, "the room is locked; ask somebody inside to unlock it")
+	}
+	if len(r.members) >= r.registry.opts.Capacity {
+		return &wire.Error{Code: wire.CodeRoomFull, Text: "the room is full; try again when somebody has left", RetryAfter: 5 * time.Second}
+	}
+	return nil
+}
+
+// firstGuest makes the first guest of a meeting its moderator.
+func (r *Room) firstGuest(m *Member) {
+	if !m.Guest || r.roleOf(m) == wire.RoleModerator || r.hasModerator() {
+		return
+	}
+	r.doc.Roles[m.User] = wire.RoleModerator
+	r.save(nil)
+}
+
+// hasModerator reports whether the meeting has one, present or about to come back.
+func (r *Room) hasModerator() bool {
+	for _, role := range r.doc.Roles {
+		if role == wire.RoleModerator {
+			return true
+		}
+	}
+	for _, m := range r.order {
+		if r.roleOf(m) == wire.RoleModerator {
+			return true
+		}
+	}
+	return false
+}
+
+// setRead moves a person's read mark forward; it reports whether it moved.
+func (r *Room) setRead(user wire.UserID, seq wire.Seq) bool {
+	if seq <= r.reads[user] {
+		return false
+	}
+	if _, known := r.reads[user]; !known && len(r.reads) >= maxReads {
+		r.dropOldestRead()
+	}
+	r.reads[user] = seq
+	return true
+}
+
+func (r *Room) dropOldestRead() {
+	var oldest wire.UserID
+	for user, seq := range r.reads {
+		if oldest == "" || seq < r.reads[oldest] {
+			oldest = user
+		}
+	}
+	delete(r.reads, oldest)
+}

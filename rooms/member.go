@@ -1,0 +1,180 @@
+package rooms
+
+import (
+	"encoding/json"
+	"time"
+
+	"confab/signaling/wire"
+)
+
+// Identity is who joins, as its token says.
+type Identity struct {
+	Participant wire.ParticipantID
+	User        wire.UserID
+	Name        string
+	Kind        wire.ParticipantKind
+	Role        wire.Role
+	Grants      wire.Grants
+	Guest       bool // of a guest token: the first such person in a room becomes its moderator
+}
+
+// A Member is a session's hold on a room: the handle through which it acts there. Every method posts one command
+// and returns; the Answer (never nil) is called exactly once.
+type Member struct {
+	Identity // Owned by Run after Join; changed by Update.
+
+	// Set by Join, then constant.
+	room *Room
+	out  Outlet
+
+	// Owned by Run.
+	state     memberState
+	joinedAt  time.Time
+	media     wire.Media
+	lost      *time.Timer // runs while reconnecting
+	typing    *time.Timer // runs while typing
+	waiting   [][]byte    // signals that came while reconnecting
+	waitBytes int
+	described []byte // the participant as JSON; nil = has changed
+}
+
+// memberState is where a member stands.
+type memberState uint8
+
+const (
+	memberPending memberState = iota // asked to join
+	memberOnline
+	memberReconnecting
+	memberGone
+)
+
+// Room returns the room's name.
+func (m *Member) Room() wire.RoomID { return m.room.id }
+
+// act posts a command that only a present member may give.
+func (m *Member) act(answer Answer, fn func()) {
+	m.room.post(answer, func() {
+		if m.state != memberOnline {
+			answer(nil, wire.Errorf(wire.CodeNotJoined, "join the room first"))
+			return
+		}
+		fn()
+	})
+}
+
+// Chat says something. Answer: Ack with its seq once it is stored. Errors: forbidden, not-found (replyTo),
+// unavailable.
+func (m *Member) Chat(id wire.RequestID, thread wire.ThreadID, msg wire.Chat, answer Answer) {
+	m.act(answer, func() { m.room.chat(m, id, thread, msg, answer) })
+}
+
+// Edit replaces the text of an own message, or of anybody's for a moderator.
+func (m *Member) Edit(id wire.RequestID, thread wire.ThreadID, msg wire.Edit, answer Answer) {
+	m.act(answer, func() { m.room.edit(m, id, thread, msg, answer) })
+}
+
+// Delete takes an own message back, or anybody's for a moderator. Its text is erased from storage.
+func (m *Member) Delete(id wire.RequestID, thread wire.ThreadID, msg wire.Delete, answer Answer) {
+	m.act(answer, func() { m.room.remove(m, id, thread, msg, answer) })
+}
+
+// React puts an emoji on a message or takes it off.
+func (m *Member) React(id wire.RequestID, thread wire.ThreadID, msg wire.Reaction, answer Answer) {
+	m.act(answer, func() { m.room.react(m, id, thread, msg, answer) })
+}
+
+// Clear erases the timeline. Moderators only.
+func (m *Member) Clear(id wire.RequestID, thread wire.ThreadID, msg wire.Clear, answer Answer) {
+	m.act(answer, func() { m.room.clear(m, id, thread, msg, answer) })
+}
+
+// History answers with a page of older messages as they stand now.
+func (m *Member) History(thread wire.ThreadID, msg wire.History, answer Answer) {
+	m.act(answer, func() { m.room.history(thread, msg, answer) })
+}
+
+// Read tells how far this person has read.
+func (m *Member) Read(msg wire.Read, answer Answer) {
+	m.act(answer, func() { m.room.read(m, msg, answer) })
+}
+
+// Typing tells that this person writes.
+func (m *Member) Typing(msg wire.Typing, answer Answer) {
+	m.act(answer, func() { m.room.setTyping(m, msg.Typing, answer) })
+}
+
+// SetMedia tells what this participant sends. Errors: forbidden for a source that it may not publish.
+func (m *Member) SetMedia(msg wire.SetMedia, answer Answer) {
+	m.act(answer, func() { m.room.setMedia(m, msg, answer) })
+}
+
+// Moderate does what moderators may.
+func (m *Member) Moderate(msg wire.Moderate, answer Answer) {
+	m.act(answer, func() { m.room.moderate(m, msg, answer) })
+}
+
+// Signal relays data, unread, to another participant of the room. It waits while that one is reconnecting.
+// Errors: not-found, forbidden, unavailable (too much is waiting for it).
+func (m *Member) Signal(to wire.ParticipantID, data json.RawMessage, answer Answer) {
+	m.act(answer, func() { m.room.signal(m, to, data, answer) })
+}
+
+// Leave leaves the room at once.
+func (m *Member) Leave(answer Answer) {
+	m.room.post(answer, func() {
+		if m.state == memberGone || m.state == memberPending {
+			answer(nil, wire.Errorf(wire.CodeNotJoined, "this session is not in the room"))
+			return
+		}
+		m.room.drop(m, "left")
+		answer(wire.Ack{}, nil)
+	})
+}
+
+// Disconnect tells that the connection is lost. The member stays as reconnecting for wire.ReconnectWindow.
+func (m *Member) Disconnect() {
+	m.room.post(noAnswer, func() { m.room.disconnect(m) })
+}
+
+// Update brings what a refreshed token says.
+func (m *Member) Update(id Identity) {
+	m.room.post(noAnswer, func() { m.room.update(m, id) })
+}
+
+func noAnswer(wire.ServerMessage, error) {}
+
+// participant describes the member to others.
+func (m *Member) participant() wire.Participant {
+	status := wire.Online
+	if m.state == memberReconnecting {
+		status = wire.Reconnecting
+	}
+	return wire.Participant{
+		ID: m.Participant, User: m.User, Name: m.Name, Kind: m.Kind, Role: m.room.roleOf(m), Status: status,
+		JoinedAt: m.joinedAt.UnixMilli(), Media: m.media,
+	}
+}
+
+// describe returns participant as JSON, kept until the member changes.
+func (m *Member) describe() []byte {
+	if m.described == nil {
+		m.described = mustJSON(m.participant())
+	}
+	return m.described
+}
+
+// changed must be called when anything that participant shows has changed.
+func (m *Member) changed() { m.described = nil }
+
+// author is how logged messages name the member.
+func (m *Member) author() *wire.Author {
+	return &wire.Author{User: m.User, Name: m.Name, Kind: m.Kind}
+}
+
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("rooms: a value that cannot be encoded: " + err.Error()) // plain structs of ours
+	}
+	return b
+}

@@ -1,0 +1,163 @@
+package rooms
+
+import (
+	"slices"
+
+	"confab/signaling/wire"
+)
+
+// moderate does what a moderator asks. The acknowledgement comes when the effect is stored, where it must outlive
+// the process.
+func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
+	if r.roleOf(m) != wire.RoleModerator {
+		answer(nil, wire.Errorf(wire.CodeForbidden, "only a moderator may do this"))
+		return
+	}
+	switch msg.Action {
+	case wire.ActionLock, wire.ActionUnlock:
+		r.setLocked(msg.Action == wire.ActionLock, answer)
+		return
+	case wire.ActionEnd:
+		r.end(answer)
+		return
+	case wire.ActionAdmit, wire.ActionDeny:
+		answer(nil, wire.Errorf(wire.CodeNotFound, "nobody with this id waits at the door"))
+		return
+	}
+	target := r.members[msg.Participant]
+	if target == nil {
+		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such participant in this room"))
+		return
+	}
+	switch msg.Action {
+	case wire.ActionMute:
+		r.mute(target, msg.Source)
+		answer(wire.Ack{}, nil)
+	case wire.ActionKick:
+		r.kick(target, wire.Kicked, answer)
+	case wire.ActionBan:
+		r.kick(target, wire.Banned, answer)
+	case wire.ActionPromote:
+		r.setRole(target, stepUp(r.roleOf(target)), answer)
+	case wire.ActionDemote:
+		r.setRole(target, stepDown(r.roleOf(target)), answer)
+	default:
+		answer(nil, wire.Errorf(wire.CodeBadMessage, "no such action"))
+	}
+}
+
+// mute turns a source of the target off; its client follows. It may turn it on again.
+func (r *Room) mute(target *Member, source wire.Source) {
+	next := target.media
+	switch source {
+	case wire.Camera:
+		next.Camera = false
+	case wire.Screen, wire.ScreenAudio:
+		next.Screen = false
+	default:
+		next.Microphone = false
+	}
+	r.changeMedia(target, next)
+}
+
+// kick puts every session of the target's person out. Banned ones cannot come back.
+func (r *Room) kick(target *Member, why wire.RemovedReason, answer Answer) {
+	user := target.User
+	for _, m := range slices.Clone(r.order) {
+		if m.User == user {
+			r.putOut(m, why, "")
+		}
+	}
+	r.doc.Admitted = slices.DeleteFunc(r.doc.Admitted, func(u wire.UserID) bool { return u == user })
+	if why == wire.Banned && !slices.Contains(r.doc.Bans, user) {
+		r.doc.Bans = append(r.doc.Bans, user)
+		if len(r.doc.Bans) > maxBans {
+			r.doc.Bans = slices.Delete(r.doc.Bans, 0, len(r.doc.Bans)-maxBans)
+		}
+	}
+	r.saveThenAck(answer)
+}
+
+// putOut tells a member that it is removed, and the others that it left.
+func (r *Room) putOut(m *Member, why wire.RemovedReason, text string) {
+	if m.state == memberOnline {
+		m.out.Send(wire.Encode(wire.Envelope{Room: r.id}, wire.Removed{Reason: why, Text: text}), "")
+	}
+	r.drop(m, string(why))
+	m.out.Removed(r.id, why)
+}
+
+// end puts everyone out. The history stays.
+func (r *Room) end(answer Answer) {
+	for _, m := range slices.Clone(r.order) {
+		r.putOut(m, wire.Ended, "")
+	}
+	r.endMeeting()
+	r.saveThenAck(answer)
+}
+
+func (r *Room) setLocked(locked bool, answer Answer) {
+	if r.doc.Locked == locked {
+		answer(wire.Ack{Duplicate: true}, nil)
+		return
+	}
+	r.doc.Locked, r.doc.Admitted = locked, nil
+	if locked {
+		for _, m := range r.order {
+			if !slices.Contains(r.doc.Admitted, m.User) {
+				r.doc.Admitted = append(r.doc.Admitted, m.User)
+			}
+		}
+	}
+	r.broadcastState(wire.Encode(wire.Envelope{Room: r.id}, wire.RoomInfo{Locked: &locked}), "room/"+string(r.id), nil)
+	r.saveThenAck(answer)
+}
+
+// setRole gives a person a role for this meeting.
+func (r *Room) setRole(target *Member, role wire.Role, answer Answer) {
+	if r.roleOf(target) == role {
+		answer(wire.Ack{Duplicate: true}, nil)
+		return
+	}
+	if r.roleOf(target) == wire.RoleModerator && !r.otherModerator(target.User) {
+		answer(nil, wire.Errorf(wire.CodeConflict, "the room needs a moderator; promote somebody else first"))
+		return
+	}
+	r.doc.Roles[target.User] = role
+	for _, m := range r.order {
+		if m.User == target.User {
+			r.announce(m, wire.PresenceUpdated, "")
+		}
+	}
+	r.saveThenAck(answer)
+}
+
+func (r *Room) otherModerator(than wire.UserID) bool {
+	return slices.ContainsFunc(r.order, func(m *Member) bool {
+		return m.User != than && r.roleOf(m) == wire.RoleModerator
+	})
+}
+
+func (r *Room) saveThenAck(answer Answer) {
+	r.save(func(err error) {
+		if err != nil {
+			answer(nil, &wire.Error{Code: wire.CodeUnavailable, Text: "done, but not stored yet; try again", Err: err})
+			return
+		}
+		answer(wire.Ack{}, nil)
+	})
+}
+
+func stepUp(role wire.Role) wire.Role {
+	if role == wire.RoleViewer {
+		return wire.RoleMember
+	}
+	return wire.RoleModerator
+}
+
+func stepDown(role wire.Role) wire.Role {
+	if role == wire.RoleModerator {
+		return wire.RoleMember
+	}
+	return wire.RoleViewer
+}

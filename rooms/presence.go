@@ -1,0 +1,303 @@
+package rooms
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"confab/signaling/wire"
+)
+
+// maxWaiting bounds the signals kept for a member that is reconnecting, in bytes.
+const maxWaiting = wire.MaxOutboxBytes
+
+func newServerID() wire.RequestID { return wire.RequestID("srv-" + uuid.NewString()) }
+
+// join lets m in or says why not.
+func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answer) {
+	if r.loadErr != nil {
+		r.reject(m, answer, &wire.Error{Code: wire.CodeUnavailable, Text: "the room cannot be opened now; try again", Err: r.loadErr})
+		return
+	}
+	if old := r.members[m.Participant]; old != nil {
+		r.takeOver(old, m, reqID, join)
+		answer(nil, nil)
+		return
+	}
+	r.newMeeting()
+	if err := r.mayEnter(m); err != nil {
+		r.reject(m, answer, err)
+		return
+	}
+	r.firstGuest(m)
+	r.flushBatch() // what is gathered is in the newcomer's history already
+	m.state, m.joinedAt = memberOnline, now()
+	r.members[m.Participant] = m
+	r.order = append(r.order, m)
+	if r.doc.Locked && !slices.Contains(r.doc.Admitted, m.User) {
+		r.doc.Admitted = append(r.doc.Admitted, m.User)
+		r.save(nil)
+	}
+	m.out.SendJoined(r.joinedFrame(m, reqID, join.Since))
+	answer(nil, nil)
+	r.announce(m, wire.PresenceJoined, "")
+}
+
+func (r *Room) reject(m *Member, answer Answer, err error) {
+	m.state = memberGone
+	r.registry.release(r)
+	answer(nil, err)
+}
+
+// takeOver gives the place of a member to the same session's newer connection: nobody sees it leave.
+func (r *Room) takeOver(old, m *Member, reqID wire.RequestID, join wire.Join) {
+	r.flushBatch()
+	was := old.state
+	stopTimer(&old.lost)
+	stopTimer(&old.typing)
+	old.state = memberGone
+	r.registry.release(r) // old's hold; m has its own
+	m.state, m.joinedAt, m.media = memberOnline, old.joinedAt, old.media
+	m.waiting, m.waitBytes = old.waiting, old.waitBytes
+	r.members[m.Participant] = m
+	r.order[slices.Index(r.order, old)] = m
+	m.out.SendJoined(r.joinedFrame(m, reqID, join.Since))
+	for _, frame := range m.waiting {
+		m.out.Send(frame, "")
+	}
+	m.waiting, m.waitBytes = nil, 0
+	if was == memberReconnecting || old.Name != m.Name || r.roleOf(old) != r.roleOf(m) {
+		r.announce(m, wire.PresenceUpdated, "")
+	}
+}
+
+// drop takes a member out and tells the others.
+func (r *Room) drop(m *Member, reason string) {
+	if m.state == memberGone {
+		return
+	}
+	r.clearTyping(m)
+	stopTimer(&m.lost)
+	m.state = memberGone
+	m.waiting, m.waitBytes = nil, 0
+	delete(r.members, m.Participant)
+	i := slices.Index(r.order, m)
+	r.order = slices.Delete(r.order, i, i+1)
+	r.announce(m, wire.PresenceLeft, reason)
+	r.registry.release(r)
+	if len(r.members) == 0 {
+		r.endMeeting()
+		r.save(nil) // read marks
+	}
+}
+
+// disconnect keeps a member whose connection is lost for wire.ReconnectWindow.
+func (r *Room) disconnect(m *Member) {
+	if m.state != memberOnline {
+		return
+	}
+	r.clearTyping(m)
+	m.state = memberReconnecting
+	m.lost = r.after(wire.ReconnectWindow, func() {
+		if m.state == memberReconnecting {
+			r.drop(m, "lost")
+		}
+	})
+	r.announce(m, wire.PresenceUpdated, "")
+}
+
+// update brings a refreshed token's claims.
+func (r *Room) update(m *Member, id Identity) {
+	if m.state == memberGone || m.state == memberPending {
+		return
+	}
+	before := r.roleOf(m)
+	id.Participant, id.User = m.Participant, m.User
+	changed := id.Name != m.Name
+	m.Identity = id
+	if changed || r.roleOf(m) != before {
+		r.announce(m, wire.PresenceUpdated, "")
+	}
+}
+
+// announce tells the others, and m itself when it is still here and something changed.
+func (r *Room) announce(m *Member, event wire.PresenceEvent, reason string) {
+	m.changed()
+	who := m.describe()
+	data := append(make([]byte, 0, len(who)+64), `{"event":"`...)
+	data = append(append(data, event...), `","participant":`...)
+	data = append(data, who...)
+	if reason != "" {
+		data = append(append(append(data, `,"reason":"`...), reason...), '"')
+	}
+	data = append(data, '}')
+	frame := wire.AppendEnvelope(make([]byte, 0, len(data)+64), wire.Envelope{Room: r.id}, wire.KindPresence, data)
+	var except *Member
+	if event == wire.PresenceJoined {
+		except = m // it is in its own joined
+	}
+	r.broadcastState(frame, "", except)
+}
+
+func (r *Room) read(m *Member, msg wire.Read, answer Answer) {
+	if msg.Seq > r.main.last {
+		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no message at this seq yet"))
+		return
+	}
+	if r.setRead(m.User, msg.Seq) {
+		r.sendState(m, msg, "read", m)
+	}
+	answer(wire.Ack{}, nil)
+}
+
+func (r *Room) setTyping(m *Member, typing bool, answer Answer) {
+	if !r.grantsOf(m).Chat {
+		answer(nil, wire.Errorf(wire.CodeForbidden, "this token may not write in the chat"))
+		return
+	}
+	answer(wire.Ack{}, nil)
+	if !typing {
+		r.clearTyping(m)
+		return
+	}
+	if m.typing == nil {
+		r.sendState(m, wire.Typing{Typing: true}, "typing", m)
+	}
+	stopTimer(&m.typing)
+	m.typing = r.after(wire.TypingTimeout, func() { r.clearTyping(m) })
+}
+
+// clearTyping ends m's typing, if it does.
+func (r *Room) clearTyping(m *Member) {
+	if m.typing == nil {
+		return
+	}
+	stopTimer(&m.typing)
+	r.sendState(m, wire.Typing{}, "typing", m)
+}
+
+func (r *Room) setMedia(m *Member, msg wire.SetMedia, answer Answer) {
+	next := m.media
+	for _, set := range []struct {
+		to     *bool
+		field  *bool
+		source wire.Source
+	}{
+		{msg.Microphone, &next.Microphone, wire.Microphone},
+		{msg.Camera, &next.Camera, wire.Camera},
+		{msg.Screen, &next.Screen, wire.Screen},
+		{msg.Hand, &next.Hand, ""},
+	} {
+		if set.to == nil {
+			continue
+		}
+		if *set.to && set.source != "" && !r.grantsOf(m).May(set.source) {
+			answer(nil, wire.Errorf(wire.CodeForbidden, "this token may not publish %s", set.source))
+			return
+		}
+		*set.field = *set.to
+	}
+	answer(wire.Ack{}, nil)
+	r.changeMedia(m, next)
+}
+
+// changeMedia tells everyone, m's own client too, what m sends now.
+func (r *Room) changeMedia(m *Member, next wire.Media) {
+	if next == m.media {
+		return
+	}
+	m.media = next
+	m.changed()
+	r.sendState(m, wire.MediaState(next), "media", nil)
+}
+
+// sendState tells everyone but except the newest value of a kind of state of m.
+func (r *Room) sendState(m *Member, body wire.ServerMessage, key string, except *Member) {
+	frame := wire.Encode(wire.Envelope{Room: r.id, From: m.Participant}, body)
+	r.broadcastState(frame, key+"/"+string(r.id)+"/"+string(m.Participant), except)
+}
+
+// signal relays data to one member.
+func (r *Room) signal(m *Member, to wire.ParticipantID, data json.RawMessage, answer Answer) {
+	if grants := r.grantsOf(m); !grants.Subscribe && len(grants.Publish) == 0 {
+		answer(nil, wire.Errorf(wire.CodeForbidden, "this token may neither publish nor subscribe"))
+		return
+	}
+	other := r.members[to]
+	if other == nil || other == m {
+		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such participant in this room"))
+		return
+	}
+	frame := wire.AppendEnvelope(make([]byte, 0, len(data)+160),
+		wire.Envelope{Room: r.id, From: m.Participant, To: to}, wire.KindSignal, data)
+	if other.state == memberOnline {
+		r.flushStates() // the addressee must know of the sender before it hears from it
+		other.out.Send(frame, "")
+		answer(wire.Ack{}, nil)
+		return
+	}
+	if other.waitBytes+len(frame) > maxWaiting {
+		answer(nil, wire.Errorf(wire.CodeUnavailable, "too much is waiting for a participant that is reconnecting"))
+		return
+	}
+	other.waiting = append(other.waiting, frame)
+	other.waitBytes += len(frame)
+	answer(wire.Ack{}, nil)
+}
+
+// joinedFrame is the first frame of the room for m.
+func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) []byte {
+	history, recovered := r.main.since(since)
+	more := false
+	if !recovered {
+		history, more = r.main.newest()
+	}
+	m.changed()
+	size := len(history) + 1024
+	for _, other := range r.order {
+		size += len(other.describe()) + 1
+	}
+	out := append(make([]byte, 0, size), `{"type":"joined"`...)
+	if reqID != "" {
+		out = append(append(append(out, `,"id":"`...), reqID...), '"')
+	}
+	out = append(append(append(out, `,"room":"`...), r.id...), '"')
+	if r.main.last != 0 {
+		out = strconv.AppendUint(append(out, `,"seq":`...), uint64(r.main.last), 10)
+	}
+	out = append(append(out, `,"data":{"self":`...), m.describe()...)
+	out = append(append(append(out, `,"role":"`...), r.roleOf(m)...), '"')
+	out = append(append(out, `,"grants":`...), mustJSON(r.grantsOf(m))...)
+	out = append(out, `,"participants":[`...)
+	for i, other := range r.order {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, other.describe()...)
+	}
+	out = append(append(out, `],"history":`...), history...)
+	out = strconv.AppendBool(append(out, `,"recovered":`...), recovered)
+	out = strconv.AppendBool(append(out, `,"more":`...), more)
+	out = append(out, `,"threads":[],"bots":[],"runs":[],"media":`...)
+	out = append(out, mustJSON(wire.MediaSetup{Mode: wire.Mesh, ICEServers: r.iceServers()})...)
+	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
+	out = append(append(out, `,"room":`...), mustJSON(r.info())...)
+	if len(r.reads) > 0 {
+		out = append(append(out, `,"reads":`...), mustJSON(r.reads)...)
+	}
+	return append(out, `}}`...)
+}
+
+func (r *Room) iceServers() []wire.ICEServer {
+	if r.registry.opts.ICEServers == nil {
+		return []wire.ICEServer{}
+	}
+	return r.registry.opts.ICEServers
+}
+
+func (r *Room) info() wire.RoomInfo {
+	locked := r.doc.Locked
+	return wire.RoomInfo{Locked: &locked, Mode: wire.Mesh}
+}

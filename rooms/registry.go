@@ -1,0 +1,177 @@
+package rooms
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"confab/signaling/wire"
+)
+
+// Options of a Registry. The zero value works.
+type Options struct {
+	// History is the window: how many messages a joining client gets. 0 = wire.DefaultHistory.
+	History int
+	// Capacity is how many participants a room holds; 0 = 5,000.
+	Capacity int
+	// ICEServers are offered to every participant for mesh calls.
+	ICEServers []wire.ICEServer
+	// Durability is what acknowledgements say of how a record is stored ("file", "fsync"); empty = nothing.
+	Durability string
+	Logger     *slog.Logger // nil = slog.Default
+}
+
+const (
+	defaultCapacity = 5000
+	// A room without members is kept this long, so that people who come and go don't make the log be read anew.
+	idleRoom = 30 * time.Second
+	// After a start, people who were in a room before it need this long to come back. Until then an empty room
+	// keeps its lock and its moderators.
+	returnWindow = time.Minute
+)
+
+var errRegistryClosed = errors.New("rooms: registry closed")
+
+// A Registry owns the rooms of this process.
+type Registry struct {
+	// Set by New, then constant.
+	log     Log
+	opts    Options
+	logger  *slog.Logger
+	started time.Time
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	running sync.WaitGroup // rooms and their background work
+
+	mu     sync.Mutex
+	rooms  map[wire.RoomID]*Room // guarded by mu
+	closed bool                  // guarded by mu
+}
+
+// NewRegistry makes an empty registry on log. Close it before the log.
+func NewRegistry(log Log, opts Options) *Registry {
+	if opts.History <= 0 {
+		opts.History = wire.DefaultHistory
+	}
+	if opts.Capacity <= 0 {
+		opts.Capacity = defaultCapacity
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &Registry{
+		log: log, opts: opts, logger: opts.Logger, started: time.Now(),
+		ctx: ctx, cancel: cancel, rooms: make(map[wire.RoomID]*Room),
+	}
+}
+
+// Close ends every room and waits for them, until ctx ends. Nobody is told that members left: they come back to
+// the next process.
+func (g *Registry) Close(ctx context.Context) error {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.cancel(errRegistryClosed)
+	done := make(chan struct{})
+	go func() {
+		g.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Stats counts what the registry holds now.
+type Stats struct {
+	Rooms   int // rooms in memory
+	Members int // participants of all of them, reconnecting ones too
+}
+
+// Stats returns the counts of this moment.
+func (g *Registry) Stats() Stats {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := Stats{Rooms: len(g.rooms)}
+	for _, r := range g.rooms {
+		s.Members += r.refs
+	}
+	return s
+}
+
+// Join asks a room to let a session in, starting the room when it is not in memory. It returns at once; commands
+// on the Member queue behind the join.
+//
+// On success the room calls out.SendJoined with the frame that answers reqID, then answer(nil, nil). Else
+// answer gets a *wire.Error (forbidden: banned; room-locked, room-full, unavailable), and later commands on the
+// Member are answered not-joined. A participant that is in the room already is taken over: its old Outlet hears
+// nothing more.
+func (g *Registry) Join(id Identity, room wire.RoomID, reqID wire.RequestID, join wire.Join, out Outlet, answer Answer) *Member {
+	m := &Member{Identity: id, room: nil, out: out}
+	r := g.hold(room)
+	if r == nil {
+		answer(nil, wire.Errorf(wire.CodeUnavailable, "the server is going down; try again in a moment"))
+		m.room = &Room{id: room, registry: g, done: closedChannel}
+		return m
+	}
+	m.room = r
+	r.post(answer, func() { r.join(m, reqID, join, answer) })
+	return m
+}
+
+var closedChannel = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// hold returns the room with one more reference, starting it when needed; nil when the registry is closed.
+func (g *Registry) hold(id wire.RoomID) *Room {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil
+	}
+	r := g.rooms[id]
+	if r == nil {
+		r = newRoom(g, id)
+		g.rooms[id] = r
+		g.running.Go(func() {
+			r.Run(g.ctx)
+			g.mu.Lock()
+			if g.rooms[id] == r {
+				delete(g.rooms, id)
+			}
+			g.mu.Unlock()
+		})
+	}
+	r.refs++
+	return r
+}
+
+// release gives one reference back. Called by the room's goroutine.
+func (g *Registry) release(r *Room) {
+	g.mu.Lock()
+	r.refs--
+	g.mu.Unlock()
+}
+
+// forget takes r out of the registry if nobody holds it, and reports whether it did. After that r gets no
+// command any more.
+func (g *Registry) forget(r *Room) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r.refs > 0 {
+		return false
+	}
+	if g.rooms[r.id] == r {
+		delete(g.rooms, r.id)
+	}
+	return true
+}

@@ -1,0 +1,247 @@
+package rooms
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"confab/signaling/wire"
+)
+
+const (
+	inboxSize  = 256 // commands waiting for a room; a poster waits when it is full
+	recordSize = 256 // records from the log waiting; the bus waits when it is full
+)
+
+// A Room is an actor: Run owns its state, others post commands.
+type Room struct {
+	// Set by newRoom, then constant.
+	id       wire.RoomID
+	registry *Registry
+	logger   *slog.Logger
+	inbox    chan func()    // never closed
+	records  chan feedEvent // never closed
+	done     chan struct{}  // closed by Run as it returns
+
+	// Guarded by registry.mu.
+	refs int // members and joins under way
+
+	// Owned by Run.
+	members  map[wire.ParticipantID]*Member
+	order    []*Member // members in the order they joined
+	main     *timeline
+	pending  map[string]*pendingAppend // by deduplication id
+	doc      document
+	saves    saveQueue
+	erasing  eraseQueue
+	reads    map[wire.UserID]wire.Seq
+	batch    batch // of logged messages, in a large room
+	states   batch // of presence and other state, in a room of some size
+	idle     *time.Timer
+	idling   bool // idle runs
+	loadErr  error
+	stopFeed func()
+}
+
+// feedEvent is one call of Feed.
+type feedEvent struct {
+	record Record
+	reset  *Tail
+}
+
+func newRoom(g *Registry, id wire.RoomID) *Room {
+	r := &Room{
+		id: id, registry: g, logger: g.logger.With("room", string(id)),
+		inbox: make(chan func(), inboxSize), records: make(chan feedEvent, recordSize), done: make(chan struct{}),
+		members: make(map[wire.ParticipantID]*Member),
+		main:    newTimeline(g.opts.History),
+		pending: make(map[string]*pendingAppend),
+		reads:   make(map[wire.UserID]wire.Seq),
+		idle:    newStoppedTimer(),
+	}
+	r.batch.timer, r.states.timer = newStoppedTimer(), newStoppedTimer()
+	return r
+}
+
+func newStoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// post hands fn to Run. When the room has ended, answer says so instead.
+func (r *Room) post(answer Answer, fn func()) {
+	select {
+	case <-r.done:
+		answer(nil, wire.Errorf(wire.CodeNotJoined, "the room is not open; join it again"))
+		return
+	default:
+	}
+	select {
+	case r.inbox <- fn:
+	case <-r.done:
+		answer(nil, wire.Errorf(wire.CodeNotJoined, "the room is not open; join it again"))
+	}
+}
+
+// Record implements Feed.
+func (r *Room) Record(rec Record) { r.feed(feedEvent{record: rec}) }
+
+// Reset implements Feed.
+func (r *Room) Reset(tail Tail) { r.feed(feedEvent{reset: &tail}) }
+
+func (r *Room) feed(ev feedEvent) {
+	select {
+	case r.records <- ev:
+	case <-r.done:
+	}
+}
+
+// Run serves the room until it has been empty for a while or ctx ends.
+func (r *Room) Run(ctx context.Context) {
+	defer close(r.done)
+	defer r.stopTimers()
+	if !r.load(ctx) {
+		return
+	}
+	defer func() {
+		if r.stopFeed != nil {
+			r.stopFeed()
+		}
+	}()
+	r.armIdle()
+	for {
+		select {
+		case fn := <-r.inbox:
+			fn()
+		case ev := <-r.records:
+			r.onFeed(ev)
+		case <-r.batch.timer.C:
+			r.flushBatch()
+		case <-r.states.timer.C:
+			r.flushStates()
+		case <-r.idle.C:
+			if r.quiet() && r.registry.forget(r) {
+				return
+			}
+			r.idling = false
+		case <-ctx.Done():
+			return
+		}
+		r.armIdle()
+	}
+}
+
+// quiet reports whether nothing is under way that needs the room.
+func (r *Room) quiet() bool {
+	return len(r.inbox) == 0 && len(r.pending) == 0 && !r.saves.busy && !r.erasing.busy
+}
+
+// armIdle starts or stops the idle timer when the room has become empty or is no longer; a room that could not
+// be loaded goes at once, so that the next join tries anew.
+func (r *Room) armIdle() {
+	empty := len(r.members) == 0
+	if empty == r.idling {
+		return
+	}
+	r.idling = empty
+	switch {
+	case !empty:
+		r.idle.Stop()
+	case r.loadErr != nil:
+		r.idle.Reset(0)
+	default:
+		r.idle.Reset(idleRoom)
+	}
+}
+
+func (r *Room) stopTimers() {
+	r.idle.Stop()
+	r.batch.timer.Stop()
+	r.states.timer.Stop()
+	for _, m := range r.members {
+		stopTimer(&m.lost)
+		stopTimer(&m.typing)
+	}
+}
+
+// loaded is what load's goroutine brings.
+type loaded struct {
+	tail Tail
+	stop func()
+	doc  []byte
+	err  error
+}
+
+// load reads the timeline and the room's document while commands wait. It reports false when ctx ended.
+func (r *Room) load(ctx context.Context) bool {
+	result := make(chan loaded, 1)
+	r.registry.running.Go(func() {
+		var l loaded
+		if l.doc, l.err = r.registry.log.LoadState(ctx, r.id); l.err == nil {
+			l.tail, l.stop, l.err = r.registry.log.Open(ctx, Timeline{Room: r.id}, r)
+		}
+		result <- l
+	})
+	var early []feedEvent
+	for {
+		select {
+		case ev := <-r.records: // the feed may begin before Open has returned
+			early = append(early, ev)
+		case l := <-result:
+			r.loadErr = l.err
+			if l.err != nil {
+				if ctx.Err() == nil {
+					r.logger.Error("cannot open the room", "error", l.err)
+				}
+				return ctx.Err() == nil
+			}
+			r.stopFeed = l.stop
+			r.openDocument(l.doc)
+			r.main.load(l.tail)
+			r.eraseLeftovers()
+			for _, ev := range early {
+				r.onFeed(ev)
+			}
+			return true
+		}
+	}
+}
+
+// onFeed takes in what the log says.
+func (r *Room) onFeed(ev feedEvent) {
+	if ev.reset != nil {
+		r.logger.Warn("the log lost continuity; every member starts from a new window", "epoch", ev.reset.Epoch)
+		r.flushBatch()
+		r.main = newTimeline(r.registry.opts.History)
+		r.main.load(*ev.reset)
+		r.eraseLeftovers()
+		for _, m := range r.order {
+			if m.state == memberOnline {
+				m.out.SendJoined(r.joinedFrame(m, "", nil))
+			}
+		}
+		return
+	}
+	r.onRecord(ev.record)
+}
+
+// background runs fn beside the room, under the registry's lifetime, and posts what it returns.
+func (r *Room) background(fn func(ctx context.Context) func()) {
+	r.registry.running.Go(func() {
+		then := fn(r.registry.ctx)
+		r.post(noAnswer, then)
+	})
+}
+
+func stopTimer(t **time.Timer) {
+	if *t != nil {
+		(*t).Stop()
+		*t = nil
+	}
+}
+
+// after posts fn once d has passed, unless the returned timer is stopped.
+func (r *Room) after(d time.Duration, fn func()) *time.Timer {
+	return time.AfterFunc(d, func() { r.post(noAnswer, fn) })
+}
