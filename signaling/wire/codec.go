@@ -24,21 +24,21 @@ func Lines(frame []byte, fn func(line []byte) bool) {
 	}
 }
 
-// DecodeEnvelope reads one client message. It checks names and ids but not the body. On an error the envelope
-// still bears the id when one could be read, so that the answer can name the request.
+// DecodeEnvelope reads one client message. It checks names and ids but not the body. Fields that only the
+// server sets are ignored, whatever a client writes there. On an error the envelope still bears the id when
+// one could be read, so that the answer can name the request.
 //
 // Errors: *Error with CodeBadMessage.
 func DecodeEnvelope(line []byte) (Envelope, error) {
 	var e Envelope
-	if err := json.Unmarshal(line, &e); err != nil {
-		var only struct {
-			ID RequestID `json:"id"`
+	if !scanEnvelope(line, &e) {
+		var err error
+		if e, err = unmarshalEnvelope(line); err != nil {
+			if !ValidRequestID(string(e.ID)) {
+				e.ID = ""
+			}
+			return Envelope{ID: e.ID}, &Error{Code: CodeBadMessage, Text: badJSON(err), Err: err}
 		}
-		_ = json.Unmarshal(line, &only) // as far as it goes; the error that counts is the first
-		if !ValidRequestID(string(only.ID)) {
-			only.ID = ""
-		}
-		return Envelope{ID: only.ID}, &Error{Code: CodeBadMessage, Text: badJSON(err), Err: err}
 	}
 	if e.ID != "" && !ValidRequestID(string(e.ID)) {
 		e.ID = ""
@@ -57,6 +57,23 @@ func DecodeEnvelope(line []byte) (Envelope, error) {
 		return e, Errorf(CodeBadMessage, "data is not an object")
 	}
 	return e, nil
+}
+
+// unmarshalEnvelope is the slow way of scanEnvelope, and what it is held against. On an error the envelope is
+// as far as encoding/json came.
+func unmarshalEnvelope(line []byte) (Envelope, error) {
+	// What a client may set. The other fields of an Envelope are no names here, so that not even a wrong
+	// type in them matters.
+	var c struct {
+		Type   Kind            `json:"type"`
+		ID     RequestID       `json:"id"`
+		Room   RoomID          `json:"room"`
+		Thread ThreadID        `json:"thread"`
+		To     ParticipantID   `json:"to"`
+		Data   json.RawMessage `json:"data"`
+	}
+	err := json.Unmarshal(line, &c)
+	return Envelope{Type: c.Type, ID: c.ID, Room: c.Room, Thread: c.Thread, To: c.To, Data: c.Data}, err
 }
 
 // DecodeBody reads a body of type M and checks its rules. An absent body is an empty object.
@@ -91,18 +108,17 @@ func Encode(head Envelope, body ServerMessage) []byte {
 
 // AppendEnvelope appends the object with head's fields, the given type, and data as it is.
 func AppendEnvelope(dst []byte, head Envelope, kind Kind, data []byte) []byte {
-	dst = append(dst, `{"type":"`...)
-	dst = append(dst, kind...)
-	dst = append(dst, '"')
-	dst = appendField(dst, `,"id":"`, string(head.ID))
-	dst = appendField(dst, `,"room":"`, string(head.Room))
-	dst = appendField(dst, `,"thread":"`, string(head.Thread))
-	dst = appendField(dst, `,"from":"`, string(head.From))
-	dst = appendField(dst, `,"to":"`, string(head.To))
+	dst = appendString(append(dst, `{"type":`...), string(kind))
+	dst = appendField(dst, `,"id":`, string(head.ID))
+	dst = appendField(dst, `,"room":`, string(head.Room))
+	dst = appendField(dst, `,"thread":`, string(head.Thread))
+	dst = appendField(dst, `,"from":`, string(head.From))
+	dst = appendField(dst, `,"to":`, string(head.To))
 	if head.Author != nil {
-		author, _ := json.Marshal(head.Author) // a struct of strings always encodes
-		dst = append(dst, `,"author":`...)
-		dst = append(dst, author...)
+		dst = appendString(append(dst, `,"author":{"user":`...), string(head.Author.User))
+		dst = appendString(append(dst, `,"name":`...), head.Author.Name)
+		dst = appendString(append(dst, `,"kind":`...), string(head.Author.Kind))
+		dst = append(dst, '}')
 	}
 	if head.Seq != 0 {
 		dst = strconv.AppendUint(append(dst, `,"seq":`...), uint64(head.Seq), 10)
@@ -121,12 +137,24 @@ func AppendEnvelope(dst []byte, head Envelope, kind Kind, data []byte) []byte {
 	return append(dst, '}')
 }
 
-// appendField appends a string field of a checked alphabet, or nothing when it is empty.
+// appendField appends a name and a string, or nothing when the string is empty.
 func appendField(dst []byte, name, value string) []byte {
 	if value == "" {
 		return dst
 	}
-	dst = append(dst, name...)
-	dst = append(dst, value...)
+	return appendString(append(dst, name...), value)
+}
+
+// appendString appends s as a JSON string. Nearly all are plain ASCII; the rest, such as a name or what a
+// client wrote in `to`, goes the slow way, so that no string can end its quotes early.
+func appendString(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c >= 0x80 || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // a string always encodes
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
 	return append(dst, '"')
 }
