@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -204,7 +205,7 @@ func goldenLines(tb testing.TB, side string) [][]byte {
 	tb.Helper()
 	var lines [][]byte
 	for _, entry := range Catalog {
-		for s := range bodies(entry) {
+		for _, s := range slices.Sorted(maps.Keys(bodies(entry))) {
 			if side != "" && s != side {
 				continue
 			}
