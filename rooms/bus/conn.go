@@ -1,0 +1,151 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	connectTimeout = 5 * time.Second
+	requestTimeout = 5 * time.Second // one request to NATS; whoever asks tries again
+	pingInterval   = 5 * time.Second // two unanswered = the connection is dead
+)
+
+// The oldest server that knows batch direct gets and stream metadata, which older ones silently ignore.
+const (
+	minServerMajor = 2
+	minServerMinor = 11
+)
+
+// connect makes the three connections and refuses a server that is too old.
+func (b *Bus) connect() error {
+	for _, c := range []struct {
+		name string
+		conn **nats.Conn
+	}{{"publish", &b.publish}, {"subscribe", &b.subscribe}, {"history", &b.history}} {
+		nc, err := b.dial(c.name)
+		if err != nil {
+			return err
+		}
+		*c.conn = nc
+	}
+	return checkVersion(b.history.ConnectedServerVersion())
+}
+
+// checkVersion refuses servers older than 2.11.
+func checkVersion(version string) error {
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	x, errX := strconv.Atoi(major)
+	y, errY := strconv.Atoi(minor)
+	if errX != nil || errY != nil {
+		return fmt.Errorf("bus: the NATS server calls its version %q; %d.%d or newer is needed", version, minServerMajor, minServerMinor)
+	}
+	if x < minServerMajor || x == minServerMajor && y < minServerMinor {
+		return fmt.Errorf("bus: the NATS server is version %s; %d.%d or newer is needed: upgrade it, or leave the URL away to use the server inside this process",
+			version, minServerMajor, minServerMinor)
+	}
+	return nil
+}
+
+// dial makes one connection. It reconnects for ever and buffers nothing meanwhile: the bus knows what to send again.
+func (b *Bus) dial(name string) (*nats.Conn, error) {
+	options := []nats.Option{
+		nats.Name("confab " + name),
+		nats.Timeout(connectTimeout),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(100 * time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 200*time.Millisecond),
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(2),
+		nats.SkipSubjectValidation(), // locate has done it
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.linkLost(name, err) }),
+		nats.ReconnectHandler(func(*nats.Conn) { b.linkBack(name) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.linkError(name, err) }),
+	}
+	if b.server != nil {
+		nc, err := nats.Connect("", append(options, nats.InProcessServer(b.server.server))...)
+		if err != nil {
+			return nil, fmt.Errorf("bus: connecting to the NATS server inside this process: %w", err)
+		}
+		return nc, nil
+	}
+	if b.opts.CredsFile != "" {
+		options = append(options, nats.UserCredentials(b.opts.CredsFile))
+	}
+	if len(b.opts.RootCAs) > 0 {
+		options = append(options, nats.RootCAs(b.opts.RootCAs...))
+	}
+	nc, err := nats.Connect(b.opts.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("bus: connecting to NATS at the URL given (its host must run nats-server with JetStream and be reachable from here): %w", err)
+	}
+	return nc, nil
+}
+
+// linkLost is told by NATS that a connection is gone. From here on no follower trusts what it is sent, until
+// its partition has been verified: the server may come back with an older log.
+func (b *Bus) linkLost(name string, err error) {
+	if b.closing.Load() || b.lifetime.Err() != nil {
+		return
+	}
+	b.log.Warn("connection to NATS lost", "connection", name, "err", err)
+	b.links.Add(1)
+	b.doubtAll()
+}
+
+// linkBack is told that it is back, with its subscriptions.
+func (b *Bus) linkBack(name string) {
+	if b.closing.Load() {
+		return
+	}
+	b.log.Info("connection to NATS is back", "connection", name)
+	b.links.Add(1)
+	b.doubtAll()
+	if name == "publish" {
+		b.appender.again()
+	}
+}
+
+// linkError is told of errors that no call returns: mostly that messages were dropped because a shard was behind.
+func (b *Bus) linkError(name string, err error) {
+	if b.closing.Load() {
+		return
+	}
+	b.log.Warn("NATS reports an error", "connection", name, "err", err)
+	if errors.Is(err, nats.ErrSlowConsumer) && name == "subscribe" {
+		b.checkAll()
+	}
+}
+
+// request asks NATS on the history connection and waits up to requestTimeout for the answer.
+func (b *Bus) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return b.history.RequestWithContext(ctx, subject, body)
+}
+
+// persist calls try until it gives no error, for at most limit and while ctx and the bus live. Every error is
+// taken for temporary but those that final accepts.
+func (b *Bus) persist(ctx context.Context, limit time.Duration, final func(error) bool, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	stop := context.AfterFunc(b.lifetime, cancel)
+	defer stop()
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		err := try(ctx)
+		if err == nil || final(err) {
+			return err
+		}
+		if sleep(ctx, pause) != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	schema        = "1" // of subjects and records; another number is another program
+	epochKey      = "epoch"
+	schemaKey     = "schema"
+	dedupWindow   = 2 * time.Minute // 124 bytes of memory an id; far longer than an append is retried
+	ensureTimeout = 20 * time.Second
+	ensureAtOnce  = 4
+)
+
+// openStreams makes what is missing, checks what exists and settles the epochs.
+func (b *Bus) openStreams(ctx context.Context) error {
+	js, err := jetstream.New(b.history)
+	if err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, ensureTimeout)
+	defer cancel()
+	if _, err := js.AccountInfo(ctx); err != nil {
+		return fmt.Errorf("bus: NATS gives no JetStream (enable it on the server and for this account): %w", err)
+	}
+	var (
+		all    sync.WaitGroup
+		places = make(chan struct{}, ensureAtOnce)
+		errs   [partitions + 1]error
+	)
+	for i := range partitions {
+		b.parts[i] = &partition{bus: b, js: js, name: streamPrefix + strconv.Itoa(i), number: i}
+	}
+	for i := range errs {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			if i == partitions {
+				_, _, errs[i] = b.ensure(ctx, js, b.stateConfig())
+			} else {
+				errs[i] = b.parts[i].open(ctx)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// roomsConfig is what a partition's stream must be.
+func (b *Bus) roomsConfig(number int) jetstream.StreamConfig {
+	source := "room." + strconv.Itoa(number) + ".*"
+	return jetstream.StreamConfig{
+		Name:              streamPrefix + strconv.Itoa(number),
+		Subjects:          []string{source},
+		Storage:           jetstream.FileStorage,
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardOld,
+		MaxMsgsPerSubject: int64(b.opts.perTimeline()),
+		MaxBytes:          b.opts.MaxBytes / partitions,
+		Replicas:          b.opts.Replicas,
+		Duplicates:        dedupWindow,
+		AllowDirect:       true,
+		RePublish:         &jetstream.RePublish{Source: source, Destination: livePrefix + "{{wildcard(1)}}"},
+		Metadata:          map[string]string{schemaKey: schema, epochKey: newEpoch()},
+	}
+}
+
+// stateConfig is what the stream of room states must be. When it is full it refuses: losing the bans of one
+// room to keep those of another is worse than an error.
+func (b *Bus) stateConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              stateStream,
+		Subjects:          []string{statePrefix + "*"},
+		Storage:           jetstream.FileStorage,
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardNew,
+		MaxMsgsPerSubject: 1,
+		MaxBytes:          stateMaxBytes,
+		Replicas:          b.opts.Replicas,
+		Duplicates:        dedupWindow,
+		AllowDirect:       true,
+		Metadata:          map[string]string{schemaKey: schema, epochKey: newEpoch()},
+	}
+}
+
+func newEpoch() string { return rand.Text()[:16] }
+
+// ensure makes the stream if it is missing and otherwise checks that it is what is wanted; it never changes it.
+func (b *Bus) ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (*jetstream.StreamInfo, bool, error) {
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = b.create(ctx, js, want)
+		if err == nil {
+			return stream.CachedInfo(), true, nil
+		}
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
+			stream, err = js.Stream(ctx, want.Name)
+		}
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("bus: stream %s: %w", want.Name, err)
+	}
+	info := stream.CachedInfo()
+	if err := compare(info.Config, want); err != nil {
+		return nil, false, err
+	}
+	return info, false, nil
+}
+
+// create makes a stream. When the embedded server has forgotten a stream whose records are still in the store
+// (a damaged meta file), making it anew brings them back; it says so.
+func (b *Bus) create(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	left := b.bytesLeft(want.Name)
+	stream, err := js.CreateStream(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	if left == 0 {
+		return stream, nil
+	}
+	state := stream.CachedInfo().State
+	if state.LastSeq == 0 {
+		return nil, fmt.Errorf("%d bytes of records are in its folder below %s but none could be read: the store is damaged; restore the folder from a backup",
+			left, b.opts.DataDir)
+	}
+	b.log.Warn("a stream was forgotten by the server and made anew from the records in its folder",
+		"stream", want.Name, "records", state.Msgs, "last", state.LastSeq)
+	return stream, nil
+}
+
+// bytesLeft is the size of the record blocks that the embedded store holds of a stream.
+func (b *Bus) bytesLeft(stream string) int64 {
+	if b.server == nil {
+		return 0
+	}
+	blocks, err := filepath.Glob(filepath.Join(b.opts.DataDir, storeFolder, "jetstream", "*", "streams", stream, "msgs", "*.blk"))
+	if err != nil {
+		return 0 // only a malformed pattern
+	}
+	var sum int64
+	for _, block := range blocks {
+		if stat, err := os.Stat(block); err == nil {
+			sum += stat.Size()
+		}
+	}
+	return sum
+}
+
+// compare names the first setting in which a stored stream differs from the one wanted.
+func compare(have, want jetstream.StreamConfig) error {
+	republish := func(r *jetstream.RePublish) string {
+		if r == nil {
+			return "none"
+		}
+		return fmt.Sprintf("%s -> %s, headers only %t", r.Source, r.Destination, r.HeadersOnly)
+	}
+	const (
+		foreign = "it was not made by this program: give it another NATS account, or remove the stream"
+		history = "start with the history it was made with (a quarter of the number stored), or change the stream with the nats tool: a smaller number deletes messages"
+	)
+	for _, c := range []struct {
+		setting, remedy string
+		have, want      any
+	}{
+		{"metadata schema", foreign, have.Metadata[schemaKey], want.Metadata[schemaKey]},
+		{"subjects", foreign, fmt.Sprint(have.Subjects), fmt.Sprint(want.Subjects)},
+		{"storage", foreign, have.Storage, want.Storage},
+		{"retention", foreign, have.Retention, want.Retention},
+		{"discard", foreign, have.Discard, want.Discard},
+		{"max_msgs_per_subject", history, have.MaxMsgsPerSubject, want.MaxMsgsPerSubject},
+		{"max_bytes", "start with the size it was made with, or change the stream with the nats tool: a smaller size deletes messages", have.MaxBytes, want.MaxBytes},
+		{"max_age", foreign, have.MaxAge, want.MaxAge},
+		{"num_replicas", "start with the replicas it was made with, or change the stream with the nats tool", have.Replicas, want.Replicas},
+		{"duplicate_window", foreign, have.Duplicates, want.Duplicates},
+		{"allow_direct", foreign, have.AllowDirect, want.AllowDirect},
+		{"deny_delete", foreign, have.DenyDelete, want.DenyDelete},
+		{"deny_purge", foreign, have.DenyPurge, want.DenyPurge},
+		{"sealed", foreign, have.Sealed, want.Sealed},
+		{"republish", foreign, republish(have.RePublish), republish(want.RePublish)},
+	} {
+		if c.have != c.want {
+			return fmt.Errorf("bus: stream %s: %s is %v, wanted %v; nothing was changed: %s", want.Name, c.setting, c.have, c.want, c.remedy)
+		}
+	}
+	return nil
+}
