@@ -1,0 +1,70 @@
+/** Questions about what a page receives: functions for `page.evaluate`, each complete in itself, for both browsers. */
+
+export interface Reception {
+  readonly frames: number;
+  readonly width: number;
+  readonly height: number;
+  /** Brightest minus darkest of the sampled pixels, 0 to 255. */
+  readonly range: number;
+  /** A coarse picture; two that differ show movement. */
+  readonly picture: readonly number[];
+}
+
+/** What the video of one tile shows, null as long as there is none. `frames`: decoded ones. */
+export async function receptionOf({ participant, source }: { participant: string; source: string }): Promise<Reception | null> {
+  const video = document.querySelector<HTMLVideoElement>(
+    `[data-testid="tile"][data-participant="${participant}"][data-source="${source}"] video`,
+  );
+  const track = (video?.srcObject as MediaStream | null)?.getVideoTracks()[0];
+  if (!video || !track || video.videoWidth === 0) return null;
+
+  let frames = 0;
+  for (const connection of globalThis.e2e.connections) {
+    const receiver = connection.getReceivers().find((one) => one.track === track);
+    if (!receiver || connection.connectionState === 'closed') continue;
+    for (const report of (await receiver.getStats()).values() as Iterable<{ type: string; kind?: string; framesDecoded?: number }>) {
+      if (report.type === 'inbound-rtp' && report.kind === 'video') frames += report.framesDecoded ?? 0;
+    }
+  }
+
+  const canvas = document.createElement('canvas');
+  canvas.width = 64;
+  canvas.height = 48;
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  if (!context) return null;
+  context.drawImage(video, 0, 0, canvas.width, canvas.height);
+  const picture: number[] = [];
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  for (let at = 0; at < data.length; at += 4) {
+    picture.push(Math.round(((data[at] ?? 0) + (data[at + 1] ?? 0) + (data[at + 2] ?? 0)) / 3));
+  }
+  return {
+    frames,
+    width: video.videoWidth,
+    height: video.videoHeight,
+    range: Math.max(...picture) - Math.min(...picture),
+    picture,
+  };
+}
+
+/** Sound that arrived from `participant` and was played: `totalAudioEnergy` stays 0 while an element is muted. */
+export async function audioEnergyOf(participant: string): Promise<number> {
+  let energy = 0;
+  const elements = document.querySelectorAll<HTMLAudioElement>(`audio[data-participant="${participant}"]`);
+  const tracks = [...elements].flatMap((element) => (element.srcObject as MediaStream | null)?.getAudioTracks() ?? []);
+  for (const connection of globalThis.e2e.connections) {
+    if (connection.connectionState === 'closed') continue;
+    for (const receiver of connection.getReceivers()) {
+      if (!tracks.includes(receiver.track)) continue;
+      for (const report of (await receiver.getStats()).values() as Iterable<{ type: string; totalAudioEnergy?: number }>) {
+        if (report.type === 'inbound-rtp') energy += report.totalAudioEnergy ?? 0;
+      }
+    }
+  }
+  return energy;
+}
+
+/** Connections that are open at present: the same ones afterwards = the same call. */
+export function openConnections(): number[] {
+  return globalThis.e2e.connections.flatMap((connection, index) => (connection.connectionState === 'connected' ? [index] : []));
+}

@@ -1,0 +1,20 @@
+// Bundles the tests, which are TypeScript, and runs them. `npm run e2e -- chat` runs those with "chat" in their names.
+import { build } from 'esbuild';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)));
+process.setSourceMapsEnabled(true);
+const entry = process.argv[2] === '--shots' ? 'shots' : 'main';
+const outfile = `e2e/out/.build/${entry}.mjs`;
+await build({
+  entryPoints: [`e2e/${entry}.ts`],
+  outfile,
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  packages: 'external',
+  sourcemap: 'inline',
+  logLevel: 'warning',
+});
+await import(pathToFileURL(outfile).href);
