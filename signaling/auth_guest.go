@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -20,19 +21,29 @@ import (
 )
 
 const (
-	guestTTL        = 24 * time.Hour
-	guestPrefix     = "guest-"
-	maxGuestBody    = 16 << 10 // a name, a room and a token
-	guestBurst      = 60       // a class behind one address comes at once
-	guestEvery      = time.Second
-	maxGuestSources = 10_000 // addresses remembered, 200 bytes each
+	guestTTL         = 24 * time.Hour
+	guestBodyTimeout = 10 * time.Second
+	guestPrefix      = "guest-"
+	maxGuestBody     = 16 << 10 // a name, a room and a token
+	guestBurst       = 60       // a class behind one address comes at once
+	guestEvery       = time.Second
+	maxGuestSources  = 10_000 // addresses remembered, 200 bytes each
 )
 
-// GuestOptions says who may come without an account.
+// Guests says who may come without an account.
+type Guests int
+
+const (
+	GuestsOff      Guests = iota // nobody: the endpoint answers 403
+	GuestsLocal                  // who asks for this machine by a loopback name, in the address bar too
+	GuestsAnywhere               // everybody who reaches the server
+)
+
+// GuestOptions of a GuestHandler.
 type GuestOptions struct {
-	Keys    *Keyring
-	Allowed bool         // false: the endpoint answers 403
-	Logger  *slog.Logger // nil = slog.Default()
+	Keys   *Keyring
+	Guests Guests
+	Logger *slog.Logger // nil = slog.Default()
 }
 
 // A GuestHandler is POST /api/v1/guest: a name for a token. It may be used from any goroutine.
@@ -41,9 +52,9 @@ type GuestOptions struct {
 // which is what one subscriber has (RFC 6177 section 2).
 type GuestHandler struct {
 	// Set by NewGuestHandler, then constant.
-	keys    *Keyring
-	allowed bool
-	log     *slog.Logger
+	keys   *Keyring
+	guests Guests
+	log    *slog.Logger
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -54,7 +65,7 @@ type GuestHandler struct {
 // NewGuestHandler makes the endpoint; Routes puts it in its place.
 func NewGuestHandler(opts GuestOptions) *GuestHandler {
 	h := &GuestHandler{
-		keys: opts.Keys, allowed: opts.Allowed, log: opts.Logger,
+		keys: opts.Keys, guests: opts.Guests, log: opts.Logger,
 		sources: make(map[netip.Prefix]*rate.Limiter),
 		others:  rate.NewLimiter(rate.Every(guestEvery), guestBurst),
 	}
@@ -91,9 +102,11 @@ func (h *GuestHandler) serve(c *gin.Context) {
 //
 // Errors: *wire.Error with CodeForbidden, CodeRateLimited, CodeBadMessage or CodeTooLarge.
 func (h *GuestHandler) issue(c *gin.Context) (string, error) {
-	if !h.allowed {
-		return "", wire.Errorf(wire.CodeForbidden, "guests are not allowed here; ask who runs this server for an invitation")
+	if err := h.admits(c.Request.Host); err != nil {
+		return "", err
 	}
+	// A body that trickles in holds a connection no longer than this. Where it cannot be set, there is none.
+	_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(guestBodyTimeout))
 	if wait := h.wait(c.ClientIP()); wait > 0 {
 		return "", &wire.Error{Code: wire.CodeRateLimited, Text: "too many guests from this address; try again soon", RetryAfter: wait}
 	}
@@ -113,6 +126,35 @@ func (h *GuestHandler) issue(c *gin.Context) (string, error) {
 		claims.User = old.User
 	}
 	return h.keys.Mint(*claims)
+}
+
+// admits checks the address that the browser asked for. A page from elsewhere whose name was made to point at
+// this machine, and a proxy that passes the name on, are not local.
+func (h *GuestHandler) admits(host string) error {
+	switch h.guests {
+	case GuestsAnywhere:
+		return nil
+	case GuestsLocal:
+		name := host
+		if bare, _, err := net.SplitHostPort(host); err == nil {
+			name = bare
+		}
+		if IsLoopback(strings.Trim(name, "[]")) {
+			return nil
+		}
+		return wire.Errorf(wire.CodeForbidden, "guests are allowed from this machine only; start confab with --guests on to let others in")
+	default:
+		return wire.Errorf(wire.CodeForbidden, "guests are not allowed here; ask who runs this server for an invitation")
+	}
+}
+
+// IsLoopback reports whether host, a name or an address with no port, is this machine for itself alone.
+func IsLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761 section 6.3
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
 }
 
 func (r *guestRequest) claims() (*Claims, error) {

@@ -58,21 +58,28 @@ type keySource struct {
 	loading chan struct{} // taken by who loads; never closed
 }
 
-// openKeySource loads the set for the first time. See OpenKeyring for what is an error.
-func openKeySource(ctx context.Context, at string, client *http.Client, log *slog.Logger) (*keySource, error) {
+func newKeySource(at string, client *http.Client, log *slog.Logger) (*keySource, error) {
 	if client == nil {
 		// No connection is kept for a request every quarter of an hour.
 		client = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
 	}
-	s := &keySource{
-		at: at, client: client, log: log.With("jwks", describe(at)), storage: jwkset.NewMemoryStorage(),
-		unknown: rate.NewLimiter(rate.Every(jwksUnknown), 1), loading: make(chan struct{}, 1),
-	}
-	keys, err := keyfunc.New(keyfunc.Options{Ctx: ctx, Storage: s.storage})
+	storage := jwkset.NewMemoryStorage()
+	keys, err := keyfunc.New(keyfunc.Options{Storage: storage})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the JWK set: %w", err)
 	}
-	s.keys = keys
+	return &keySource{
+		at: at, client: client, log: log.With("jwks", describe(at)), storage: storage, keys: keys,
+		unknown: rate.NewLimiter(rate.Every(jwksUnknown), 1), loading: make(chan struct{}, 1),
+	}, nil
+}
+
+// openKeySource loads the set for the first time. See OpenKeyring for what is an error.
+func openKeySource(ctx context.Context, at string, client *http.Client, log *slog.Logger) (*keySource, error) {
+	s, err := newKeySource(at, client, log)
+	if err != nil {
+		return nil, err
+	}
 	err = s.load(ctx)
 	switch {
 	case err == nil:
@@ -85,6 +92,18 @@ func openKeySource(ctx context.Context, at string, client *http.Client, log *slo
 		return nil, fmt.Errorf("JWK set %s: %w", describe(at), err)
 	}
 	return s, nil
+}
+
+// CheckJWKS reads the JWK set at a file or URL once and says what is wrong with it.
+func CheckJWKS(ctx context.Context, at string) error {
+	s, err := newKeySource(at, nil, slog.New(slog.DiscardHandler))
+	if err == nil {
+		err = s.load(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("JWK set %s: %w", describe(at), err)
+	}
+	return nil
 }
 
 // describe is a location without what may be secret in a URL.

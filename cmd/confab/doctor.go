@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"confab/signaling"
+)
+
+const (
+	doctorTimeout = 5 * time.Second
+	minNATSMajor  = 2
+	minNATSMinor  = 11
+	natsPort      = "4222"
+	enoughFiles   = 4096 // descriptors; one for each connection, and some dozens for the log
+	busLockName   = "bus.lock"
+	maxInfoBytes  = 64 << 10 // of the first line of a NATS server
+)
+
+// oldestClock is before this program was written: a clock that shows less has not been set.
+var oldestClock = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// doctorCommand is `confab doctor`. It looks and changes nothing, so it may run beside a server.
+type doctorCommand struct{}
+
+// A finding is the result of one check.
+type finding struct {
+	level  findingLevel
+	what   string
+	remedy string // empty when all is well
+}
+
+type findingLevel string
+
+const (
+	fine    findingLevel = "ok"
+	warning findingLevel = "warning"
+	failure findingLevel = "problem"
+)
+
+// Run prints a line for each check, with a remedy below where one is needed. It fails if a server with these
+// settings could not run.
+func (doctorCommand) Run(p *process) error {
+	ctx, cancel := context.WithTimeout(context.Background(), doctorTimeout)
+	defer cancel()
+	s := p.settings
+	found := []finding{checkPort(s.Listen), checkFolder(s.Data), checkSecret(s, p.origins)}
+	if s.NATS != "" {
+		found = append(found, checkNATS(ctx, s.NATS))
+	}
+	if s.AuthJWKS != "" {
+		found = append(found, checkJWKS(ctx, s.AuthJWKS))
+	}
+	found = append(found, checkReach(s), checkClock(time.Now(), s.Data), checkFiles())
+	failed := false
+	for _, f := range found {
+		fmt.Fprintf(p.stdout, "%-8s %s\n", f.level, f.what)
+		if f.remedy != "" {
+			fmt.Fprintf(p.stdout, "         %s\n", f.remedy)
+		}
+		failed = failed || f.level == failure
+	}
+	if failed {
+		return errSilent
+	}
+	return nil
+}
+
+func checkPort(listen string) finding {
+	listener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return finding{failure, "cannot listen at " + listen + ": " + listenProblem(err), listenRemedy(err)}
+	}
+	_ = listener.Close()
+	return finding{fine, "can listen at " + listen, ""}
+}
+
+// checkFolder tries what the server needs of its data folder, or of the folder that it would be made in.
+func checkFolder(dir string) finding {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		parent := filepath.Dir(filepath.Clean(dir))
+		if err := tryWrite(parent); err != nil {
+			return finding{failure, fmt.Sprintf("the data folder %s cannot be made: %v", dir, err), "Make it and give it to this user, or name another with --data."}
+		}
+		return finding{fine, "the data folder " + dir + " is made at the first start", ""}
+	case err != nil:
+		return finding{failure, fmt.Sprintf("the data folder: %v", err), "Name another with --data."}
+	case !info.IsDir():
+		return finding{failure, dir + " is no folder", "Name another with --data."}
+	}
+	if err := tryWrite(dir); err != nil {
+		return finding{failure, fmt.Sprintf("the data folder %s cannot be written: %v", dir, err), "Give it to this user (chown), or name another with --data."}
+	}
+	if lockedByOther(filepath.Join(dir, busLockName)) {
+		return finding{failure, "the data folder " + dir + " is in use by another process", "Stop that one, or give this one a folder of its own with --data."}
+	}
+	return finding{fine, "the data folder " + dir + " is writable and free", ""}
+}
+
+func tryWrite(dir string) error {
+	file, err := os.CreateTemp(dir, ".confab-doctor-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
+}
+
+func checkSecret(s *Settings, from origins) finding {
+	found, err := openSecret(s, from, false, slog.New(slog.DiscardHandler))
+	switch {
+	case errors.Is(err, errNoSecret):
+		return finding{fine, "a secret is made at the first start and kept in the data folder", ""}
+	case err != nil:
+		return finding{failure, "the secret: " + err.Error(), "Give one with --auth-secret-file or --auth-secret."}
+	case found.file == "":
+		return finding{fine, "the secret comes from --auth-secret", ""}
+	}
+	if info, err := os.Stat(found.file); err == nil && info.Mode().Perm()&0o077 != 0 {
+		return finding{warning, "others on this machine can read the secret in " + found.file, "chmod 600 " + found.file}
+	}
+	if found.made && s.NATS != "" {
+		return finding{warning, "the secret is known to this server only, and others may share its NATS", "Give all of them the same with --auth-secret-file."}
+	}
+	return finding{fine, "the secret is in " + found.file, ""}
+}
+
+// checkNATS reads what a NATS server says of itself at once after connecting: INFO and a JSON object. (The
+// client protocol; with TLS too, unless the server is set to do the handshake first.)
+func checkNATS(ctx context.Context, servers string) finding {
+	first, _, _ := strings.Cut(servers, ",")
+	u, err := url.Parse(strings.TrimSpace(first))
+	if err != nil || u.Scheme == "ws" || u.Scheme == "wss" {
+		return finding{warning, "NATS over WebSocket is not checked", "Start the server: it says what is wrong."}
+	}
+	host := u.Host
+	if u.Port() == "" {
+		host = net.JoinHostPort(u.Hostname(), natsPort)
+	}
+	info, err := readNATSInfo(ctx, host)
+	if err != nil {
+		return finding{failure, fmt.Sprintf("NATS at %s: %v", host, err), "Check --nats, that the server runs, and the firewall between."}
+	}
+	major, rest, _ := strings.Cut(info.Version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	x, _ := strconv.Atoi(major)
+	y, _ := strconv.Atoi(minor)
+	switch {
+	case x < minNATSMajor || x == minNATSMajor && y < minNATSMinor:
+		return finding{failure, "NATS at " + host + " is version " + info.Version, fmt.Sprintf("Upgrade it to %d.%d or newer.", minNATSMajor, minNATSMinor)}
+	case !info.JetStream:
+		return finding{failure, "NATS at " + host + " has no JetStream", "Start it with -js, or with a jetstream block in its configuration."}
+	}
+	return finding{fine, "NATS at " + host + " is version " + info.Version + " with JetStream", ""}
+}
+
+type natsInfo struct {
+	Version   string `json:"version"`
+	JetStream bool   `json:"jetstream"`
+}
+
+func readNATSInfo(ctx context.Context, host string) (natsInfo, error) {
+	var info natsInfo
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return info, err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return info, err
+		}
+	}
+	line, err := bufio.NewReader(io.LimitReader(conn, maxInfoBytes)).ReadString('\n')
+	if err != nil {
+		return info, fmt.Errorf("it does not say what it is: %w", err)
+	}
+	body, ok := strings.CutPrefix(line, "INFO ")
+	if !ok || json.Unmarshal([]byte(body), &info) != nil {
+		return info, errors.New("something else than NATS answers there")
+	}
+	return info, nil
+}
+
+func checkJWKS(ctx context.Context, at string) finding {
+	if err := signaling.CheckJWKS(ctx, at); err != nil {
+		return finding{failure, err.Error(), "Check --auth-jwks."}
+	}
+	return finding{fine, "the JWK set can be read and used", ""}
+}
+
+// checkReach says what people will meet who are not at this machine.
+func checkReach(s *Settings) finding {
+	if s.loopback() && !s.proxied() {
+		return finding{fine, "only this machine can reach the server", ""}
+	}
+	return finding{warning, "others can reach the server, and browsers give a camera and a microphone to https pages only",
+		"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies."}
+}
+
+// checkClock compares the clock with what the data folder remembers: tokens live by it.
+func checkClock(now time.Time, dir string) finding {
+	remedy := "Set the clock, or let it be set over the network (timedatectl set-ntp true)."
+	if now.Before(oldestClock) {
+		return finding{failure, "the clock shows " + now.UTC().Format(time.DateTime) + " UTC", remedy}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		entries = nil // it is not there yet; checkFolder says so
+	}
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil && info.ModTime().After(now.Add(time.Minute)) {
+			return finding{warning, "the clock shows less than when " + entry.Name() + " was written", remedy}
+		}
+	}
+	return finding{fine, "the clock shows " + now.UTC().Format(time.DateTime) + " UTC", ""}
+}
+
+func checkFiles() finding {
+	limit, known := fileLimit()
+	switch {
+	case !known:
+		return finding{fine, "this system tells no limit of open files", ""}
+	case limit < enoughFiles:
+		return finding{warning, fmt.Sprintf("at most %d open files, one for each connection", limit),
+			"Raise the hard limit: ulimit -Hn 65536, LimitNOFILE=65536 in a unit file, or --ulimit nofile=65536 of a container."}
+	}
+	return finding{fine, fmt.Sprintf("%d open files, one for each connection", limit), ""}
+}

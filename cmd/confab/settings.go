@@ -1,0 +1,239 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"confab/signaling"
+	"confab/signaling/wire"
+)
+
+// Settings are the server's settings: flags, CONFAB_* variables and keys of the YAML file, all of one name.
+// After check every field is good by itself and together with the others.
+type Settings struct {
+	Config string `help:"YAML file with settings, by the same names." placeholder:"FILE" group:"settings"`
+
+	Listen          string        `default:"127.0.0.1:8080" help:"Address and port to serve at. The default is for this machine only." group:"settings"`
+	Data            string        `default:"./confab-data" help:"Folder for the logs of the rooms and the secret." placeholder:"FOLDER" group:"settings"`
+	NATS            string        `name:"nats" help:"URL of an external NATS cluster with JetStream; without it the server has its own inside." placeholder:"URL" group:"settings"`
+	Replicas        int           `default:"1" help:"Copies of the logs on an external NATS cluster: 1, 3 or 5." group:"settings"`
+	AuthSecret      string        `help:"Secret that tokens are signed with (HS256): its bytes, at least 32. Without any, one is made and kept in the data folder." placeholder:"TEXT" group:"settings"`
+	AuthSecretFile  string        `help:"File that holds the secret; a line break at its end is not part of it." placeholder:"FILE" group:"settings"`
+	AuthJWKS        string        `name:"auth-jwks" help:"File or URL of a JWK set: tokens by its keys are good too (RS256, ES256, EdDSA)." placeholder:"FILE|URL" group:"settings"`
+	Guests          string        `default:"auto" enum:"auto,on,off" help:"Let people in without an account: auto, on or off. auto is on for this machine's own browsers only." group:"settings"`
+	Origins         []string      `help:"Web origins that may connect besides the server's own, such as https://example.org; * is any." placeholder:"ORIGIN" group:"settings"`
+	TrustedProxies  []string      `help:"Addresses or networks of reverse proxies whose X-Forwarded-For is believed." placeholder:"CIDR" group:"settings"`
+	History         int           `default:"256" help:"Messages that a person sees on entering a room." group:"settings"`
+	MaxParticipants int           `default:"5000" help:"Participants of one room at a time." group:"settings"`
+	RateLimit       int           `default:"50" help:"Messages a second for each session; 0 = no limit." group:"settings"`
+	ConnectionLimit int           `default:"100" help:"Connections of one address at a time; 0 = no limit." group:"settings"`
+	AuthTimeout     time.Duration `default:"30s" help:"Time from connecting to the token." group:"settings"`
+	Durability      string        `default:"file" enum:"file,fsync" help:"When a message counts as stored: written to the file, or also forced to the disk (survives a power cut, slower)." group:"settings"`
+	ICEServers      []string      `name:"ice-servers" help:"STUN and TURN servers for calls between browsers: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT." placeholder:"URL" group:"settings"`
+	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
+	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
+}
+
+// A settingError is a setting with a bad value. It says which, where the value came from, what is wrong with it
+// and what to write instead.
+type settingError struct {
+	name   string
+	origin string
+	text   string
+}
+
+func (e *settingError) Error() string {
+	if e.origin == "" || e.origin == originFlag || e.origin == originDefault {
+		return "--" + e.name + ": " + e.text
+	}
+	return "--" + e.name + " (from " + e.origin + "): " + e.text
+}
+
+// check looks at every setting; the error joins all that is wrong, a *settingError each.
+func (s *Settings) check(from origins) error {
+	var problems []error
+	bad := func(name, format string, args ...any) {
+		problems = append(problems, &settingError{name: name, origin: from[name], text: fmt.Sprintf(format, args...)})
+	}
+	if err := checkListen(s.Listen); err != nil {
+		bad("listen", "%v", err)
+	}
+	if s.Data == "" {
+		bad("data", "it is empty; name a folder, such as ./confab-data")
+	}
+	s.checkLog(bad)
+	s.checkAuth(bad)
+	s.checkLimits(bad)
+	for _, origin := range s.Origins {
+		if err := checkOrigin(origin); err != nil {
+			bad("origins", "%v", err)
+		}
+	}
+	for _, proxy := range s.TrustedProxies {
+		if !isNetwork(proxy) {
+			bad("trusted-proxies", "%q is no address or network; write 10.0.0.7 or 10.0.0.0/8", proxy)
+		}
+	}
+	for _, server := range s.ICEServers {
+		if _, err := parseICEServer(server); err != nil {
+			bad("ice-servers", "%v", err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (s *Settings) checkLog(bad func(name, format string, args ...any)) {
+	if s.Replicas != 1 && s.Replicas != 3 && s.Replicas != 5 {
+		bad("replicas", "%d is not 1, 3 or 5", s.Replicas)
+	} else if s.Replicas > 1 && s.NATS == "" {
+		bad("replicas", "%d copies need an external NATS cluster; set --nats, or --replicas 1", s.Replicas)
+	}
+	for _, server := range strings.Split(s.NATS, ",") {
+		if s.NATS == "" {
+			break
+		}
+		u, err := url.Parse(strings.TrimSpace(server))
+		if err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls" && u.Scheme != "ws" && u.Scheme != "wss" {
+			bad("nats", "it is no URL of NATS; write nats://host:4222, several separated by commas")
+			break
+		}
+	}
+	if s.NATS != "" && s.Durability == "fsync" {
+		bad("durability", "fsync is for the server's own log; set sync_interval: always on the external NATS instead")
+	}
+}
+
+func (s *Settings) checkAuth(bad func(name, format string, args ...any)) {
+	if s.AuthSecret != "" && s.AuthSecretFile != "" {
+		bad("auth-secret-file", "--auth-secret is set too; leave one of them out")
+	}
+	if n := len(s.AuthSecret); n > 0 && n < signaling.MinSecretBytes {
+		bad("auth-secret", "it is %d bytes; at least %d are needed: make one with openssl rand -hex 32", n, signaling.MinSecretBytes)
+	}
+	if scheme, rest, ok := strings.Cut(s.AuthJWKS, "://"); ok && (scheme != "http" && scheme != "https" || rest == "") {
+		bad("auth-jwks", "it is neither a file nor an http or https URL")
+	}
+}
+
+func (s *Settings) checkLimits(bad func(name, format string, args ...any)) {
+	within := func(name string, value, low, high int) {
+		if value < low || value > high {
+			bad(name, "%d is not within %d and %d", value, low, high)
+		}
+	}
+	within("history", s.History, 1, 4096)
+	within("max-participants", s.MaxParticipants, 1, 100_000)
+	within("rate-limit", s.RateLimit, 0, 100_000)
+	within("connection-limit", s.ConnectionLimit, 0, 1_000_000)
+	if s.AuthTimeout < time.Second || s.AuthTimeout > 10*time.Minute {
+		bad("auth-timeout", "%v is not within 1s and 10m", s.AuthTimeout)
+	}
+}
+
+func checkListen(listen string) error {
+	_, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Errorf("%q is no address with a port; write 127.0.0.1:8080 for this machine, :8080 for all", listen)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q is no port; write one from 1 to 65535, or 0 for any that is free", port)
+	}
+	return nil
+}
+
+// checkOrigin takes an origin as browsers send it (RFC 6454 section 6.1) or *.
+func checkOrigin(origin string) error {
+	u, err := url.Parse(origin)
+	if origin == "*" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil &&
+		u.Path == "" && u.RawQuery == "" && u.Fragment == "" {
+		return nil
+	}
+	return fmt.Errorf("%q is no web origin; write scheme and host with nothing behind, such as https://example.org", origin)
+}
+
+func isNetwork(s string) bool {
+	_, err := netip.ParseAddr(s)
+	if err != nil {
+		_, err = netip.ParsePrefix(s)
+	}
+	return err == nil
+}
+
+// parseICEServer reads stun:host[:port] and turn:user:password@host[:port][?transport=udp|tcp], stuns and turns
+// too (RFC 7064, RFC 7065; the credential before the @ is ours). The error does not repeat a password.
+func parseICEServer(s string) (wire.ICEServer, error) {
+	none := wire.ICEServer{}
+	scheme, rest, _ := strings.Cut(s, ":")
+	switch scheme {
+	case "stun", "stuns":
+		if strings.Contains(rest, "@") || strings.Contains(rest, "?") || !isICEHost(rest) {
+			return none, fmt.Errorf("not a STUN server; write %s:HOST:PORT", scheme)
+		}
+		return wire.ICEServer{URLs: []string{s}}, nil
+	case "turn", "turns":
+		at := strings.LastIndex(rest, "@")
+		user, password, ok := strings.Cut(rest[:max(at, 0)], ":")
+		host, query, _ := strings.Cut(rest[at+1:], "?")
+		if !ok || user == "" || password == "" { // browsers refuse a TURN server without them
+			return none, fmt.Errorf("a TURN server needs a user and a password; write %s:USER:PASSWORD@HOST:PORT", scheme)
+		}
+		if !isICEHost(host) || query != "" && query != "transport=udp" && query != "transport=tcp" {
+			return none, fmt.Errorf("not a TURN server; write %s:USER:PASSWORD@HOST:PORT, with ?transport=tcp at will", scheme)
+		}
+		return wire.ICEServer{URLs: []string{scheme + ":" + rest[at+1:]}, Username: user, Credential: password}, nil
+	}
+	return none, errors.New("not a STUN or TURN server; each begins with stun:, stuns:, turn: or turns:")
+}
+
+func isICEHost(s string) bool {
+	u, err := url.Parse("//" + s)
+	return err == nil && u.Hostname() != "" && u.Path == "" && u.User == nil
+}
+
+// iceServers is for settings that were checked.
+func (s *Settings) iceServers() []wire.ICEServer {
+	servers := make([]wire.ICEServer, 0, len(s.ICEServers))
+	for _, text := range s.ICEServers {
+		if server, err := parseICEServer(text); err == nil {
+			servers = append(servers, server)
+		}
+	}
+	return servers
+}
+
+// loopback reports whether only this machine can reach the server.
+func (s *Settings) loopback() bool {
+	host, _, _ := net.SplitHostPort(s.Listen)
+	return signaling.IsLoopback(host)
+}
+
+// proxied reports whether the settings say that people come through another server.
+func (s *Settings) proxied() bool {
+	if len(s.TrustedProxies) > 0 {
+		return true
+	}
+	for _, origin := range s.Origins {
+		if u, err := url.Parse(origin); err != nil || !signaling.IsLoopback(u.Hostname()) {
+			return true
+		}
+	}
+	return false
+}
+
+// guests says who may come without an account. auto is for trying things out on one's own machine: as soon as
+// others can come, by the address or through a proxy, letting strangers in is a decision to be made.
+func (s *Settings) guests() signaling.Guests {
+	switch {
+	case s.Guests == "on":
+		return signaling.GuestsAnywhere
+	case s.Guests == "auto" && s.loopback() && !s.proxied():
+		return signaling.GuestsLocal
+	}
+	return signaling.GuestsOff
+}
