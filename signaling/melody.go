@@ -1,0 +1,265 @@
+package signaling
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/olahol/melody"
+
+	"confab/signaling/wire"
+)
+
+const (
+	writeWait       = 10 * time.Second // a write that takes longer ends the connection
+	pingPeriod      = 25 * time.Second // below wire.Heartbeat, so that two pongs fit into the time of silence
+	readBufferSize  = 512              // bytes kept per connection; larger messages are read piecewise
+	writeBufferSize = 4 << 10          // bytes, pooled: held only during a write
+	pumpBuffer      = 4                // messages; the outbox has at most one with the pump
+	lingerBytes     = 1 << 20          // read and thrown away from a client that is being refused
+)
+
+// noDeadline is melody's PongWait. Who is silent is the sweeper's to decide: it also counts messages, which melody
+// does not.
+const noDeadline = 24 * 365 * time.Hour
+
+// A hub is melody as we use it: the upgrade and two pumps per connection, and nothing else. Its broadcasts,
+// its Close and its Keys are not used; what it gets wrong is named beside what we do instead.
+type hub struct {
+	// Set by newHub, then constant.
+	server *Server
+	plain  *melody.Melody // frames limited to wire.MaxAuthFrameBytes until authentication raises it
+	inURL  *melody.Melody // for connections authenticated by their URL, before the first read
+
+	seed   maphash.Seed
+	shards [indexShards]hubShard
+}
+
+// hubShard finds our session for melody's. A map of our own costs 28 bytes a connection, melody's Keys 336.
+type hubShard struct {
+	mu  sync.RWMutex
+	all map[*melody.Session]*Session // guarded by mu
+}
+
+// requestKey is how a Session travels through the upgrade.
+type requestKey struct{}
+
+func newHub(server *Server) *hub {
+	h := &hub{server: server, seed: maphash.MakeSeed()}
+	for i := range h.shards {
+		h.shards[i].all = make(map[*melody.Session]*Session)
+	}
+	upgrader := &websocket.Upgrader{
+		HandshakeTimeout: writeWait,
+		ReadBufferSize:   readBufferSize,
+		WriteBufferSize:  writeBufferSize,
+		WriteBufferPool:  &sync.Pool{},
+		Subprotocols:     []string{wire.Subprotocol},
+		CheckOrigin:      server.originAllowed,
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			w.Header().Set("Sec-Websocket-Version", "13") // RFC 6455 section 4.4
+			writeProblem(w, status, handshakeProblem(status, reason))
+		},
+		// No compression: the read limit would count compressed bytes, and a writer costs 650 KB.
+		EnableCompression: false,
+	}
+	h.plain = h.newMelody(upgrader, wire.MaxAuthFrameBytes)
+	h.inURL = h.newMelody(upgrader, wire.MaxFrameBytes)
+	return h
+}
+
+func (h *hub) newMelody(upgrader *websocket.Upgrader, readLimit int64) *melody.Melody {
+	m := melody.New()
+	m.Upgrader = upgrader
+	m.Config = &melody.Config{
+		WriteWait: writeWait, PongWait: noDeadline, PingPeriod: pingPeriod,
+		MaxMessageSize: readLimit, MessageBufferSize: pumpBuffer,
+	}
+	m.HandleConnect(h.connected)
+	m.HandleMessage(func(ws *melody.Session, frame []byte) { h.find(ws).receive(frame) })
+	m.HandleMessageBinary(func(ws *melody.Session, _ []byte) { h.find(ws).receiveBinary() })
+	m.HandlePong(func(ws *melody.Session) { h.find(ws).alive() })
+	m.HandleSentMessage(func(ws *melody.Session, _ []byte) { h.find(ws).pump() })
+	m.HandleError(h.failed)
+	// HandleClose stays unset: with it the client would get no echo of its close frame.
+	return m
+}
+
+func handshakeProblem(status int, reason error) *wire.Error {
+	switch status {
+	case http.StatusForbidden:
+		return wire.Errorf(wire.CodeForbidden, "pages of this origin may not connect; add it to the server's --origins")
+	case http.StatusInternalServerError:
+		return &wire.Error{Code: wire.CodeInternal, Text: "the connection cannot be upgraded", Err: reason}
+	default:
+		return wire.Errorf(wire.CodeBadMessage, "this is a WebSocket endpoint; connect to it with a WebSocket client")
+	}
+}
+
+func (h *hub) shard(ws *melody.Session) *hubShard {
+	return &h.shards[maphash.Comparable(h.seed, ws)%indexShards]
+}
+
+// find returns the session of a connection. Every connection that melody knows has one.
+func (h *hub) find(ws *melody.Session) *Session {
+	shard := h.shard(ws)
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	return shard.all[ws]
+}
+
+// appendAll appends every session, authenticated or not.
+func (h *hub) appendAll(all []*Session) []*Session {
+	for i := range h.shards {
+		shard := &h.shards[i]
+		shard.mu.RLock()
+		for _, s := range shard.all {
+			all = append(all, s)
+		}
+		shard.mu.RUnlock()
+	}
+	return all
+}
+
+// accept upgrades the request and serves the connection on a goroutine of its own, so that the HTTP server's
+// one can go: 12 KiB instead of 28 per connection. It returns when the connection is up or refused; refusals
+// are answered.
+func (h *hub) accept(w http.ResponseWriter, r *http.Request, s *Session) {
+	m := h.plain
+	if s.urlToken != "" {
+		m = h.inURL
+	}
+	started := make(chan struct{})
+	s.started = started
+	// The request must not live as long as the connection, nor end it: melody gets one with a context of its own.
+	r = r.WithContext(context.WithValue(context.Background(), requestKey{}, s))
+	if !h.server.hold() {
+		writeProblem(w, http.StatusServiceUnavailable, errGoingDown())
+		h.server.addresses.leave(s.peer)
+		return
+	}
+	go h.run(m, w, r, s) // not a closure: it would keep w and r as long as the connection lives
+	<-started
+}
+
+// run is the read goroutine of a connection from the upgrade to its end. It keeps nothing but s alive: what is
+// on its stack stays as long as the connection.
+func (h *hub) run(m *melody.Melody, w http.ResponseWriter, r *http.Request, s *Session) {
+	defer h.server.running.Done()
+	err := m.HandleRequest(w, r) // returns when the connection has ended
+	if s.started != nil {        // it never began: the upgrader has answered, unless the client was gone
+		h.server.metrics.connection("refused")
+		h.server.addresses.leave(s.peer)
+		h.server.log.Debug("upgrade failed", "err", err)
+		close(s.started)
+		return
+	}
+	shard := h.shard(s.conn.ws)
+	shard.mu.Lock()
+	delete(shard.all, s.conn.ws)
+	shard.mu.Unlock()
+	s.ended()
+}
+
+// connected runs on the read goroutine, before either pump.
+func (h *hub) connected(ws *melody.Session) {
+	s := ws.Request.Context().Value(requestKey{}).(*Session)
+	ws.Request = nil // and with it the HTTP server's buffers
+	s.conn.ws = ws
+	shard := h.shard(ws)
+	shard.mu.Lock()
+	shard.all[ws] = s
+	shard.mu.Unlock()
+	close(s.started)
+	s.started = nil
+	s.begin()
+}
+
+// failed hears of every error of a connection, reading and writing, from either pump. It must not call melody:
+// Close from here recurses until the stack overflows. Only a read error tells how the client ended.
+func (h *hub) failed(ws *melody.Session, err error) {
+	s := h.find(ws)
+	if s == nil {
+		return
+	}
+	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
+		s.clientCode.CompareAndSwap(0, int32(closed.Code))
+		return
+	}
+	if errors.Is(err, websocket.ErrReadLimit) {
+		if s.serverCode.CompareAndSwap(0, int32(wire.CloseTooBig)) {
+			h.server.metrics.closed(wire.CloseTooBig)
+		}
+		s.conn.linger()
+	}
+}
+
+// A conn is a session's connection. Its methods may be called from any goroutine unless they say otherwise.
+type conn struct {
+	ws *melody.Session // set before the first read, then constant
+}
+
+// write hands a frame to the write pump and does not block. The outbox sees to it that there is at most one. It
+// reports false when the connection is closed.
+func (c conn) write(frame []byte) bool { return c.ws.Write(frame) == nil }
+
+// writeNow writes a frame. Only from the write pump (HandleSentMessage): gorilla allows one writer.
+func (c conn) writeNow(frame []byte) error {
+	ws := c.ws.WebsocketConnection()
+	_ = ws.SetWriteDeadline(time.Now().Add(writeWait)) // keeps a value; never fails
+	return ws.WriteMessage(websocket.TextMessage, frame)
+}
+
+// setReadLimit changes what a frame may hold. Only from the read goroutine.
+func (c conn) setReadLimit(bytes int64) { c.ws.WebsocketConnection().SetReadLimit(bytes) }
+
+// writeClose sends a close frame, waiting at most limit for a write that is under way.
+func (c conn) writeClose(code wire.CloseCode, reason string, limit time.Duration) error {
+	return c.ws.WebsocketConnection().WriteControl(websocket.CloseMessage,
+		websocket.FormatCloseMessage(int(code), reason), time.Now().Add(limit))
+}
+
+// abort ends the connection without a word. melody's own Close would queue behind what a slow client does not
+// read.
+func (c conn) abort() {
+	raw := c.ws.WebsocketConnection().NetConn()
+	_ = raw.SetDeadline(time.Now()) // wakes both pumps; an error means that it is closed already
+	_ = raw.Close()
+}
+
+// linger reads on for a moment after a refusal has been written, on the read goroutine, so that the close of the
+// socket does not overtake it: closing with unread data resets the connection (RFC 1122 section 4.2.2.13).
+func (c conn) linger() {
+	raw := c.ws.WebsocketConnection().NetConn()
+	_ = raw.SetReadDeadline(time.Now().Add(wire.SlowCloseTimeout))
+	_, _ = io.CopyN(io.Discard, raw, lingerBytes) // ends by the deadline, the bound or the client
+}
+
+// originAllowed reports whether a page may connect: one of the same host, or of the configured origins. Programs
+// that are no browser send none.
+func (s *Server) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || s.origins["*"] || s.origins[strings.ToLower(origin)] {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+}
+
+// subprotocolAllowed reports whether the client names ours, or none.
+func subprotocolAllowed(r *http.Request) bool {
+	named := websocket.Subprotocols(r)
+	for _, p := range named {
+		if p == wire.Subprotocol {
+			return true
+		}
+	}
+	return len(named) == 0
+}

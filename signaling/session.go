@@ -1,0 +1,416 @@
+package signaling
+
+import (
+	"context"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"confab/rooms"
+	"confab/signaling/wire"
+)
+
+const (
+	drainTimeout  = time.Second // for what waits to be written before a close frame
+	closeTimeout  = time.Second // for the client to answer a close frame
+	maxReasonText = 120         // bytes of a close frame's reason; RFC 6455 section 5.5 allows 123
+)
+
+// A Session is one client: its connection, who it is, and the rooms it is in. It outlives nothing: when the
+// connection ends the session ends, and its id may be taken up by a new Session that shows the ticket.
+//
+// The read goroutine authenticates it and handles its messages one after another; rooms put frames into it from
+// theirs (it is a rooms.Outlet); the write pump takes them out. There is no timer: Server.sweep looks at every
+// session once a second.
+type Session struct {
+	// Set by accept, then constant.
+	server *Server
+	peer   *address
+	born   time.Duration // on the server's clock
+
+	// Owned by the read goroutine. conn and id never change once they are set, which is before any other goroutine
+	// can find the session.
+	conn     conn
+	id       wire.ParticipantID // empty = not authenticated
+	urlToken string             // from the old way to connect, until begin
+	started  chan struct{}      // closed and forgotten when the connection is up
+	received time.Duration      // when the message that is being handled came
+	messages bucket
+	widened  bool // the read limit is that of an authenticated client
+
+	// Guarded by the index.
+	sibling *Session // the next session of the same user
+
+	seen       atomic.Int64 // when the client last gave a sign of life, on the server's clock
+	expires    atomic.Int64 // when the token expires, Unix time in milliseconds; 0 = never
+	authed     atomic.Bool
+	clientCode atomic.Int32 // of the client's close frame; 0 = none came
+	serverCode atomic.Int32 // why the server ends the connection; 0 = it does not
+
+	out outbox
+
+	mu      sync.Mutex
+	claims  *Claims         // guarded by mu
+	members []*rooms.Member // one a room; guarded by mu
+	errors  *errorWindow    // nil until the first error; guarded by mu
+	gone    bool            // ended or replaced: takes no new members; guarded by mu
+}
+
+// alive notes a sign of life and returns the moment.
+func (s *Session) alive() time.Duration {
+	now := s.server.clock.now()
+	s.seen.Store(int64(now))
+	return now
+}
+
+// ending reports whether the server is closing the connection. What the client still sends is ignored then.
+func (s *Session) ending() bool { return s.serverCode.Load() != 0 }
+
+// begin runs on the read goroutine before the first read.
+func (s *Session) begin() {
+	s.alive()
+	s.server.metrics.connection("accepted")
+	if token := s.urlToken; token != "" {
+		s.urlToken = ""
+		s.admit(func() { s.authenticate(wire.Envelope{}, wire.Auth{Token: token}, true) })
+		s.widened = true // the hub's limit for these connections
+	}
+}
+
+// admit runs fn, which either opens the session or refuses the client. One that panicked has done neither.
+func (s *Session) admit(fn func()) {
+	s.deep(fn)
+	if !s.authed.Load() {
+		s.finish(wire.CloseInternalError, "something went wrong on the server")
+	}
+}
+
+// deep runs fn on a goroutine of its own and waits. Verifying a token needs a deep stack, and a stack that has
+// grown stays with the connection for a while.
+func (s *Session) deep(fn func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer s.survive(wire.Envelope{})
+		fn()
+	}()
+	<-done
+}
+
+// survive turns a panic into an error for this client alone. It must be deferred itself.
+func (s *Session) survive(env wire.Envelope) {
+	if v := recover(); v != nil {
+		s.server.log.Error("panic while handling a message", "type", string(env.Type), "session", string(s.id),
+			"panic", v, "stack", string(debug.Stack()))
+		s.fail(env, wire.Errorf(wire.CodeInternal, "something went wrong on the server; try again"))
+	}
+}
+
+// receive handles one text frame, on the read goroutine.
+func (s *Session) receive(frame []byte) {
+	s.received = s.alive()
+	if s.ending() {
+		return
+	}
+	if !utf8.Valid(frame) { // RFC 6455 section 8.1
+		s.finish(wire.CloseInvalidPayload, "text frames must be UTF-8")
+		return
+	}
+	wire.Lines(frame, func(line []byte) bool {
+		if s.id == "" {
+			s.admit(func() { s.first(line) })
+		} else {
+			s.handle(line)
+		}
+		return !s.ending()
+	})
+	if s.id != "" && !s.widened {
+		s.widened = true
+		s.conn.setReadLimit(wire.MaxFrameBytes)
+	}
+}
+
+// receiveBinary refuses a binary frame.
+func (s *Session) receiveBinary() {
+	s.alive()
+	s.finish(wire.CloseUnsupported, "send text frames")
+}
+
+// handle does what one message of an authenticated client asks for.
+func (s *Session) handle(line []byte) {
+	env, err := wire.DecodeEnvelope(line)
+	defer s.survive(env)
+	if err == nil {
+		s.server.metrics.received(env.Type)
+	}
+	if wait := s.takeMessage(); wait > 0 {
+		err = &wire.Error{Code: wire.CodeRateLimited, Text: "too many messages; slow down", RetryAfter: wait}
+	}
+	if err == nil {
+		err = s.server.mux.dispatch(s.server.lifetime, s, env)
+	}
+	if err != nil {
+		s.fail(env, err)
+	}
+}
+
+// takeMessage takes one message from what the session and its address may send; it returns how long to wait, 0 =
+// taken.
+func (s *Session) takeMessage() time.Duration {
+	rate := s.server.opts.RateLimit
+	if rate <= 0 {
+		return 0
+	}
+	interval := time.Second / time.Duration(rate)
+	if wait := s.messages.take(s.received, interval, rate*burstSeconds, 1); wait > 0 {
+		return wait
+	}
+	return s.peer.takeMessage(s.received, interval/addressFactor, rate*burstSeconds*addressFactor)
+}
+
+// answer makes the Answer of a request. Every request with an id gets exactly one: the body, an error, or what
+// the room has sent already.
+func (s *Session) answer(env wire.Envelope) rooms.Answer {
+	head := heading{env.ID, env.Room, env.Thread}
+	received := s.received
+	return func(body wire.ServerMessage, err error) {
+		if err != nil {
+			s.fail(head.envelope(), err)
+			return
+		}
+		s.server.metrics.answered(s.server.clock.now() - received)
+		if body != nil {
+			s.reply(head.envelope(), body)
+		}
+	}
+}
+
+// heading is what an answer repeats of its request.
+type heading struct {
+	id     wire.RequestID
+	room   wire.RoomID
+	thread wire.ThreadID
+}
+
+func (h heading) envelope() wire.Envelope {
+	return wire.Envelope{ID: h.id, Room: h.room, Thread: h.thread}
+}
+
+// reply answers the request in env. A plain acknowledgement is for requests with an id only.
+func (s *Session) reply(env wire.Envelope, body wire.ServerMessage) {
+	ack, plain := body.(wire.Ack)
+	head := wire.Envelope{ID: env.ID, Room: env.Room, Thread: env.Thread}
+	switch {
+	case !plain:
+		s.send(wire.Encode(head, body), "", true)
+	case env.ID != "":
+		s.send(encodeAck(head, ack), "", true)
+	}
+}
+
+// fail answers the request in env with an error, with or without an id, and counts it against the client.
+func (s *Session) fail(env wire.Envelope, err error) {
+	problem := wire.AsError(err)
+	if problem.Code == wire.CodeInternal && problem.Err != nil {
+		s.server.log.Error("request failed", "session", string(s.id), "err", problem.Err)
+	}
+	s.server.metrics.failed(problem.Code)
+	s.send(encodeError(env, problem), "", true)
+	s.mu.Lock()
+	if s.errors == nil {
+		s.errors = new(errorWindow)
+	}
+	tooMany := s.errors.add(s.server.clock.now())
+	s.mu.Unlock()
+	if tooMany {
+		s.finish(wire.CloseTooManyErrors, "too many errors; the client is broken")
+	}
+}
+
+// Send implements rooms.Outlet.
+func (s *Session) Send(frame []byte, key string) { s.send(frame, key, true) }
+
+// SendJoined implements rooms.Outlet.
+func (s *Session) SendJoined(frame []byte) { s.send(frame, "", false) }
+
+// Removed implements rooms.Outlet. A client that is in no room any more is closed with the code of the reason.
+func (s *Session) Removed(room wire.RoomID, why wire.RemovedReason) {
+	s.mu.Lock()
+	s.members = slices.DeleteFunc(s.members, func(m *rooms.Member) bool { return m.Room() == room })
+	last := len(s.members) == 0
+	s.mu.Unlock()
+	if !last {
+		return
+	}
+	switch why {
+	case wire.Kicked:
+		s.finish(wire.CloseKicked, "a moderator removed you")
+	case wire.Banned:
+		s.finish(wire.CloseBanned, "a moderator banned you")
+	case wire.Ended:
+		s.finish(wire.CloseRoomEnded, "the room was ended")
+	case wire.Denied: // was never inside: the connection may knock elsewhere
+	}
+}
+
+func (s *Session) send(frame []byte, key string, counted bool) {
+	switch s.out.push(frame, key, counted) {
+	case pushWrite:
+		if !s.conn.write(frame) {
+			s.out.die()
+		}
+	case pushSlow:
+		s.server.metrics.slow.Inc()
+		s.finish(wire.CloseTooSlow, "too much is waiting for this client; resume")
+	case pushWaits, pushRefused:
+	}
+}
+
+// pump writes what gathered while the last frame was written. It runs on the write pump.
+func (s *Session) pump() {
+	b := batches.Get().(*batch)
+	for s.out.take(b) {
+		if err := s.conn.writeNow(b.frame()); err != nil {
+			s.out.die() // the client resumes from what it has seen
+			s.conn.abort()
+		}
+	}
+	b.release()
+}
+
+// finish ends the connection from the server's side: what waits is written, then the close frame, and if the
+// client does not answer that the socket is closed. It does not block; only the first call counts.
+func (s *Session) finish(code wire.CloseCode, reason string) {
+	if !s.serverCode.CompareAndSwap(0, int32(code)) {
+		return
+	}
+	s.server.metrics.closed(code)
+	drained := s.out.close()
+	if !s.server.spawn(func() { s.closeWith(code, reason, drained) }) {
+		s.conn.abort()
+	}
+}
+
+func (s *Session) closeWith(code wire.CloseCode, reason string, drained <-chan struct{}) {
+	if drained != nil {
+		timeout := time.NewTimer(drainTimeout)
+		select {
+		case <-drained:
+		case <-timeout.C:
+		}
+		timeout.Stop()
+	}
+	if err := s.conn.writeClose(code, reason[:min(len(reason), maxReasonText)], wire.SlowCloseTimeout); err != nil {
+		s.conn.abort()
+		return
+	}
+	time.AfterFunc(closeTimeout, s.conn.abort)
+}
+
+// ended runs on the read goroutine after the connection's last message. A client that said goodbye leaves its
+// rooms; any other keeps its place for wire.ReconnectWindow.
+func (s *Session) ended() {
+	s.out.die()
+	code := wire.CloseCode(s.clientCode.Load())
+	left := (code == wire.CloseNormal || code == wire.CloseGoingAway) && !s.ending()
+	for _, m := range s.detach() {
+		if left {
+			m.Leave(func(wire.ServerMessage, error) {}) // nobody is there to hear the answer
+		} else {
+			m.Disconnect()
+		}
+	}
+	if s.id != "" {
+		s.server.index.remove(s, s.id, !left, s.server.clock.now())
+		s.server.index.removeUser(s, s.user())
+		s.server.metrics.sessions.Dec()
+	}
+	s.server.addresses.leave(s.peer)
+	s.server.log.Debug("connection ended", "session", string(s.id), "client_code", int(code),
+		"server_code", s.serverCode.Load())
+}
+
+// supersede ends a session whose id a new connection has taken over. Its rooms see it as reconnecting until the
+// new one joins.
+func (s *Session) supersede() {
+	for _, m := range s.detach() {
+		m.Disconnect()
+	}
+	s.finish(wire.CloseReplaced, "replaced by a newer connection")
+}
+
+// detach takes the members from a session that is over.
+func (s *Session) detach() []*rooms.Member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	members := s.members
+	s.members, s.gone = nil, true
+	return members
+}
+
+// check is the sweeper's look at the session.
+func (s *Session) check(now time.Duration, wall time.Time) {
+	expires := s.expires.Load()
+	switch {
+	case s.ending():
+	case !s.authed.Load():
+		if now-s.born >= s.server.opts.AuthTimeout {
+			s.finish(wire.ClosePolicy, "not authenticated in time")
+		}
+	case now-time.Duration(s.seen.Load()) >= 2*wire.Heartbeat:
+		s.finish(wire.CloseSilent, "no sign of life")
+	case expires != 0 && wall.UnixMilli() >= expires+wire.ExpiryGrace.Milliseconds():
+		s.finish(wire.CloseTokenExpired, "the token has expired; bring a new one")
+	}
+}
+
+// user returns whose session it is.
+func (s *Session) user() wire.UserID { return s.currentClaims().User }
+
+func (s *Session) currentClaims() *Claims {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claims
+}
+
+// identity is how rooms know the session.
+func (s *Session) identity(c *Claims) rooms.Identity {
+	return rooms.Identity{
+		Participant: s.id, User: c.User, Name: c.Name, Kind: wire.Human, Role: c.Role, Grants: c.Grants, Guest: c.Guest,
+	}
+}
+
+// member returns the session's hold on a room, nil when it is not in it.
+func (s *Session) member(room wire.RoomID) *rooms.Member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.members {
+		if m.Room() == room {
+			return m
+		}
+	}
+	return nil
+}
+
+// verify asks the verifier, within what the address may try.
+//
+// Errors: *wire.Error with CodeRateLimited or CodeUnauthorized, or CodeUnavailable when it cannot be decided now.
+func (s *Session) verify(ctx context.Context, token string) (*Claims, error) {
+	limited := s.server.opts.ConnectionLimit > 0
+	now := s.server.clock.now()
+	if limited {
+		if wait := s.peer.takeAuth(now, 1); wait > 0 {
+			return nil, &wire.Error{Code: wire.CodeRateLimited, Text: "too many attempts from this address; wait", RetryAfter: wait}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.server.opts.AuthTimeout)
+	defer cancel()
+	claims, err := s.server.opts.Verifier.Verify(ctx, token)
+	if err != nil && limited {
+		s.peer.takeAuth(now, failedAuthCost-1)
+	}
+	return claims, err
+}
