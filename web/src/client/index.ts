@@ -1,1 +1,10 @@
+/** The client: rooms, chat and calls of a Confab server, for any framework or none. */
+export { createClient } from './client';
+export { ClientError } from './errors';
+export { createLocalMedia } from './media/local';
+export { webStorage } from './outbox';
 export type * from './types';
+export type {
+  Author, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus, RemovedReason, Role,
+  Source, SystemStatus,
+} from './wire';

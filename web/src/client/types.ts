@@ -56,7 +56,7 @@ export interface ClientErrorLike extends Error {
  * - `connecting`: the first connection is being made
  * - `online`: authenticated
  * - `recovering`: the connection was lost; being made anew, or waiting until `nextRetryAt`
- * - `offline`: the browser has no network or the page is hidden: waits for that to change
+ * - `offline`: the same, and the browser says that there is no network: tries at once when it is back
  * - `closed`: for good: close(), or a reason after which trying again is of no use (`error` says)
  */
 export type ConnectionState = 'idle' | 'connecting' | 'online' | 'recovering' | 'offline' | 'closed';
@@ -303,7 +303,7 @@ export interface Person {
 export interface MediaFeed {
   /** Stable as long as the feed lives. */
   readonly id: string;
-  /** Empty for a local feed before joining. */
+  /** Participant id; empty for our own feeds. */
   readonly participant: string;
   readonly source: Source;
   readonly isLocal: boolean;

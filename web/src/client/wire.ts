@@ -83,7 +83,7 @@ export interface Join { since?: Cursor; knock?: boolean }
 export interface Grants { publish?: Source[]; subscribe?: boolean; chat?: boolean; bots?: boolean }
 export interface ThreadSummary { thread: string; title?: string; messages: number; last: { seq: number; ts: number } }
 export interface Joined {
-  self: string;
+  self: Participant;
   role: Role;
   grants: Grants;
   participants: Participant[];
@@ -93,6 +93,9 @@ export interface Joined {
   threads: ThreadSummary[];
   media: { mode: MediaMode; iceServers: RTCIceServer[] };
   epoch: string;
+  room?: RoomUpdate;
+  /** user -> how far that person has read. */
+  reads?: Record<string, number>;
 }
 export interface Removed { reason: RemovedReason; text?: string }
 export interface Presence { event: 'joined' | 'left' | 'updated'; participant: Participant; reason?: string }
@@ -115,7 +118,7 @@ export interface HistoryRequest { before?: number; limit?: number }
 export interface History { messages: Envelope[]; more: boolean }
 export interface Moderate { action: ModerateAction; participant?: string; source?: Source }
 /** State of the room: only what changed is present. */
-export interface RoomUpdate { locked?: boolean; mode?: string; recording?: boolean; title?: string; knocking?: Participant[] }
+export interface RoomUpdate { locked?: boolean; mode?: MediaMode; recording?: boolean; title?: string; knocking?: Participant[] }
 
 export interface SignalTrack { participant: string; source: Source }
 export interface Signal {

@@ -1,0 +1,155 @@
+import type { Logger, WebSocketConstructor, WebSocketLike } from './types';
+import type { Envelope } from './wire';
+import { SUBPROTOCOL } from './wire';
+
+/** From the constructor to `connected`. */
+export const connectTimeoutMs = 10_000;
+/** From a probe to whatever the server says next. */
+export const probeTimeoutMs = 4_000;
+/** While the page is used, silence for this long is probed: with the time above a dead link shows within 11 s. */
+export const quietMs = 7_000;
+
+const encoder = new TextEncoder();
+export const byteLength = (text: string): number => encoder.encode(text).length;
+
+export interface LinkHandlers {
+  open(): void;
+  message(envelope: Envelope): void;
+  /** Called once, for every end but close(). 1006 also for a link that was found dead. */
+  lost(code: number, reason: string): void;
+  /** Whether a dead link should be noticed soon. */
+  active(): boolean;
+}
+
+/**
+ * One WebSocket, from its opening to its end: framing, batching, and finding out that the network
+ * is gone although the socket says it is open.
+ */
+export class Link {
+  readonly #socket: WebSocketLike;
+  readonly #handlers: LinkHandlers;
+  readonly #log: Logger | undefined;
+  #lines: string[] = [];
+  #frameBytes = 4096;
+  #heartbeatMs = 0;
+  #lastSent = 0;
+  #lastReceived = 0;
+  #watch: ReturnType<typeof setTimeout> | undefined;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
+  #ended = false;
+
+  constructor(WebSocket: WebSocketConstructor, url: string, handlers: LinkHandlers, log?: Logger) {
+    this.#handlers = handlers;
+    this.#log = log;
+    this.#socket = new WebSocket(url, SUBPROTOCOL);
+    this.#socket.onopen = () => handlers.open();
+    this.#socket.onmessage = (event) => this.#receive(event.data);
+    this.#socket.onclose = (event) => this.#end(event.code, event.reason);
+    this.#socket.onerror = null;
+    this.#deadline = setTimeout(() => this.#end(1006, 'no connection in time'), connectTimeoutMs);
+  }
+
+  /** The server has accepted us: from here on liveness is watched. */
+  established(heartbeatMs: number, frameBytes: number): void {
+    this.#heartbeatMs = heartbeatMs;
+    this.#frameBytes = frameBytes;
+    clearTimeout(this.#deadline);
+    this.#deadline = undefined;
+    this.#schedule();
+  }
+
+  /** Sends one message, together with all others of this microtask. */
+  post(line: string): void {
+    if (this.#lines.push(line) === 1) queueMicrotask(() => this.#flush());
+  }
+
+  /** Asks for a sign of life; without one the link ends with 1006. */
+  probe(): void {
+    if (this.#ended || this.#heartbeatMs === 0 || this.#deadline !== undefined) return;
+    this.post('{"type":"ping"}');
+    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), probeTimeoutMs);
+  }
+
+  /** Ends without a word to the handlers. */
+  close(code = 1000, reason = ''): void {
+    if (this.#ended) return;
+    this.#flush();
+    this.#ended = true;
+    this.#release();
+    this.#socket.close(code, reason);
+  }
+
+  #flush(): void {
+    const lines = this.#lines;
+    this.#lines = [];
+    if (this.#ended || this.#socket.readyState !== 1) return;
+    let frame = '';
+    let size = 0;
+    for (const line of lines) {
+      const bytes = byteLength(line);
+      if (frame !== '' && size + 1 + bytes > this.#frameBytes) {
+        this.#socket.send(frame);
+        frame = '';
+        size = 0;
+      }
+      frame = frame === '' ? line : `${frame}\n${line}`;
+      size += bytes + 1;
+    }
+    if (frame !== '') this.#socket.send(frame);
+    this.#lastSent = Date.now();
+  }
+
+  #receive(data: unknown): void {
+    if (this.#ended || typeof data !== 'string') return;
+    this.#lastReceived = Date.now();
+    if (this.#heartbeatMs > 0) {
+      clearTimeout(this.#deadline);
+      this.#deadline = undefined;
+    }
+    for (const line of data.split('\n')) {
+      if (line.trim() === '') continue;
+      let envelope: unknown;
+      try {
+        envelope = JSON.parse(line);
+      } catch (error) {
+        this.#log?.warn('a line is not JSON', error);
+        continue;
+      }
+      if (typeof envelope === 'object' && envelope !== null && typeof (envelope as Envelope).type === 'string') {
+        this.#handlers.message(envelope as Envelope);
+      }
+      // A handler may have ended this link: what follows belongs to nobody.
+      if (this.#ended) return;
+    }
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#watch);
+    if (this.#ended) return;
+    const now = Date.now();
+    if (this.#lastSent === 0) this.#lastSent = now;
+    const silence = this.#handlers.active() ? Math.min(quietMs, this.#heartbeatMs) : this.#heartbeatMs;
+    const due = Math.min(this.#lastSent + this.#heartbeatMs, this.#lastReceived + silence);
+    this.#watch = setTimeout(() => {
+      if (due <= Date.now()) this.probe();
+      this.#schedule();
+    }, Math.max(due - now, 1000));
+  }
+
+  #end(code: number, reason: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#release();
+    // On a dead network the closing handshake hangs: we do not wait for it.
+    if (this.#socket.readyState < 2) this.#socket.close();
+    this.#handlers.lost(code, reason);
+  }
+
+  #release(): void {
+    clearTimeout(this.#watch);
+    clearTimeout(this.#deadline);
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    // A socket that fails after its end must not raise an uncaught error where the platform has such.
+    this.#socket.onerror = () => undefined;
+  }
+}

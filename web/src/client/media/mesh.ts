@@ -1,0 +1,158 @@
+import type { ParticipantView } from '../roster';
+import type { CallStats, LocalMedia } from '../types';
+import type { MediaMode, Signal, Source } from '../wire';
+import { Feed } from './feed';
+import { levelEveryMs, loudness, SpeechDetector } from './level';
+import { playbackOf } from './local';
+import { Peer } from './peer';
+import { SignalQueue } from './signals';
+import { readStats } from './stats';
+import type { Reading } from './stats';
+
+export interface MeshOptions {
+  media: LocalMedia;
+  /** Resolves when the server has relayed it. */
+  send(to: string, signal: Signal): Promise<unknown>;
+  mayPublish(source: Source): boolean;
+  PeerConnection?: typeof RTCPeerConnection;
+}
+
+interface Leg {
+  peer: Peer;
+  view: ParticipantView;
+  feeds: Map<Source, Feed>;
+  speech: SpeechDetector;
+  reading: Reading | null;
+}
+
+/** Every participant's own connection to every other: calls of a few people need no server for media. */
+export class Mesh {
+  readonly #o: MeshOptions;
+  readonly #legs = new Map<string, Leg>();
+  readonly #ownSpeech: { view: ParticipantView | null; detector: SpeechDetector | null } = { view: null, detector: null };
+  readonly #signals: SignalQueue;
+  readonly #stopFeeds: () => void;
+  #iceServers: RTCIceServer[] = [];
+  #mode: MediaMode = 'mesh';
+  #self = '';
+  #meter: ReturnType<typeof setInterval> | undefined;
+
+  constructor(options: MeshOptions) {
+    this.#o = options;
+    this.#signals = new SignalQueue(options.send);
+    this.#stopFeeds = options.media.feeds.subscribe(() => {
+      for (const { peer } of this.#legs.values()) peer.update();
+    });
+  }
+
+  configure(iceServers: RTCIceServer[], mode: MediaMode): void {
+    this.#iceServers = iceServers;
+    this.#mode = mode;
+    // What we may publish can have changed too.
+    for (const { peer } of this.#legs.values()) peer.update();
+  }
+
+  setMode(mode: MediaMode): void {
+    this.#mode = mode;
+  }
+
+  /** Makes the legs those of the people in the room. */
+  sync(self: string, participants: readonly ParticipantView[]): void {
+    // Another id of ours is another participant for the others: nothing of before goes on.
+    if (self !== this.#self) for (const id of [...this.#legs.keys()]) this.#drop(id);
+    this.#self = self;
+    const present = new Map<string, ParticipantView>();
+    for (const p of participants) {
+      if (p.isSelf) this.#ownSpeech.view = p;
+      else if (p.kind === 'human' && this.#mode === 'mesh') present.set(p.id, p);
+    }
+    for (const [id, leg] of [...this.#legs]) if (present.get(id) !== leg.view) this.#drop(id);
+    for (const view of present.values()) if (!this.#legs.has(view.id)) this.#add(view);
+    if (this.#meter === undefined) this.#meter = setInterval(() => this.#measure(), levelEveryMs);
+  }
+
+  signal(from: ParticipantView, signal: Signal): void {
+    this.#legs.get(from.id)?.peer.signal(signal);
+  }
+
+  /** The connection is gone: signals wait. */
+  suspend(): void {
+    this.#signals.pause();
+  }
+
+  /** In the room, at first or again. */
+  resume(): void {
+    this.#signals.resume();
+    for (const { peer } of this.#legs.values()) peer.resume();
+  }
+
+  async stats(): Promise<CallStats> {
+    const at = Date.now();
+    const peers = await Promise.all([...this.#legs.values()].map(async (leg) => {
+      const { stats, reading } = await readStats(leg.view.id, leg.peer, leg.reading, at);
+      leg.reading = reading;
+      return stats;
+    }));
+    return { at, peers };
+  }
+
+  close(): void {
+    clearInterval(this.#meter);
+    this.#signals.pause();
+    this.#stopFeeds();
+    for (const id of [...this.#legs.keys()]) this.#drop(id);
+  }
+
+  #add(view: ParticipantView): void {
+    const feeds = new Map<Source, Feed>();
+    const playback = playbackOf(this.#o.media);
+    const peer = new Peer({
+      self: this.#self,
+      remote: view.id,
+      PeerConnection: this.#o.PeerConnection,
+      configuration: () => ({ iceServers: this.#iceServers }),
+      send: (signal) => this.#signals.push(view.id, signal),
+      tracks: () => this.#tracks(),
+      received: (source, track) => {
+        feeds.get(source)?.close();
+        feeds.delete(source);
+        const feed = track ? new Feed(track, source, view.id, playback) : null;
+        if (feed) feeds.set(source, feed);
+        view.setFeed(source, feed);
+      },
+    });
+    peer.link.subscribe((link) => view.link.set(link));
+    this.#legs.set(view.id, { peer, view, feeds, speech: new SpeechDetector(view.speaking), reading: null });
+  }
+
+  #drop(id: string): void {
+    this.#legs.get(id)?.peer.close();
+    this.#signals.forget(id);
+    this.#legs.delete(id);
+  }
+
+  #tracks(): ReadonlyMap<Source, MediaStreamTrack | null> {
+    const tracks = new Map<Source, MediaStreamTrack | null>([['microphone', null], ['camera', null]]);
+    // A screen section stays when the share ends, with nothing in it, for the next one.
+    tracks.set('screen', null).set('screen-audio', null);
+    for (const feed of this.#o.media.feeds.value) if (this.#o.mayPublish(feed.source)) tracks.set(feed.source, feed.track);
+    return tracks;
+  }
+
+  #measure(): void {
+    const now = Date.now();
+    const own = this.#ownSpeech;
+    if (own.view) {
+      own.detector ??= new SpeechDetector(own.view.speaking);
+      own.detector.update(this.#o.media.microphone.value.on ? this.#o.media.level.value : 0, now);
+    }
+    for (const { peer, view, speech } of this.#legs.values()) {
+      // Read from the RTP header extension or the decoder (W3C WebRTC 5.3, RFC 6464): no audio graph needed.
+      const [source] = peer.receiverOf('microphone')?.getSynchronizationSources?.() ?? [];
+      const recent = source !== undefined && view.media.value.microphone;
+      const level = recent ? loudness(source.audioLevel ?? 0) : 0;
+      view.setLevel(level);
+      speech.update(level, now);
+    }
+  }
+}

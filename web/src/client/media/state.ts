@@ -1,0 +1,67 @@
+import type { LocalMedia } from '../types';
+import type { MediaState } from '../wire';
+
+type Muted = 'microphone' | 'camera' | 'screen';
+const sources: readonly Muted[] = ['microphone', 'camera', 'screen'];
+
+/** Tells the server what of our media is on, and does what the server imposes. */
+export class MediaStateSync {
+  readonly #media: LocalMedia;
+  readonly #send: (state: MediaState) => Promise<unknown>;
+  readonly #stop: (() => void)[];
+  #hand = false;
+  /** Sent and not acknowledged: until then what the server says of us may be older than what we said. */
+  #inFlight = 0;
+  #told: MediaState | null = null;
+
+  constructor(media: LocalMedia, send: (state: MediaState) => Promise<unknown>) {
+    this.#media = media;
+    this.#send = send;
+    this.#stop = sources.map((source) => media[source].subscribe(() => this.#sync()));
+  }
+
+  setHand(up: boolean): void {
+    this.#hand = up;
+    this.#sync();
+  }
+
+  /** We are in the room, and the server holds `theirs` for us. */
+  joined(theirs: MediaState): void {
+    this.#inFlight = 0;
+    this.#told = theirs;
+    this.#sync();
+  }
+
+  /** Switches off what the server says is off, and returns it. */
+  imposed(theirs: MediaState): Muted[] {
+    if (this.#inFlight > 0 || !this.#told) return [];
+    const off = sources.filter((s) => this.#media[s].value.on && !theirs[s]);
+    this.#told = theirs;
+    this.#hand = theirs.hand;
+    for (const source of off) {
+      if (source === 'screen') this.#media.stopShare();
+      else void (source === 'camera' ? this.#media.setCamera(false) : this.#media.setMicrophone(false)).catch(() => undefined);
+    }
+    return off;
+  }
+
+  close(): void {
+    for (const stop of this.#stop) stop();
+  }
+
+  #sync(): void {
+    const told = this.#told;
+    if (!told) return;
+    const now: MediaState = {
+      microphone: this.#media.microphone.value.on,
+      camera: this.#media.camera.value.on,
+      screen: this.#media.screen.value.on,
+      hand: this.#hand,
+    };
+    if (now.hand === told.hand && sources.every((s) => now[s] === told[s])) return;
+    this.#told = now;
+    this.#inFlight++;
+    const settled = (): void => { this.#inFlight = Math.max(0, this.#inFlight - 1); };
+    this.#send(now).then(settled, settled);
+  }
+}

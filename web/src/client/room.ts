@@ -1,0 +1,321 @@
+import { ChatSession } from './chat';
+import type { Connection } from './connection';
+import { ClientError } from './errors';
+import { createLocalMedia } from './media/local';
+import { Mesh } from './media/mesh';
+import { MediaStateSync } from './media/state';
+import type { Outbox } from './outbox';
+import { Emitter, until, Value } from './readable';
+import { fullJitter } from './retry';
+import { Roster } from './roster';
+import type { ParticipantView } from './roster';
+import type {
+  CallStats, JoinOptions, LocalMedia, Participant, Room, RoomEvents, RoomInfo, RoomState,
+} from './types';
+import type * as wire from './wire';
+
+/** A request of a room is repeated through connection losses for this long, milliseconds. */
+const requestTimeoutMs = 20_000;
+const passing = new Set(['network', 'unavailable', 'rate-limited', 'not-joined', 'timeout']);
+
+const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+/**
+ * One room, kept joined through every reconnect. The cursor is the `seq` of the last record of the
+ * log that was folded in; a record that does not follow it makes the room join again with `since`.
+ */
+export class RoomSession implements Room {
+  readonly id: string;
+  readonly state = new Value<RoomState>('rejoining');
+  readonly removed = new Value<{ readonly reason: wire.RemovedReason; readonly text: string } | null>(null);
+  readonly info = new Value<RoomInfo>({ title: '', locked: false, recording: false, mode: 'mesh' });
+  readonly role = new Value<wire.Role>('member');
+  readonly grants = new Value<wire.Grants>({});
+  readonly self = new Value<Participant>(null as never);
+  readonly roster: Roster;
+  readonly chat: ChatSession;
+  readonly media: LocalMedia;
+  readonly outbox: Outbox;
+
+  readonly #connection: Connection;
+  readonly #events = new Emitter<RoomEvents>();
+  readonly #mesh: Mesh | null;
+  readonly #mediaState: MediaStateSync;
+  readonly #ownMedia: boolean;
+  readonly #ended: (room: RoomSession) => void;
+  /** Whether `joined` has come on the present connection. */
+  #inStep = false;
+  #joining = false;
+  #everJoined = false;
+  /** Why the server did not let us in. */
+  refusal: ClientError | null = null;
+  #seq = 0;
+  #epoch = '';
+  /** A gap right after this position was asked about already: what is missing there does not exist. */
+  #askedAt = -1;
+
+  /** `ended` is told once, when the room was left or taken away. */
+  constructor(id: string, connection: Connection, outbox: Outbox, options: JoinOptions, ended: (room: RoomSession) => void) {
+    this.id = id;
+    this.#connection = connection;
+    this.outbox = outbox;
+    this.#ended = ended;
+    this.#ownMedia = !options.media;
+    this.media = options.media ?? createLocalMedia();
+    this.roster = new Roster(this.media, (view) => this.#participantLeft(view));
+    this.chat = new ChatSession(this);
+    const callable = typeof RTCPeerConnection !== 'undefined';
+    this.#mesh = options.call ?? callable ? new Mesh({
+      media: this.media,
+      send: (to, signal) => connection.request('webrtc-signal', signal, { room: id, to }),
+      mayPublish: (source) => this.grants.value.publish?.includes(source) ?? true,
+    }) : null;
+    this.#mediaState = new MediaStateSync(this.media, (state) => connection.request('media-state', state, { room: id }));
+  }
+
+  get participants() { return this.roster.participants; }
+  get people() { return this.roster.people; }
+  get inCall(): boolean { return this.#mesh !== null; }
+  get isJoined(): boolean { return this.#inStep; }
+  get everJoined(): boolean { return this.#everJoined; }
+
+  on<K extends keyof RoomEvents>(name: K, fn: (event: RoomEvents[K]) => void): () => void {
+    return this.#events.on(name, fn);
+  }
+
+  user(): { id: string; name: string } {
+    return this.#connection.user.value ?? { id: '', name: '' };
+  }
+
+  setHand(up: boolean): void {
+    this.#mediaState.setHand(up);
+  }
+
+  async moderate(action: wire.ModerateAction, target: { participant?: string; source?: wire.Source } = {}): Promise<void> {
+    await this.request('moderate', { action, ...target } satisfies wire.Moderate);
+  }
+
+  async stats(): Promise<CallStats> {
+    return this.#mesh ? this.#mesh.stats() : { at: Date.now(), peers: [] };
+  }
+
+  async leave(): Promise<void> {
+    if (!this.#active()) return;
+    const told = this.#connection.request('leave', {}, { room: this.id, timeoutMs: 3_000 }).catch(() => undefined);
+    this.#end('left');
+    await told;
+  }
+
+  /** Ends without telling the server. */
+  drop(): void {
+    if (this.#active()) this.#end('left');
+  }
+
+  async request<T>(type: string, data: unknown): Promise<wire.Envelope<T>> {
+    const id = crypto.randomUUID();
+    const until = Date.now() + requestTimeoutMs;
+    for (let attempt = 1; ; attempt++) {
+      await this.#whenJoined(until - Date.now());
+      try {
+        return await this.#connection.request<T>(type, data, { room: this.id, id });
+      } catch (thrown) {
+        const error = ClientError.from(thrown);
+        const delay = error.retryAfterMs ?? fullJitter({ attempt });
+        if (!passing.has(error.code) || Date.now() + delay >= until) throw error;
+        await wait(delay);
+      }
+    }
+  }
+
+  tell(type: string, data: unknown): void {
+    if (this.#inStep) this.#connection.send(type, data, { room: this.id });
+  }
+
+  /** The connection is gone; everything stays as it is until it is back. */
+  suspend(): void {
+    this.#inStep = false;
+    this.#joining = false;
+    this.#mesh?.suspend();
+    if (this.state.value === 'joined') this.state.set('rejoining');
+  }
+
+  /** Joins, at first or again, until the connection is lost or the server refuses for good. */
+  async enter(): Promise<void> {
+    if (this.#joining || !this.#active()) return;
+    this.#joining = true;
+    const since = this.#epoch === '' ? undefined : { seq: this.#seq, epoch: this.#epoch };
+    try {
+      // The answer itself is handled in receive(): in order with the frames that follow it.
+      await this.#connection.request('join', { since } satisfies wire.Join, { room: this.id });
+    } catch (thrown) {
+      const error = ClientError.from(thrown);
+      // After a connection loss the next connection brings us here again.
+      this.#joining = false;
+      if (error.code === 'network' || error.code === 'closed' || !this.#active()) return;
+      if (!error.retryable || (!this.#everJoined && error.code === 'room-full')) {
+        this.#refused(error);
+        return;
+      }
+      await wait(error.retryAfterMs ?? fullJitter({ attempt: 3 }));
+      if (this.#connection.state.value === 'online') await this.enter();
+    }
+  }
+
+  receive(envelope: wire.Envelope): void {
+    if (envelope.type === 'joined') {
+      if (this.#active()) this.#joined(envelope as wire.Envelope<wire.Joined>);
+      return;
+    }
+    if (!this.#inStep || envelope.thread) return;
+    if (envelope.seq) this.#logged(envelope, envelope.seq);
+    else this.#state(envelope);
+  }
+
+  #active(): boolean {
+    return this.state.value === 'joined' || this.state.value === 'rejoining';
+  }
+
+  async #whenJoined(timeoutMs: number): Promise<void> {
+    if (this.#inStep) return;
+    const gate = new AbortController();
+    const timer = setTimeout(() => gate.abort(new ClientError('network', 'not connected')), Math.max(timeoutMs, 0));
+    const state = await until(this.state, (s) => s !== 'rejoining', gate.signal).finally(() => clearTimeout(timer));
+    if (state !== 'joined') throw new ClientError('closed', 'the room was left');
+  }
+
+  /* ------------------------------------------------ what the server says */
+
+  #joined(envelope: wire.Envelope<wire.Joined>): void {
+    const body = envelope.data as wire.Joined;
+    const first = !this.#everJoined;
+    const resync = this.#inStep;
+    const known = new Set(this.participants.value);
+    this.#everJoined = true;
+    this.#joining = false;
+    this.#inStep = true;
+    this.role.set(body.role);
+    this.grants.set(body.grants);
+    this.info.patch(body.room ?? {});
+    this.info.patch({ mode: body.media.mode });
+    this.self.set(this.roster.reset(body.self, body.participants));
+    this.state.set('joined');
+    const last = body.history.at(-1)?.seq ?? 0;
+    this.#seq = envelope.seq ?? Math.max(last, body.recovered ? this.#seq : 0);
+    this.#epoch = body.epoch;
+    const missed = this.chat.joined(body, this.#seq, first);
+    for (const message of missed) this.#events.emit('message', message);
+    if (!first) {
+      for (const view of this.participants.value) if (!known.has(view)) this.#events.emit('participant-joined', view);
+    }
+    this.#mesh?.configure(body.media.iceServers, this.info.value.mode);
+    this.#syncMesh();
+    if (!resync) this.#mesh?.resume();
+    if (!first && !resync) this.#events.emit('resumed', { recovered: body.recovered });
+    this.#mediaState.joined(body.self.media);
+    this.outbox.pump(this.id);
+  }
+
+  /** One record of the main timeline's log. */
+  #logged(record: wire.Envelope, seq: number): void {
+    if (seq <= this.#seq) return;
+    if (record.prev && record.prev !== this.#seq && this.#askedAt !== this.#seq) {
+      if (!this.#joining) void this.#closeGap();
+      return;
+    }
+    // What the answer to the join under way will bring is not taken twice.
+    if (this.#joining) return;
+    this.#seq = seq;
+    const message = this.chat.logged(record);
+    if (message) this.#events.emit('message', message);
+  }
+
+  async #closeGap(): Promise<void> {
+    const at = this.#seq;
+    await this.enter();
+    // Once only: when the log itself has no more, the hole is not one that joining can close.
+    if (this.#inStep && this.#seq === at) this.#askedAt = at;
+  }
+
+  #state(envelope: wire.Envelope): void {
+    const from = this.roster.get(envelope.from);
+    switch (envelope.type) {
+      case 'presence': this.#presence(envelope.data as wire.Presence); break;
+      case 'media-state':
+        if (from?.isSelf) this.#ownState(envelope.data as wire.MediaState);
+        from?.setMedia(envelope.data as wire.MediaState);
+        break;
+      case 'typing':
+        if (from) this.chat.setTypist(from.id, (envelope.data as wire.Typing).typing);
+        break;
+      case 'read':
+        if (from) this.chat.setRead(from.user, (envelope.data as wire.Read).seq);
+        break;
+      case 'room': this.#roomChanged(envelope.data as wire.RoomUpdate); break;
+      case 'media-mode': this.#roomChanged({ mode: (envelope.data as wire.MediaModeChange).mode }); break;
+      case 'webrtc-signal':
+        if (from) this.#mesh?.signal(from, envelope.data as wire.Signal);
+        break;
+      case 'removed': {
+        const { reason, text } = envelope.data as wire.Removed;
+        this.removed.set({ reason, text: text ?? '' });
+        this.#end('removed');
+        break;
+      }
+      default:
+    }
+  }
+
+  #presence({ event, participant }: wire.Presence): void {
+    if (event === 'left') {
+      this.roster.remove(participant.id);
+    } else {
+      const view = this.roster.upsert(participant);
+      if (view) this.#events.emit('participant-joined', view);
+      if (this.roster.get(participant.id)?.isSelf) {
+        this.role.set(participant.role);
+        this.#ownState(participant.media);
+      }
+    }
+    this.#syncMesh();
+  }
+
+  /** What the server says of us: a moderator may have switched something off. */
+  #ownState(state: wire.MediaState): void {
+    for (const source of this.#mediaState.imposed(state)) this.#events.emit('muted', { source });
+  }
+
+  #roomChanged(update: wire.RoomUpdate): void {
+    const { title, locked, recording, mode } = update;
+    const change = { title, locked, recording, mode };
+    this.info.patch(Object.fromEntries(Object.entries(change).filter(([, v]) => v !== undefined)));
+    this.#mesh?.setMode(this.info.value.mode);
+    this.#syncMesh();
+  }
+
+  #participantLeft(view: ParticipantView): void {
+    this.chat.setTypist(view.id, false);
+    this.#syncMesh();
+    this.#events.emit('participant-left', view);
+  }
+
+  #syncMesh(): void {
+    if (this.self.value) this.#mesh?.sync(this.self.value.id, this.participants.value);
+  }
+
+  #refused(error: ClientError): void {
+    this.refusal = error;
+    this.removed.set({ reason: error.code === 'forbidden' ? 'banned' : 'denied', text: error.message });
+    this.#end('removed');
+  }
+
+  #end(state: 'left' | 'removed'): void {
+    this.#inStep = false;
+    this.#mesh?.close();
+    this.#mediaState.close();
+    this.chat.close();
+    this.roster.close();
+    if (this.#ownMedia) this.media.close();
+    this.state.set(state);
+    this.#ended(this);
+  }
+}
