@@ -237,7 +237,7 @@ func refuse(c *gin.Context, log *slog.Logger, err error) {
 	if problem.RetryAfter > 0 { // in whole seconds, RFC 9110 section 10.2.3
 		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(problem.RetryAfter.Seconds()))))
 	}
-	c.AbortWithStatusJSON(statusOf(problem.Code), gin.H{"error": gin.H{"code": problem.Code, "message": problem.Text}})
+	writeProblem(c.Writer, statusOf(problem.Code), problem)
 }
 
 // statusOf is the HTTP status (RFC 9110 section 15, RFC 6585) of an error code.

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"confab/rooms"
+	"confab/rooms/bus"
+	"confab/signaling"
+	"confab/web"
+)
+
+const (
+	stopTimeout  = 10 * time.Second // from the signal to the end, clients and log together
+	drainTimeout = 5 * time.Second  // of it, for the clients
+	openTimeout  = time.Minute      // for the log: a large one is read once after an unclean stop
+
+	// A client that is slow with its headers is cut; one that is slow otherwise may be on a socket or reading
+	// events, which have no such limit.
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 32 << 10
+)
+
+// serveCommand is `confab serve`, and `confab` alone.
+type serveCommand struct{}
+
+// Run serves until SIGINT or SIGTERM, then ends in good order. A second signal ends the process at once.
+//
+// Errors: one line with what is wrong and what to do.
+func (serveCommand) Run(p *process) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // from here on a signal has its usual effect
+	return serve(ctx, p)
+}
+
+// serve runs the server until ctx ends. Things start in the order in which they need each other and end in the
+// other one.
+func serve(ctx context.Context, p *process) error {
+	s, log := p.settings, newLogger(p.settings, p.stderr)
+	listener, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen at %s: %s; %s", s.Listen, listenProblem(err), listenRemedy(err))
+	}
+	defer listener.Close() // again after the server has: harmless
+
+	records, err := openLog(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	registry := rooms.NewRegistry(records, rooms.Options{
+		History: s.History, Capacity: s.MaxParticipants, ICEServers: s.iceServers(), Durability: s.Durability, Logger: log,
+	})
+	h, err := openHub(ctx, p, registry, records, log)
+	if err == nil {
+		announce(p, h, listener.Addr())
+		log.Info("serving", "version", version(), "address", listener.Addr().String(), "data", s.Data, "nats", maskURL(s.NATS),
+			"guests", s.guests() != signaling.GuestsOff)
+		err = h.run(ctx, listener)
+	}
+	deadline, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if h != nil {
+		err = errors.Join(err, h.stop(deadline))
+	}
+	err = errors.Join(err, wrap("ending the rooms", registry.Close(deadline)), closeLog(deadline, records))
+	if err == nil {
+		log.Info("stopped")
+	}
+	return err
+}
+
+// openLog opens the log of the rooms, for which the data folder is locked.
+func openLog(ctx context.Context, s *Settings, log *slog.Logger) (*bus.Bus, error) {
+	durability := bus.DurabilityDefault
+	if s.Durability == "fsync" {
+		durability = bus.DurabilityFsync
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	records, err := bus.Open(ctx, bus.Options{
+		DataDir: s.Data, URL: s.NATS, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
+	})
+	if err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "bus: ")) // for a person: what is wrong, not where it was found
+	}
+	return records, nil
+}
+
+// closeLog closes the log, but waits no longer than ctx.
+func closeLog(ctx context.Context, records *bus.Bus) error {
+	closed := make(chan error, 1)
+	go func() { closed <- records.Close() }()
+	select {
+	case err := <-closed:
+		return wrap("closing the log", err)
+	case <-ctx.Done():
+		return errors.New("the log was not closed in time; what was acknowledged is stored")
+	}
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// A hub is what people connect to: the keys, the socket, the routes.
+type hub struct {
+	// Set by openHub, then constant.
+	keys   *signaling.Keyring
+	socket *signaling.Server
+	http   *http.Server
+
+	// Set by run, read by stop after it.
+	endKeys   context.CancelFunc
+	keysEnded chan struct{} // closed when the keys are no longer refreshed
+}
+
+func openHub(ctx context.Context, p *process, registry *rooms.Registry, records *bus.Bus, log *slog.Logger) (*hub, error) {
+	s := p.settings
+	found, err := openSecret(s, p.origins, true, log)
+	if err != nil {
+		return nil, err
+	}
+	if found.made && s.NATS != "" {
+		log.Warn("this server's secret is its own: servers that share a NATS need one in common for tokens and tickets; set --auth-secret-file",
+			"secret", found.file)
+	}
+	keys, err := signaling.OpenKeyring(ctx, signaling.KeyringOptions{Secret: found.bytes, JWKS: s.AuthJWKS, Logger: log})
+	if err != nil {
+		return nil, &settingError{name: "auth-jwks", origin: p.origins["auth-jwks"], text: err.Error()}
+	}
+	guests := signaling.NewGuestHandler(signaling.GuestOptions{Keys: keys, Guests: s.guests(), Logger: log})
+	socket, err := signaling.New(signaling.Options{
+		Registry: registry, Verifier: keys, TicketKey: found.ticketKey(),
+		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
+		History: s.History, TrustedProxies: s.TrustedProxies,
+		Web: web.Dist, Routes: guests.Routes, Ready: records.Ready, Logger: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting the server: %w", err)
+	}
+	return &hub{
+		keys: keys, socket: socket,
+		http: &http.Server{
+			Handler: socket.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
+		},
+	}, nil
+}
+
+// run serves until ctx ends, which is no error.
+func (h *hub) run(ctx context.Context, listener net.Listener) error {
+	var refreshing context.Context
+	refreshing, h.endKeys = context.WithCancel(context.WithoutCancel(ctx)) // tokens are verified until the last client is gone
+	h.keysEnded = make(chan struct{})
+	go func() {
+		defer close(h.keysEnded)
+		h.keys.Run(refreshing)
+	}()
+	served := make(chan error, 1)
+	go func() { served <- h.http.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// stop sends the clients away, with a word that they shall come back, and ends what run started.
+func (h *hub) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	// Drain first: while it runs, /readyz says so to a load balancer, and Shutdown would wait for open streams.
+	err := wrap("sending the clients away", h.socket.Drain(ctx))
+	if down := h.http.Shutdown(ctx); down != nil {
+		err = errors.Join(err, wrap("ending requests", down), h.http.Close())
+	}
+	if h.endKeys != nil {
+		h.endKeys()
+		<-h.keysEnded
+	}
+	return err
+}
+
+// newLogger logs to w as the settings say.
+func newLogger(s *Settings, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		level = slog.LevelInfo // cannot be: the parser knows the levels
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// announce tells the person who started the server where to go. A ready room is offered rather than the front
+// page, so that one click is enough.
+func announce(p *process, h *hub, addr net.Addr) {
+	s, room := p.settings, randomRoom()
+	address := reachableAt(addr) + "/r/" + room
+	fmt.Fprintf(p.stdout, "Confab is ready. A room for you:\n\n  %s\n\n", address)
+	switch s.guests() {
+	case signaling.GuestsAnywhere:
+		fmt.Fprintln(p.stdout, "Anyone with the link can come in.")
+	case signaling.GuestsLocal:
+		fmt.Fprintln(p.stdout, "Guests can come in from this machine. For others see --listen, --guests and --help.")
+	case signaling.GuestsOff:
+		fmt.Fprintf(p.stdout, "Guests are off (--guests on lets them in). To come in, make a token with the same settings and put it\n"+
+			"behind the address, as %s#token=TOKEN :\n\n  confab token --user me --role moderator --rooms %s%s\n", address, room, sameSettings(p))
+	}
+	if !s.loopback() {
+		fmt.Fprintln(p.stdout, "Browsers give a camera and a microphone to https pages only: put a proxy with a certificate before this address.")
+	}
+	folder, err := filepath.Abs(s.Data)
+	if err != nil {
+		folder = s.Data
+	}
+	fmt.Fprintf(p.stdout, "Messages are kept in %s. Ctrl-C ends the server.\n", folder)
+}
+
+// sameSettings is what `confab token` needs to find the secret of this server.
+func sameSettings(p *process) string {
+	var options strings.Builder
+	for _, name := range []string{"config", "data", "auth-secret-file"} {
+		value := map[string]string{"config": p.settings.Config, "data": p.settings.Data, "auth-secret-file": p.settings.AuthSecretFile}[name]
+		if p.origins[name] == originFlag {
+			fmt.Fprintf(&options, " --%s %s", name, value)
+		}
+	}
+	return options.String()
+}
+
+// reachableAt is the URL of addr for a browser on this machine: an address that stands for all is no address
+// to go to.
+func reachableAt(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "http://" + addr.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// listenProblem and listenRemedy put the error of net.Listen into a person's words.
+func listenProblem(err error) string {
+	switch {
+	case portTaken(err):
+		return "another program uses that port"
+	case portDenied(err):
+		return "this user may not use that port"
+	case portNotHere(err):
+		return "this machine does not have that address"
+	}
+	if failed, ok := errors.AsType[*net.OpError](err); ok {
+		return failed.Err.Error()
+	}
+	return err.Error()
+}
+
+func listenRemedy(err error) string {
+	switch {
+	case portTaken(err):
+		return "stop it, or choose another port, such as --listen 127.0.0.1:8081"
+	case portDenied(err):
+		return "choose a port from 1024 up, such as --listen 127.0.0.1:8080, or allow it (setcap cap_net_bind_service)"
+	}
+	return "choose another address with --listen, such as 127.0.0.1:8080 for this machine or :8080 for all"
+}
