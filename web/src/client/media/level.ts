@@ -1,4 +1,4 @@
-import { Value } from '../readable';
+import type { Value } from '../readable';
 
 export const levelEveryMs = 100;
 /** -60 dBFS and less is silence, 0 dBFS is 1. */

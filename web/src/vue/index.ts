@@ -1,0 +1,9 @@
+/** Vue composables over the client: each ends what it started with the scope that it was called in. */
+export { provideClient, useClient } from './client';
+export { useReadable } from './readable';
+export { useRoom } from './room';
+export type { RoomHandle } from './room';
+export { useChat, useOutbox } from './chat';
+export { useCallStats, useDevices, useFeed } from './media';
+export { useWebSocketChat } from './websocket-chat';
+export type { WebSocketChat, WebSocketChatOptions } from './websocket-chat';
