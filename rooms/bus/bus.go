@@ -83,6 +83,7 @@ type Bus struct {
 	running   sync.WaitGroup
 
 	links    atomic.Uint64 // counts connections lost and regained: partitions verify themselves when it moved
+	link     atomic.Pointer[link]
 	trouble  atomic.Pointer[string]
 	closing  atomic.Bool   // set with spawning held; read without
 	spawning sync.Mutex    // orders spawn and Close
@@ -108,6 +109,7 @@ func Open(ctx context.Context, opts Options) (*Bus, error) {
 		end:      end,
 		closed:   make(chan struct{}),
 	}
+	b.unanswered()
 	if err := b.start(ctx); err != nil {
 		b.end(rooms.ErrLogClosed)
 		b.teardown()

@@ -98,7 +98,39 @@ func (b *Bus) linkLost(name string, err error) {
 	}
 	b.log.Warn("connection to NATS lost", "connection", name, "err", err)
 	b.links.Add(1)
+	if name == "history" {
+		b.unanswered()
+	}
 	b.doubtAll()
+}
+
+// A link is the history connection from one loss to the next.
+type link struct {
+	up   context.Context // ends with the connection
+	lost context.CancelFunc
+}
+
+var errLinkLost = errors.New("the connection to NATS was lost")
+
+// unanswered ends the requests under way on the history connection: their answers went down with it.
+func (b *Bus) unanswered() {
+	next := new(link)
+	next.up, next.lost = context.WithCancel(b.lifetime)
+	if last := b.link.Swap(next); last != nil {
+		last.lost()
+	}
+}
+
+// whileLinked is ctx for one request: it ends after requestTimeout, and when the history connection is lost.
+func (b *Bus) whileLinked(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, timeout := context.WithTimeout(ctx, requestTimeout)
+	ctx, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(b.link.Load().up, func() { end(errLinkLost) })
+	return ctx, func() {
+		stop()
+		end(nil)
+		timeout()
+	}
 }
 
 // linkBack is told that it is back, with its subscriptions.
@@ -107,11 +139,16 @@ func (b *Bus) linkBack(name string) {
 		return
 	}
 	b.log.Info("connection to NATS is back", "connection", name)
+	switch name {
+	case "publish":
+		b.appender.again()
+	case "subscribe":
+		// What is appended between a follower's check and the server's taking the subscriptions anew would be
+		// missed until the next check. An error means that the connection is lost once more.
+		_ = b.subscribe.FlushTimeout(requestTimeout)
+	}
 	b.links.Add(1)
 	b.doubtAll()
-	if name == "publish" {
-		b.appender.again()
-	}
 }
 
 // linkError is told of errors that no call returns: mostly that messages were dropped because a shard was behind.
@@ -127,7 +164,7 @@ func (b *Bus) linkError(name string, err error) {
 
 // request asks NATS on the history connection and waits up to requestTimeout for the answer.
 func (b *Bus) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := b.whileLinked(ctx)
 	defer cancel()
 	return b.history.RequestWithContext(ctx, subject, body)
 }

@@ -121,6 +121,8 @@ func (f *follower) missed(ctx context.Context, from, floor wire.Seq) (records []
 	if len(records) >= f.bus.opts.perTimeline() {
 		return nil, false, nil
 	}
+	ctx, cancel := f.bus.whileLinked(ctx)
+	defer cancel()
 	stream, err := f.part.js.Stream(ctx, f.part.name)
 	if err != nil {
 		return nil, false, fmt.Errorf("asking for the first sequence of %s: %w", f.part.name, err)

@@ -191,7 +191,7 @@ func testPurge(t *testing.T, b *Bus) {
 	}
 	check(0, "0", "1", "2", "3", "4", "5")
 	check(seqs[4], "4", "5")
-	check(seqs[5]+1000)
+	check(seqs[5] + 1000)
 	_, tail, stopOther := open1(t, b, other)
 	defer stopOther()
 	if len(tail.Records) != 6 {

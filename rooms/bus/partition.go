@@ -30,10 +30,11 @@ type partition struct {
 
 	mu sync.Mutex // held while the stream is verified, so that one verification serves all who wait
 	// Guarded by mu.
-	links      uint64 // Bus.links at the last verification
-	verifiedAt time.Time
-	failure    error // of the last verification
-	failedAt   time.Time
+	links       uint64 // Bus.links at the last verification
+	verifiedAt  time.Time
+	failure     error // of the last verification
+	failedLinks uint64
+	failedAt    time.Time
 
 	epoch atomic.Pointer[string]
 }
@@ -123,7 +124,7 @@ func (p *partition) verified(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	links := p.bus.links.Load()
-	if p.failure != nil && time.Since(p.failedAt) < verifyRetry {
+	if p.failure != nil && p.failedLinks == links && time.Since(p.failedAt) < verifyRetry {
 		return p.failure // many wait here: the answer would be the same
 	}
 	if p.failure == nil && p.links == links && time.Since(p.verifiedAt) < verifyEvery {
@@ -133,7 +134,7 @@ func (p *partition) verified(ctx context.Context) error {
 	if err != nil && (p.failure == nil || p.failure.Error() != err.Error()) && p.bus.lifetime.Err() == nil {
 		p.bus.log.Warn("a stream cannot be verified; its timelines wait", "stream", p.name, "err", err)
 	}
-	p.failure, p.failedAt = err, time.Now()
+	p.failure, p.failedLinks, p.failedAt = err, links, time.Now()
 	return err
 }
 
@@ -141,9 +142,12 @@ func (p *partition) verified(ctx context.Context) error {
 func (p *partition) verify(ctx context.Context, links uint64) error {
 	// Seen before the question: the answer can only be higher.
 	seen, known := p.last.Load(), p.currentEpoch()
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := p.bus.whileLinked(ctx)
 	defer cancel()
 	info, _, err := p.bus.ensure(ctx, p.js, p.bus.roomsConfig(p.number))
+	if ctx.Err() != nil {
+		return fmt.Errorf("bus: asking for stream %s: %w", p.name, context.Cause(ctx))
+	}
 	if err != nil {
 		return err
 	}

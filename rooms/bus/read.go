@@ -100,7 +100,7 @@ func (b *Bus) readFrom(ctx context.Context, at place, from wire.Seq) ([]rooms.Re
 func (b *Bus) retryRead(ctx context.Context, try func(context.Context) error) error {
 	tries := 0
 	return b.persist(ctx, readTries*requestTimeout, func(error) bool { tries++; return tries >= readTries }, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		ctx, cancel := b.whileLinked(ctx)
 		defer cancel()
 		return try(ctx)
 	})
@@ -141,7 +141,7 @@ func (b *Bus) readPage(ctx context.Context, at place, from wire.Seq, records []r
 	for {
 		select {
 		case <-ctx.Done():
-			return records, false, fmt.Errorf("%w: %w", errNoAnswer, ctx.Err())
+			return records, false, fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))
 		case msg := <-answers:
 			switch status := first(msg.Header, headerStatus); status {
 			case "":
