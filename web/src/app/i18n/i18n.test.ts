@@ -1,0 +1,35 @@
+import { describe, expect, it } from 'vitest';
+import ar from './ar.json';
+import en from './en.json';
+import { format, type Message } from './index';
+
+const gaps = (message: Message): string[] => {
+  const texts = typeof message === 'string' ? [message] : Object.values(message);
+  return [...new Set(texts.join(' ').match(/\{\w+\}/g) ?? [])].filter((gap) => gap !== '{count}').sort();
+};
+
+describe('the Arabic translation', () => {
+  it('has the same messages', () => expect(Object.keys(ar).sort()).toEqual(Object.keys(en).sort()));
+
+  it.each(Object.entries(ar as Record<string, Message>))('%s fills the same gaps', (key, message) => {
+    expect(gaps(message)).toEqual(gaps(en[key as keyof typeof en]));
+  });
+
+  it('has a text for each of its six plurals', () => {
+    const categories = new Intl.PluralRules('ar').resolvedOptions().pluralCategories.slice().sort();
+    for (const message of Object.values(ar)) if (typeof message !== 'string') expect(Object.keys(message).sort()).toEqual(categories);
+  });
+});
+
+describe('format', () => {
+  const english = (count: number) => new Intl.PluralRules('en').select(count);
+
+  it('fills gaps and leaves unknown ones visible', () => expect(format('{a} and {b}', { a: 'x' }, english)).toBe('x and {b}'));
+  it.each([
+    [0, '0 cats'],
+    [1, '1 cat'],
+    [2, '2 cats'],
+  ])('%i', (count, want) => expect(format({ one: '{count} cat', other: '{count} cats' }, { count }, english)).toBe(want));
+  it('falls back to other', () => expect(format({ other: 'x' }, { count: 1 }, english)).toBe('x'));
+  it('does not read a name as a pattern', () => expect(format('{name}', { name: '$& {name}' }, english)).toBe('$& {name}'));
+});

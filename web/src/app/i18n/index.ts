@@ -1,0 +1,82 @@
+import { computed, shallowRef } from 'vue';
+import en from './en.json';
+import { storage } from '../lib/storage';
+
+/** A message: text with `{name}` gaps, or one text per plural category, chosen by `count`. */
+export type Message = string | Partial<Record<Intl.LDMLPluralRule, string>>;
+export type Messages = Record<keyof typeof en, Message>;
+export type MessageKey = keyof typeof en;
+export type Params = Readonly<Record<string, string | number>>;
+
+/** Languages with a complete translation, each under its own name. */
+export const languages = { en: 'English', ar: 'العربية' } as const;
+export type Language = keyof typeof languages;
+
+const loaders: Record<Language, () => Promise<Messages>> = {
+  en: () => Promise.resolve(en),
+  ar: () => import('./ar.json').then((module) => module.default),
+};
+
+const current = shallowRef<Language>('en');
+const messages = shallowRef<Messages>(en);
+const plurals = computed(() => new Intl.PluralRules(current.value));
+const numbers = computed(() => new Intl.NumberFormat(current.value));
+
+export const language = computed(() => current.value);
+export const direction = computed(() => directionOf(current.value));
+
+/** Fills the gaps of `message`; pure, so that it is tested without the app. */
+export function format(
+  message: Message,
+  params: Params,
+  category: (count: number) => Intl.LDMLPluralRule,
+  number: (value: number) => string = String,
+): string {
+  const text = typeof message === 'string' ? message : (message[category(Number(params.count))] ?? message.other ?? '');
+  return text.replace(/\{(\w+)\}/g, (gap, name: string) => {
+    const value = params[name];
+    if (value === undefined) return gap;
+    return typeof value === 'number' ? number(value) : value;
+  });
+}
+
+/** The text of `key` in the current language. Reactive when called in a render or a computed. */
+export function t(key: MessageKey, params: Params = {}): string {
+  return format(
+    messages.value[key],
+    params,
+    (count) => plurals.value.select(count),
+    (value) => numbers.value.format(value),
+  );
+}
+
+/** "Ada, Grace and Alan" in the current language. */
+export function list(names: readonly string[]): string {
+  return new Intl.ListFormat(current.value, { type: 'conjunction' }).format(names);
+}
+
+export function preferredLanguage(): Language {
+  const wanted = [storage.get('language') ?? '', ...navigator.languages];
+  for (const tag of wanted) {
+    const base = tag.slice(0, 2);
+    if (base in languages) return base as Language;
+  }
+  return 'en';
+}
+
+/** Loads and applies a language; `remember` keeps it for the next visit. */
+export async function setLanguage(next: Language, remember = true): Promise<void> {
+  messages.value = await loaders[next]();
+  current.value = next;
+  document.documentElement.lang = next;
+  document.documentElement.dir = directionOf(next);
+  if (remember) storage.set('language', next);
+}
+
+type TextInfoLocale = Intl.Locale & { getTextInfo?: () => { direction: 'ltr' | 'rtl' } };
+
+function directionOf(tag: Language): 'ltr' | 'rtl' {
+  // getTextInfo is missing in some browsers; Arabic is the only language here written from the right.
+  const locale: TextInfoLocale = new Intl.Locale(tag);
+  return locale.getTextInfo?.().direction ?? (tag === 'ar' ? 'rtl' : 'ltr');
+}

@@ -1,0 +1,13 @@
+/** "Ada Lovelace" -> "AL"; one letter for one word; scripts without capitals stay as they are. */
+export function initials(name: string): string {
+  const words = name.trim().split(/\s+/).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : [words[0]];
+  return letters.map((word) => (word ? ([...word][0] ?? '') : '')).join('').toLocaleUpperCase() || '?';
+}
+
+/** A hue that a person keeps in every room and on every device. */
+export function hue(user: string): number {
+  let hash = 2166136261;
+  for (const character of user) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16777619);
+  return (hash >>> 0) % 360;
+}

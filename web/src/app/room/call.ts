@@ -1,0 +1,66 @@
+import { computed, inject, provide, ref, shallowRef, type ComputedRef, type InjectionKey, type Ref, type ShallowRef } from 'vue';
+import type { Chat, Client, LocalMedia, Role, Room, RoomInfo } from '../../client';
+import { useReadable } from '../lib/readable';
+import { storage } from '../lib/storage';
+import { useParticipantViews, type ParticipantView } from './participantViews';
+import type { Call } from './session';
+
+export type Panel = 'chat' | 'people';
+export type DialogName = 'invite' | 'settings' | 'help' | 'end';
+/** auto: what the number of people and shares suggests. */
+export type LayoutChoice = 'auto' | 'grid' | 'speaker';
+
+/** What every part of the room needs: the client's objects and the state of the view. */
+export interface CallContext {
+  readonly client: Client;
+  readonly room: Room;
+  readonly media: LocalMedia;
+  readonly chat: Chat;
+  readonly views: ComputedRef<readonly ParticipantView[]>;
+  readonly info: Readonly<ShallowRef<RoomInfo>>;
+  readonly role: Readonly<ShallowRef<Role>>;
+  readonly isModerator: ComputedRef<boolean>;
+  readonly panel: Ref<Panel | null>;
+  readonly dialog: Ref<DialogName | null>;
+  readonly layout: Ref<LayoutChoice>;
+  /** Key of the tile that is held large, null = none. */
+  readonly pinned: Ref<string | null>;
+  togglePanel(panel: Panel): void;
+}
+
+const key: InjectionKey<CallContext> = Symbol('call');
+
+export function provideCall({ client, room }: Call): CallContext {
+  const participants = useReadable(room.participants);
+  const role = useReadable(room.role);
+  const panel = ref<Panel | null>(null);
+  const layout = ref<LayoutChoice>(keptLayout());
+  const context: CallContext = {
+    client,
+    room,
+    media: room.media,
+    chat: room.chat,
+    views: useParticipantViews(participants),
+    info: useReadable(room.info),
+    role,
+    isModerator: computed(() => role.value === 'moderator'),
+    panel,
+    dialog: ref(null),
+    layout,
+    pinned: shallowRef(null),
+    togglePanel: (wanted) => (panel.value = panel.value === wanted ? null : wanted),
+  };
+  provide(key, context);
+  return context;
+}
+
+export function useCall(): CallContext {
+  const context = inject(key);
+  if (!context) throw new Error('useCall outside a room');
+  return context;
+}
+
+function keptLayout(): LayoutChoice {
+  const kept = storage.get('layout');
+  return kept === 'grid' || kept === 'speaker' ? kept : 'auto';
+}

@@ -1,0 +1,74 @@
+import { useEventListener } from '@vueuse/core';
+import { ref, type Ref } from 'vue';
+import { storage } from '../lib/storage';
+import { commandOf, takesSpace, takesText } from '../lib/shortcuts';
+import type { CallActions } from './actions';
+import type { CallContext } from './call';
+
+/** Whether letters alone are commands, and the space bar talks (WCAG 2.1.4: can be switched off). */
+export const singleKeysOn = ref(storage.get('single-keys') !== 'off');
+
+export function setSingleKeys(on: boolean): void {
+  singleKeysOn.value = on;
+  storage.set('single-keys', on ? 'on' : 'off');
+}
+
+export function useKeyboard(call: CallContext, actions: CallActions): { talking: Ref<boolean> } {
+  const talking = ref(false);
+
+  const stopTalking = (): void => {
+    if (!talking.value) return;
+    talking.value = false;
+    void call.media.setMicrophone(false);
+  };
+
+  function startTalking(event: KeyboardEvent): void {
+    if (call.media.microphone.value.on || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    talking.value = true;
+    call.media
+      .setMicrophone(true)
+      // Let go while the device was opening: it must not stay open.
+      .then(() => (talking.value ? undefined : call.media.setMicrophone(false)))
+      .catch((error: unknown) => {
+        console.debug('the microphone did not open', error);
+        talking.value = false;
+      });
+  }
+
+  useEventListener(window, 'keydown', (event) => {
+    if (call.dialog.value !== null || event.defaultPrevented) return;
+    const focused = document.activeElement;
+    if (event.code === 'Space' && singleKeysOn.value && !takesSpace(focused)) return startTalking(event);
+    const command = commandOf(
+      {
+        key: event.key,
+        code: event.code,
+        ctrlKey: event.ctrlKey,
+        metaKey: event.metaKey,
+        altKey: event.altKey,
+        repeat: event.repeat,
+        isComposing: event.isComposing,
+        altGraph: event.getModifierState('AltGraph'),
+      },
+      { typing: takesText(focused) || focused?.closest('[role="menu"]') != null, singleKeys: singleKeysOn.value },
+    );
+    if (command === null) return;
+    event.preventDefault();
+    if (command === 'chat' || command === 'people') call.togglePanel(command);
+    else if (command === 'help') call.dialog.value = 'help';
+    else if (command === 'share') {
+      if (call.media.supports.share) void actions.share();
+    } else void actions[command]();
+  });
+  useEventListener(window, 'keyup', (event) => {
+    if (event.code === 'Space') stopTalking();
+  });
+  // The key that goes up in another window is never heard of: any way out closes the microphone.
+  useEventListener(window, ['blur', 'pagehide'], stopTalking);
+  useEventListener(document, 'visibilitychange', () => {
+    if (document.hidden) stopTalking();
+  });
+
+  return { talking };
+}

@@ -1,0 +1,40 @@
+import { onScopeDispose, watch } from 'vue';
+import { t } from '../i18n';
+import { say } from '../lib/say';
+import type { CallContext } from './call';
+import type { ToastShow } from './toast';
+
+/** Tells a screen reader what sighted people see happening, and everyone what was done to them. */
+export function useRoomNotices(call: CallContext, show: ToastShow): void {
+  const { room } = call;
+  const stops = [
+    room.on('participant-joined', (participant) => {
+      if (participant.kind !== 'recorder') say({ kind: 'joined', name: participant.name.value });
+    }),
+    room.on('participant-left', (participant) => {
+      if (participant.kind !== 'recorder') say({ kind: 'left', name: participant.name.value });
+    }),
+    room.on('message', (message) => {
+      if (!message.isOwn && !message.deleted) say({ kind: 'message', name: message.author.name, text: message.text });
+    }),
+    room.on('muted', ({ source }) => show(t(`announce.mutedBy.${source}`))),
+  ];
+  onScopeDispose(() => stops.forEach((stop) => stop()));
+
+  watch(
+    () => call.views.value.filter((view) => view.hand !== null && !view.isSelf).map((view) => view.name),
+    (names, before) => {
+      for (const name of names) if (!before.includes(name)) say({ kind: 'notice', text: t('announce.handOf', { name }) });
+    },
+  );
+  watch(
+    () => call.views.value.filter((view) => view.sharing && !view.isSelf).map((view) => view.name),
+    (names, before) => {
+      for (const name of names) if (!before.includes(name)) say({ kind: 'notice', text: t('announce.sharing', { name }) });
+    },
+  );
+  watch(
+    () => call.info.value.locked,
+    (locked) => say({ kind: 'notice', text: locked ? t('announce.locked') : t('announce.unlocked') }),
+  );
+}
