@@ -125,9 +125,15 @@ func readSettings(path string, known []*kong.Flag) (map[string]*yaml.Node, error
 	if err != nil {
 		return nil, fmt.Errorf("the file cannot be read: %w", err)
 	}
-	var nodes map[string]*yaml.Node
-	if err := yaml.Unmarshal(raw, &nodes); err != nil {
-		return nil, fmt.Errorf("%s is not YAML with one setting a line, such as listen: 127.0.0.1:8080: %w", path, err)
+	var doc yaml.Node
+	if err := yaml.Unmarshal(raw, &doc); err != nil {
+		return nil, fmt.Errorf("%s is not YAML: %w", path, err)
+	}
+	if len(doc.Content) == 0 { // nothing but comments
+		return nil, nil
+	}
+	if doc.Content[0].Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("%s is not YAML with one setting a line, such as listen: 127.0.0.1:8080", path)
 	}
 	names := make([]string, 0, len(known))
 	for _, flag := range known {
@@ -135,12 +141,18 @@ func readSettings(path string, known []*kong.Flag) (map[string]*yaml.Node, error
 			names = append(names, flag.Name)
 		}
 	}
-	for key, node := range nodes {
-		if !slices.Contains(names, key) {
-			return nil, fmt.Errorf("%s line %d: there is no setting %q; there are %s", path, node.Line, key, strings.Join(names, ", "))
+	values := make(map[string]*yaml.Node)
+	for pair := range slices.Chunk(doc.Content[0].Content, 2) {
+		key := pair[0]
+		if !slices.Contains(names, key.Value) {
+			return nil, fmt.Errorf("%s line %d: there is no setting %q; there are %s", path, key.Line, key.Value, strings.Join(names, ", "))
 		}
+		if values[key.Value] != nil {
+			return nil, fmt.Errorf("%s line %d: %s is set a second time; leave one out", path, key.Line, key.Value)
+		}
+		values[key.Value] = pair[1]
 	}
-	return nodes, nil
+	return values, nil
 }
 
 // plainValue is a node's text as a flag would have it: a list is joined by commas.
@@ -173,8 +185,16 @@ func (l *layers) explain(err error) error {
 	for name, origin := range l.origins {
 		flag := "--" + name
 		if rest, ok := strings.CutPrefix(err.Error(), flag); ok && !strings.HasPrefix(rest, "-") {
-			return &settingError{name: name, origin: origin, text: strings.TrimPrefix(strings.TrimPrefix(rest, ":"), " ")}
+			return &settingError{name: name, origin: origin, text: plainly(strings.TrimPrefix(strings.TrimPrefix(rest, ":"), " "))}
 		}
 	}
-	return err
+	return errors.New(plainly(err.Error()))
+}
+
+// plainly says the parser's words for a bad number or duration so that nobody needs to know what an int is.
+func plainly(text string) string {
+	return strings.NewReplacer(
+		"expected a valid 64 bit int but got", "it is a whole number, not",
+		"expected duration but got", "it is a duration such as 30s or 24h, not",
+	).Replace(text)
 }

@@ -74,7 +74,8 @@ func run(args []string, lookup func(string) (string, bool), stdout, stderr io.Wr
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return report(stderr, layers.explain(err))
+		_ = report(stderr, layers.explain(err)) // whatever is wrong with a command line, it is no failure of the work
+		return exitSetting
 	}
 	layers.origins.flags(parsed)
 	if err := line.check(layers.origins); err != nil {
@@ -98,9 +99,6 @@ func report(stderr io.Writer, err error) int {
 	}
 	fmt.Fprintln(stderr, "confab: "+err.Error())
 	if _, ok := errors.AsType[*settingError](err); ok {
-		return exitSetting
-	}
-	if _, ok := errors.AsType[*kong.ParseError](err); ok {
 		return exitSetting
 	}
 	return exitFailed
