@@ -30,6 +30,29 @@ export function watchPage(page: Page, name: string, origin: string): PageWatch {
   return watch;
 }
 
+export interface Watching {
+  readonly frames?: number;
+  readonly seconds?: number;
+}
+
+const differs = (one: Reception, other: Reception): boolean =>
+  other.picture.some((value, at) => Math.abs(value - (one.picture[at] ?? 0)) > 8);
+
+/** Waits until `ask` has told of `frames` more frames, of a picture that is not flat and has changed. */
+export async function untilMoving(what: string, ask: () => Promise<Reception | null>, { frames = 30, seconds = 15 }: Watching = {}): Promise<void> {
+  let first: Reception | null = null;
+  let now: Reception | null = null;
+  const enough = async (): Promise<boolean> => {
+    now = await ask();
+    first ??= now;
+    return now !== null && first !== null && now.frames >= first.frames + frames && now.range >= 50 && differs(first, now);
+  };
+  await until(what, enough, { seconds }).catch((error: unknown) => {
+    const got = now === null ? 'no picture' : `${now.frames - (first?.frames ?? 0)} of ${frames} frames, range ${now.range}`;
+    throw new Error(`not within ${seconds} s: ${what} (${got})`, { cause: error });
+  });
+}
+
 export type Source = 'camera' | 'screen';
 export type Panel = 'chat' | 'people';
 
@@ -115,21 +138,16 @@ export class Person {
   }
 
   /** Waits until `frames` more frames than now were decoded, and until the picture is not flat and has changed. */
-  async sees(other: Person, { source = 'camera', frames = 30, seconds = 15 }: { source?: Source; frames?: number; seconds?: number } = {}): Promise<Reception> {
+  async sees(other: Person, { source = 'camera', frames, seconds }: { source?: Source } & Watching = {}): Promise<void> {
     const participant = await other.id();
-    const first = await until(`${this.name} receives the ${source} of ${other.name}`, () => this.reception(participant, source), { seconds });
-    const enough = async (): Promise<Reception | false> => {
-      const now = await this.reception(participant, source);
-      if (now === null || now.frames < first.frames + frames || now.range < 50) return false;
-      return now.picture.some((value, at) => Math.abs(value - (first.picture[at] ?? 0)) > 8) && now;
-    };
-    return until(`${this.name} sees ${frames} frames, moving, of the ${source} of ${other.name}`, enough, { seconds });
+    await untilMoving(`${this.name} sees the ${source} of ${other.name}`, () => this.reception(participant, source), { frames, seconds });
   }
 
   async hears(other: Person, { seconds = 15 }: Deadline = {}): Promise<void> {
     const participant = await other.id();
-    const before = await this.page.evaluate(audioEnergyOf, participant);
-    await until(`${this.name} hears ${other.name}`, async () => (await this.page.evaluate(audioEnergyOf, participant)) > before, { seconds });
+    const energy = (): Promise<number> => this.page.evaluate(audioEnergyOf, participant);
+    const before = await energy();
+    await until(`${this.name} hears ${other.name}`, async () => (await energy()) > before, { seconds });
   }
 
   /** The peer connections that are connected, as numbers that stay theirs. */
@@ -165,6 +183,40 @@ export class Person {
     const message = this.message(text).and(this.page.locator('[data-status="sent"]')).first();
     await until(`${this.name} reads "${text}"`, () => message.isVisible(), { seconds });
     return message;
+  }
+
+  /** Every `#word` in the chat in the order shown: with marked messages, exactly what was said. */
+  transcript(): Promise<string[]> {
+    return this.messages().evaluateAll((rows) => rows.flatMap((row) => row.textContent?.match(/#[a-z]+-\d+/g) ?? []));
+  }
+
+  /** Those in the people panel, each by name, however many tabs they have. */
+  async people(): Promise<string[]> {
+    return (await this.find('person').locator('bdi').allTextContents()).sort();
+  }
+
+  /** Chooses from the menu of somebody in the people panel. */
+  async moderate(other: Person, action: 'mute' | 'promote' | 'demote' | 'kick' | 'ban'): Promise<void> {
+    await this.open('people');
+    await this.find('person').filter({ hasText: other.name }).getByTestId('person-actions').click();
+    await this.find(`moderate-${action}`).click();
+  }
+
+  /** Opens a dialog from the menu at the end of the controls; by place, so that it works in every language. */
+  async openDialog(name: 'invite' | 'settings' | 'help'): Promise<Locator> {
+    await this.find('more-menu').click();
+    await this.page.getByRole('menuitem').nth(['invite', 'settings', 'help'].indexOf(name)).click();
+    const dialog = this.page.getByRole('dialog');
+    await dialog.waitFor();
+    return dialog;
+  }
+
+  /** Chooses from the menu of the message that contains `text`. */
+  async chooseForMessage(text: string, item: string): Promise<void> {
+    const message = this.message(text).first();
+    await message.hover();
+    await message.getByTestId('chat-actions').click();
+    await this.find(item).click();
   }
 
   /* ------------------------------------------------------------ what assistive technology hears */

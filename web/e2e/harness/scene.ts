@@ -39,6 +39,11 @@ export class Scene {
     return this.#theatre.server;
   }
 
+  /** Chromium with fake devices, for pages that are nobody's. */
+  get browser(): Browser {
+    return this.#theatre.browser;
+  }
+
   /** A server of this test alone, that it may kill. */
   async ownServer(flags: readonly string[] = []): Promise<Server> {
     const server = await Server.start(this.#theatre.binary, flags);

@@ -1,1 +1,7 @@
-
+import './media';
+import './chat';
+import './recovery';
+import './moderation';
+import './entry';
+import './accessibility';
+import './firefox';

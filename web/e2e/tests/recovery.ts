@@ -1,0 +1,97 @@
+import type { Person } from '../harness/person';
+import { test } from '../harness/suite';
+import { assertEqual, pass, until, untilEqual } from '../harness/until';
+
+/** Waits until both have every one of `said` once, in the same order. */
+async function sameTranscript(people: readonly Person[], said: readonly string[]): Promise<void> {
+  const [first, ...others] = people as [Person, ...Person[]];
+  const sorted = [...said].sort();
+  await untilEqual(`what ${first.name} reads`, async () => (await first.transcript()).sort(), sorted, { seconds: 20 });
+  const order = await first.transcript();
+  for (const other of others) await untilEqual(`what ${other.name} reads`, () => other.transcript(), order, { seconds: 20 });
+  // A double that comes late would come before what is written now.
+  await first.write('#end-1');
+  for (const person of people) {
+    await person.reads('#end-1');
+    assertEqual(await person.transcript(), [...order, '#end-1'], `what ${person.name} reads in the end`);
+  }
+}
+
+const statusOf = (person: Person, text: string): Promise<string | null> => person.message(text).first().getAttribute('data-status');
+
+test('recovery: a reload comes back into the same call with nothing lost or doubled', async (scene) => {
+  const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'])) as [Person, Person];
+  await Promise.all([ada.open('chat'), grace.open('chat')]);
+  await ada.write('#ada-1');
+  await grace.reads('#ada-1');
+  await ada.sees(grace);
+
+  // The last message is perhaps not stored yet, and Grace goes on meanwhile.
+  await ada.write('#ada-2');
+  await Promise.all([ada.reload(), (async () => {
+    for (const text of ['#grace-1', '#grace-2', '#grace-3']) await grace.write(text);
+  })()]);
+
+  await ada.open('chat');
+  await untilEqual('tiles that Grace sees', () => grace.tiles().count(), 2, { seconds: 20 });
+  await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
+  await sameTranscript([ada, grace], ['#ada-1', '#ada-2', '#grace-1', '#grace-2', '#grace-3']);
+}, { limit: 90 });
+
+test('recovery: ten seconds on a half-open network end in the same call with nothing lost or doubled', async (scene) => {
+  const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'])) as [Person, Person];
+  await Promise.all([ada.open('chat'), grace.open('chat')]);
+  await Promise.all([ada.sees(grace), grace.sees(ada)]);
+  const before = { id: await ada.id(), connections: await ada.connections(), others: await grace.connections() };
+  assertEqual(before.connections.length, 1, 'connections of Ada');
+
+  // The socket stays open, and nothing passes.
+  await ada.context.setOffline(true);
+  const away = pass(10);
+  await ada.write('#ada-1');
+  await grace.write('#grace-1');
+  await ada.find('connection-banner').waitFor({ timeout: 9_000 });
+  await ada.write('#ada-2');
+  await grace.write('#grace-2');
+  await untilEqual('status of what Ada wrote', () => statusOf(ada, '#ada-2'), 'queued');
+  await away;
+  assertEqual(await grace.transcript(), ['#grace-1', '#grace-2'], 'what Grace reads meanwhile');
+  await ada.sees(grace, { frames: 10 });
+
+  await ada.context.setOffline(false);
+  await ada.find('connection-banner').waitFor({ state: 'detached', timeout: 20_000 });
+  await untilEqual('status of what Ada wrote', async () => [await statusOf(ada, '#ada-1'), await statusOf(ada, '#ada-2')], ['sent', 'sent']);
+  await sameTranscript([ada, grace], ['#ada-1', '#ada-2', '#grace-1', '#grace-2']);
+
+  assertEqual({ id: await ada.id(), connections: await ada.connections(), others: await grace.connections() }, before, 'the call');
+  assertEqual(await grace.tiles().count(), 2, 'tiles that Grace sees');
+  await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
+}, { limit: 90 });
+
+test('recovery: a server that was killed comes back under an open call', async (scene) => {
+  const server = await scene.ownServer();
+  const people = (await scene.inRoom(['Ada', 'Grace'], { server })) as [Person, Person];
+  const [ada, grace] = people;
+  await Promise.all([ada.open('chat'), grace.open('chat')]);
+  await ada.write('#ada-1');
+  await Promise.all([grace.reads('#ada-1'), ada.sees(grace), grace.sees(ada)]);
+  const before = { ada: await ada.connections(), grace: await grace.connections() };
+
+  await server.kill();
+  await Promise.all(people.map((person) => person.find('connection-banner').waitFor({ timeout: 10_000 })));
+  await ada.write('#ada-2');
+  await grace.write('#grace-1');
+  await untilEqual('status of what Ada wrote', () => statusOf(ada, '#ada-2'), 'queued');
+  // What people see and hear of each other does not need the server.
+  await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
+
+  await server.start();
+  await Promise.all(people.map((person) => person.find('connection-banner').waitFor({ state: 'detached', timeout: 30_000 })));
+  await sameTranscript(people, ['#ada-1', '#ada-2', '#grace-1']);
+  await until('the same call', async () => {
+    const now = { ada: await ada.connections(), grace: await grace.connections() };
+    return JSON.stringify(now) === JSON.stringify(before);
+  });
+  for (const person of people) assertEqual(await person.tiles().count(), 2, `tiles that ${person.name} sees`);
+  await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
+}, { limit: 120 });
