@@ -1,0 +1,93 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fakeNATS says hello to everybody who connects and nothing else.
+func fakeNATS(t *testing.T, hello string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte(hello))
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = listener.Close(); <-ended })
+	return "nats://me:secret@" + listener.Addr().String()
+}
+
+func TestDoctor(t *testing.T) {
+	closed := fakeNATS(t, "")
+	file := writeFile(t, "no folder")
+	short := writeFile(t, "short")
+	open := writeFile(t, strings.Repeat("s", 32))
+	if err := os.Chmod(open, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	future := t.TempDir()
+	if err := os.WriteFile(filepath.Join(future, "later"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(filepath.Join(future, "later"), time.Time{}, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says []string
+	}{
+		{"all is well", nil, exitOK, []string{"can listen", "is made at the first start", "only this machine", "open files"}},
+		{"a folder that is a file", []string{"--data", file}, exitFailed, []string{"problem", "is no folder", "--data"}},
+		{"a folder in no folder", []string{"--data", filepath.Join(t.TempDir(), "a", "b")}, exitFailed, []string{"cannot be made"}},
+		{"an address of another machine", []string{"--listen", "192.0.2.1:80"}, exitFailed, []string{"does not have that address", "--listen"}},
+		{"a short secret", []string{"--auth-secret-file", short}, exitFailed, []string{"5 bytes", "openssl"}},
+		{"a secret for all to read", []string{"--auth-secret-file", open}, exitOK, []string{"warning", "chmod 600"}},
+		{"others can come", []string{"--listen", ":0"}, exitOK, []string{"warning", "https"}},
+		{"clock behind", []string{"--data", future}, exitOK, []string{"warning", "clock", "later"}},
+		{"NATS of today", []string{"--nats", fakeNATS(t, "INFO {\"version\":\"2.12.1\",\"jetstream\":true}\r\n")}, exitOK, []string{"2.12.1 with JetStream"}},
+		{"NATS of yesterday", []string{"--nats", fakeNATS(t, "INFO {\"version\":\"2.10.9\",\"jetstream\":true}\r\n")}, exitFailed, []string{"2.10.9", "2.11 or newer"}},
+		{"NATS without JetStream", []string{"--nats", fakeNATS(t, "INFO {\"version\":\"2.12.1\"}\r\n")}, exitFailed, []string{"no JetStream", "-js"}},
+		{"not NATS", []string{"--nats", fakeNATS(t, "220 mail ready\r\n")}, exitFailed, []string{"something else"}},
+		{"NATS that says nothing", []string{"--nats", closed}, exitFailed, []string{"does not say"}},
+		{"no JWK set", []string{"--auth-jwks", file}, exitFailed, []string{"not a JWK set"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := append([]string{"doctor", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data")}, c.args...)
+			code, out, problems := command(t, nil, args...)
+			if code != c.code || problems != "" {
+				t.Errorf("exit %d %q\n%s", code, problems, out)
+			}
+			for _, text := range c.says {
+				if !strings.Contains(out, text) {
+					t.Errorf("does not say %q:\n%s", text, out)
+				}
+			}
+			if strings.Contains(out, "me:secret") {
+				t.Error("a password is printed")
+			}
+		})
+	}
+}
+
+func TestClockOfLongAgo(t *testing.T) {
+	if f := checkClock(time.Unix(0, 0), t.TempDir()); f.level != failure || f.remedy == "" {
+		t.Errorf("%+v", f)
+	}
+}
