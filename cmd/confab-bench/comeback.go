@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	comebackSize   = 10  // members of a room who lose their connection
+	comebackMissed = 100 // messages written into each room meanwhile
+)
+
+// comeback is everybody who loses the connection at the same moment and comes back at the same moment: connect,
+// authenticate (with the ticket), join again with the cursor, until the last one has every message it missed.
+type comeback struct {
+	bench  *bench
+	target target
+	count  int
+}
+
+func openComeback(count int) func(context.Context, *bench, target) (contest, error) {
+	return func(_ context.Context, b *bench, t target) (contest, error) {
+		return &comeback{b, t, count / comebackSize * comebackSize}, nil
+	}
+}
+
+func (c *comeback) window(ctx context.Context) (sample, error) {
+	s, err := c.target.start(ctx, c.bench.dir, c.bench.secret)
+	if err != nil {
+		return sample{}, err
+	}
+	defer s.stop()
+	rooms := roomsOf(comebackSize)
+	keepers, err := crowd(ctx, s, c.bench.secret, c.count/comebackSize, "k", roomsOf(1))
+	defer part(keepers)
+	if err != nil {
+		return sample{}, err
+	}
+	if err := inParallel(len(keepers), connectors, func(i int) error { return keepers[i].say(1) }); err != nil {
+		return sample{}, err
+	}
+	people, err := crowd(ctx, s, c.bench.secret, c.count, "p", rooms)
+	defer part(people)
+	if err != nil {
+		return sample{}, err
+	}
+	if err := goAway(people, keepers); err != nil {
+		return sample{}, err
+	}
+	if err := inParallel(len(keepers), connectors, func(i int) error { return keepers[i].say(comebackMissed) }); err != nil {
+		return sample{}, err
+	}
+	time.Sleep(settleTime)
+	return c.storm(ctx, s, people)
+}
+
+// goAway drops every connection, and waits until the server has told those who stay.
+func goAway(people, keepers []*person) error {
+	var told atomic.Int64
+	for _, k := range keepers {
+		k.listen(func(line []byte) {
+			if isKind(line, kindPresence) && !bytes.Contains(line, eventJoined) {
+				told.Add(1)
+			}
+		})
+	}
+	for _, p := range people {
+		p.drop()
+	}
+	if !await(answerTimeout, func() bool { return told.Load() >= int64(len(people)) }) {
+		return fmt.Errorf("the server noticed %d of %d lost connections", told.Load(), len(people))
+	}
+	return nil
+}
+
+// storm has all come back at once. The figure is the time until the last one is complete.
+func (c *comeback) storm(ctx context.Context, s *server, people []*person) (sample, error) {
+	latency := new(histogram)
+	var (
+		group  sync.WaitGroup
+		failed atomic.Pointer[error]
+		late   atomic.Int64
+	)
+	m, err := c.bench.begin(s)
+	if err != nil {
+		return sample{}, err
+	}
+	start := time.Now()
+	for _, p := range people {
+		group.Go(func() {
+			if err := p.comeBack(ctx, s); err != nil {
+				failed.CompareAndSwap(nil, &err)
+				late.Add(1)
+				return
+			}
+			latency.add(time.Since(start))
+		})
+	}
+	group.Wait()
+	took := time.Since(start)
+	found, err := c.bench.end(m, len(people), latency)
+	if first := failed.Load(); first != nil && int(late.Load()) == len(people) {
+		return found, *first
+	}
+	found.note = strconv.Itoa(int(found.figure)) + " us of CPU each"
+	found.figure, found.lost = took.Seconds(), int(late.Load())
+	return found, err
+}
+
+// comeBack returns when p has every message that it missed.
+func (p *person) comeBack(ctx context.Context, s *server) error {
+	whole := make(chan struct{})
+	if err := p.connect(ctx, s); err != nil {
+		return err
+	}
+	have := 0
+	p.listen(func(line []byte) {
+		before := have
+		switch {
+		case isKind(line, kindJoined):
+			have += bytes.Count(line, chatWithin)
+		case isKind(line, kindChat):
+			have++
+		}
+		if before < comebackMissed && have >= comebackMissed {
+			close(whole)
+		}
+	})
+	if err := p.write(p.joinRequest(p.room, true)); err != nil {
+		return err
+	}
+	select {
+	case <-whole:
+		return nil
+	case <-p.done:
+		return p.err
+	case <-time.After(answerTimeout):
+		return fmt.Errorf("%s has %d of %d messages", p.user, have, comebackMissed)
+	}
+}
+
+func (c *comeback) close() {}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A scenario is one figure of the report.
+type scenario struct {
+	name  string  // for -only
+	title string  // what happens
+	unit  string  // of the figure
+	goal  float64 // the ratio to the plain hub to reach; 0 = the figure itself is what counts
+	limit float64 // the figure to reach, where goal is 0
+
+	// open sets the scenario up at one target.
+	open func(ctx context.Context, b *bench, t target) (contest, error)
+}
+
+// A contest is a scenario that is set up at one target. window measures it once; the two targets take turns, so
+// that what else this machine does falls on both.
+type contest interface {
+	window(ctx context.Context) (sample, error)
+	close()
+}
+
+// A sample is what one window found.
+type sample struct {
+	figure  float64 // in the scenario's unit
+	ops     int     // that it was averaged over
+	lost    int     // deliveries or answers that did not come
+	server  float64 // CPU of the server in this window, as a share of one core
+	driver  float64 // the same of this program
+	late    time.Duration
+	latency *histogram
+	note    string
+}
+
+// A result is a scenario after its rounds.
+type result struct {
+	scenario *scenario
+	samples  [2][]sample // of the plain hub, of confab
+	ratio    float64     // confab to plain hub, the median of the rounds
+	failed   error
+}
+
+// run measures one scenario: both targets are set up, then they take turns; who begins alternates too.
+func (b *bench) run(ctx context.Context, sc *scenario) *result {
+	found := &result{scenario: sc}
+	var contests [2]contest
+	for i, t := range b.targets {
+		c, err := sc.open(ctx, b, t)
+		if err != nil {
+			found.failed = fmt.Errorf("%s, setting up: %w", t.name, err)
+			break
+		}
+		contests[i] = c
+		defer c.close()
+	}
+	for round := 0; round < b.rounds && found.failed == nil; round++ {
+		for turn := range contests {
+			i := (turn + round) % len(contests)
+			got, err := contests[i].window(ctx)
+			if err != nil {
+				found.failed = fmt.Errorf("%s, round %d: %w", b.targets[i].name, round+1, err)
+				break
+			}
+			found.samples[i] = append(found.samples[i], got)
+			b.progress("%-12s round %d/%d  %-9s %s", sc.name, round+1, b.rounds, b.targets[i].name, got.brief(sc.unit))
+		}
+	}
+	var ratios []float64
+	for i := range min(len(found.samples[0]), len(found.samples[1])) {
+		if hub := found.samples[0][i].figure; hub > 0 {
+			ratios = append(ratios, found.samples[1][i].figure/hub)
+		}
+	}
+	found.ratio = median(ratios)
+	return found
+}
+
+func (s *sample) brief(unit string) string {
+	text := fmt.Sprintf("%9.2f %s  server %3.0f %%, driver %3.0f %% of a core", s.figure, unit, 100*s.server, 100*s.driver)
+	if s.lost > 0 {
+		text += fmt.Sprintf(", %d lost", s.lost)
+	}
+	return text
+}
+
+// median returns 0 for none.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	middle := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[middle]
+	}
+	return (sorted[middle-1] + sorted[middle]) / 2
+}
+
+// A meter measures CPU from begin to end.
+type meter struct {
+	server      *server
+	at          time.Time
+	serverStart time.Duration
+	driverStart time.Duration
+}
+
+func (b *bench) begin(s *server) (*meter, error) {
+	at, err := s.cpu()
+	if err != nil {
+		return nil, err
+	}
+	own, err := cpuTime(b.pid)
+	return &meter{server: s, at: time.Now(), serverStart: at, driverStart: own}, err
+}
+
+// end returns a sample whose figure is microseconds of the server's CPU for each op.
+func (b *bench) end(m *meter, ops int, latency *histogram) (sample, error) {
+	at, err := m.server.cpu()
+	if err != nil {
+		return sample{}, err
+	}
+	own, err := cpuTime(b.pid)
+	if err != nil {
+		return sample{}, err
+	}
+	wall := time.Since(m.at)
+	used := at - m.serverStart
+	return sample{
+		figure: float64(used.Nanoseconds()) / 1e3 / float64(max(ops, 1)), ops: ops, latency: latency,
+		server: float64(used) / float64(wall), driver: float64(own-m.driverStart) / float64(wall),
+	}, nil
+}
+
+// await polls until reached or until the deadline; it reports whether it was reached.
+func await(deadline time.Duration, reached func() bool) bool {
+	end := time.Now().Add(deadline)
+	for !reached() {
+		if time.Now().After(end) {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return true
+}

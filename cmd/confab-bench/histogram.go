@@ -1,0 +1,59 @@
+package main
+
+import (
+	"math"
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	subBits = 5 // 32 buckets for each power of two: values are right within 3 %
+	buckets = (64 - subBits) << subBits
+)
+
+// A histogram counts durations. add may be called from any goroutine; the zero value is empty.
+type histogram struct {
+	counts [buckets]atomic.Uint32
+}
+
+func (h *histogram) add(d time.Duration) {
+	h.counts[bucketOf(uint64(max(d, 0)))].Add(1)
+}
+
+func bucketOf(v uint64) int {
+	shift := max(bits.Len64(v)-subBits-1, 0)
+	return shift<<subBits + int(v>>shift)
+}
+
+// middleOf is the value that stands for a bucket.
+func middleOf(bucket int) time.Duration {
+	shift := max(bucket>>subBits-1, 0)
+	low := uint64(bucket-shift<<subBits) << shift
+	return time.Duration(low + (uint64(1)<<shift)/2)
+}
+
+// merge adds what other has counted.
+func (h *histogram) merge(other *histogram) {
+	for i := range other.counts {
+		if n := other.counts[i].Load(); n > 0 {
+			h.counts[i].Add(n)
+		}
+	}
+}
+
+// quantile returns the value below which the fraction q of all lie; 0 when it is empty.
+func (h *histogram) quantile(q float64) time.Duration {
+	var total uint64
+	for i := range h.counts {
+		total += uint64(h.counts[i].Load())
+	}
+	rank := uint64(math.Ceil(q * float64(total)))
+	var seen uint64
+	for i := range h.counts {
+		if seen += uint64(h.counts[i].Load()); seen >= rank && seen > 0 {
+			return middleOf(i)
+		}
+	}
+	return 0
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	joinRoom     = "hall"
+	joinFirst    = 75 // members in the room before
+	joinVisitors = 50 // who join, so that the room has 100 members on average
+	joinHistory  = 256
+)
+
+// join is people who enter a room of 100 members with 256 messages of history, at an even pace. They are
+// connected and authenticated before; leaving is not measured.
+type join struct {
+	bench     *bench
+	server    *server
+	residents []*person
+	visitors  []*visitor
+	rate      int // joins a second
+	repeats   int // of the same within a window
+
+	told    atomic.Int64 // residents who heard of a visitor
+	latency *histogram
+}
+
+// A visitor is complete when it has the history.
+type visitor struct {
+	*person
+	asked time.Time
+	have  int // messages; touched by the reader while it joins
+	whole chan time.Duration
+}
+
+func openJoin(rate int) func(context.Context, *bench, target) (contest, error) {
+	return func(ctx context.Context, b *bench, t target) (contest, error) {
+		s, err := t.start(ctx, b.dir, b.secret)
+		if err != nil {
+			return nil, err
+		}
+		c := &join{bench: b, server: s, rate: rate, repeats: 1 + int(2*b.windowLength.Seconds())*rate/(2*joinVisitors)}
+		if err := c.prepare(ctx); err != nil {
+			c.close()
+			return nil, err
+		}
+		_, err = c.wave() // warms caches and pools
+		return c, err
+	}
+}
+
+func (c *join) prepare(ctx context.Context) error {
+	var err error
+	everyone := func(int) string { return joinRoom }
+	if c.residents, err = crowd(ctx, c.server, c.bench.secret, joinFirst, "r", everyone); err != nil {
+		return err
+	}
+	if err = c.residents[0].say(joinHistory); err != nil {
+		return err
+	}
+	people, err := crowd(ctx, c.server, c.bench.secret, joinVisitors, "v", noRoom)
+	for _, p := range people {
+		if p == nil {
+			continue
+		}
+		v := &visitor{person: p, whole: make(chan time.Duration, 1)}
+		p.room = joinRoom
+		p.listen(v.heard)
+		c.visitors = append(c.visitors, v)
+	}
+	for _, p := range c.residents {
+		p.listen(func(line []byte) {
+			if isKind(line, kindPresence) && bytes.Contains(line, eventJoined) {
+				c.told.Add(1)
+			}
+		})
+	}
+	time.Sleep(settleTime)
+	return err
+}
+
+// heard counts the history: within joined, or message by message behind it.
+func (v *visitor) heard(line []byte) {
+	switch {
+	case isKind(line, kindJoined):
+		v.have = bytes.Count(line, chatWithin)
+	case isKind(line, kindChat):
+		v.have++
+	default:
+		return
+	}
+	if v.have == joinHistory {
+		v.whole <- time.Since(v.asked)
+	}
+}
+
+func (c *join) window(context.Context) (sample, error) {
+	c.latency = new(histogram)
+	var whole sample
+	for range c.repeats {
+		part, err := c.wave()
+		if err != nil {
+			return whole, err
+		}
+		whole = whole.plus(part)
+	}
+	whole.latency = c.latency
+	return whole, nil
+}
+
+// wave lets every visitor in once, and out again when the measure is taken.
+func (c *join) wave() (sample, error) {
+	if c.latency == nil {
+		c.latency = new(histogram)
+	}
+	c.told.Store(0)
+	m, err := c.bench.begin(c.server)
+	if err != nil {
+		return sample{}, err
+	}
+	start := time.Now()
+	for i, v := range c.visitors {
+		time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / time.Duration(c.rate))))
+		v.have, v.asked = 0, time.Now()
+		if err := v.write(v.joinRequest(joinRoom, false)); err != nil {
+			return sample{}, err
+		}
+	}
+	for _, v := range c.visitors {
+		select {
+		case took := <-v.whole:
+			c.latency.add(took)
+		case <-v.done:
+			return sample{}, fmt.Errorf("a visitor was cut off: %w", v.err)
+		case <-time.After(answerTimeout):
+			return sample{}, fmt.Errorf("a visitor got %d of %d messages of history", v.have, joinHistory)
+		}
+	}
+	events := int64(joinFirst * joinVisitors)
+	await(2*time.Second, func() bool { return c.told.Load() >= events })
+	found, err := c.bench.end(m, joinVisitors, nil)
+	found.lost = int(events - c.told.Load())
+	if err != nil {
+		return found, err
+	}
+	for _, v := range c.visitors {
+		if err := v.leave(); err != nil {
+			return found, err
+		}
+	}
+	time.Sleep(settleTime) // until everyone has heard that they left
+	return found, nil
+}
+
+// plus averages two samples by their ops.
+func (s sample) plus(other sample) sample {
+	if s.ops == 0 {
+		return other
+	}
+	mean := func(a, b float64) float64 {
+		return (a*float64(s.ops) + b*float64(other.ops)) / float64(s.ops+other.ops)
+	}
+	s.figure, s.server, s.driver = mean(s.figure, other.figure), mean(s.server, other.server), mean(s.driver, other.driver)
+	s.ops += other.ops
+	s.lost += other.lost
+	s.late = max(s.late, other.late)
+	return s
+}
+
+func (c *join) close() {
+	part(c.residents)
+	for _, v := range c.visitors {
+		v.bye()
+	}
+	c.server.stop()
+}
+
+// idle is many joined connections that do nothing: what does one take of the server's memory?
+type idle struct {
+	bench  *bench
+	target target
+	count  int
+	size   int // of a room
+}
+
+const idleSettle = 5 * time.Second
+
+func openIdle(size int) func(context.Context, *bench, target) (contest, error) {
+	return func(_ context.Context, b *bench, t target) (contest, error) {
+		// Both sides of a connection are files, each in its own process; some are needed for other things.
+		count := min(b.idle, fileLimit()-500) / size * size
+		if count <= 0 {
+			return nil, fmt.Errorf("this process may open only %d files", fileLimit())
+		}
+		return &idle{bench: b, target: t, count: count, size: size}, nil
+	}
+}
+
+// window takes a new server each time: what is gone again would hide in its memory.
+func (c *idle) window(ctx context.Context) (sample, error) {
+	s, err := c.target.start(ctx, c.bench.dir, c.bench.secret)
+	if err != nil {
+		return sample{}, err
+	}
+	defer s.stop()
+	warm, err := crowd(ctx, s, c.bench.secret, 1, "warm", func(int) string { return "warm" })
+	defer part(warm)
+	if err != nil {
+		return sample{}, err
+	}
+	time.Sleep(settleTime)
+	before, err := s.rss()
+	if err != nil {
+		return sample{}, err
+	}
+	people, err := crowd(ctx, s, c.bench.secret, c.count, "p", roomsOf(c.size))
+	defer part(people)
+	if err != nil {
+		return sample{}, err
+	}
+	m, err := c.bench.begin(s)
+	if err != nil {
+		return sample{}, err
+	}
+	time.Sleep(idleSettle)
+	found, err := c.bench.end(m, c.count, nil)
+	if err != nil {
+		return found, err
+	}
+	after, err := s.rss()
+	found.figure = float64(after-before) / 1024 / float64(c.count)
+	found.note = strconv.Itoa(int(after>>20)) + " MiB in all"
+	return found, err
+}
+
+func (c *idle) close() {}

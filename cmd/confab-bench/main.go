@@ -1,0 +1,175 @@
+// Command confab-bench measures what the server costs beside a plain melody hub: the chat server that one writes
+// in an afternoon (plainhub.go). It starts both as processes of their own on the loopback, gives them the same
+// work in turns, and prints microseconds of the server's CPU for each thing done, the ratio of the two, and how
+// long people waited. CPU time and ratios hold on a busy machine; wall times do not.
+//
+// The driver in this program is one reading goroutine for each connection and parses frames by hand, but it shares
+// the cores with the servers: the report says how much of a core each used, so that saturation can be seen.
+//
+// It runs on Linux, ends by itself, ends only processes that it started, and opens no port but on the loopback.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// scenarios in the order of the report. The goals are ratios to the plain hub.
+var scenarios = []*scenario{
+	{name: "large", title: "delivered message, 1 room x 1,000 people, 100/s", unit: "us", goal: 0.65, open: openFanout(1, 1000, 100)},
+	{name: "small", title: "delivered message, 100 rooms x 10 people, 10/s each", unit: "us", goal: 0.75, open: openFanout(100, 10, 10)},
+	{name: "publish", title: "acknowledged message, 100 people in a closed loop", unit: "us", goal: 1.2, open: openPublish(100)},
+	{name: "join", title: "join of a room of 100 with 256 messages, 100/s", unit: "us", goal: 0.35, open: openJoin(100)},
+	{name: "join-slow", title: "the same, 10/s", unit: "us", open: openJoin(10)},
+	{name: "idle-10", title: "memory of an idle person, rooms of 10", unit: "KiB", goal: 0.36, open: openIdle(10)},
+	{name: "idle-100", title: "memory of an idle person, rooms of 100", unit: "KiB", goal: 0.36, open: openIdle(100)},
+	{name: "comeback", title: "1,000 people come back to 100 missed messages each", unit: "s", limit: 0.3, open: openComeback(1000)},
+	{name: "survive", title: "acknowledged messages lost by SIGKILL and restart", unit: "lost", open: openSurvive},
+}
+
+// A bench is one run of this program.
+type bench struct {
+	// Set by main, then constant.
+	dir          string // for everything that is written
+	secret       string // that tokens are signed with
+	targets      [2]target
+	rounds       int
+	windowLength time.Duration
+	idle         int // connections
+	pid          int
+	log          io.Writer
+}
+
+func (b *bench) progress(format string, args ...any) {
+	fmt.Fprintf(b.log, format+"\n", args...)
+}
+
+func main() {
+	var err error
+	if len(os.Args) == 3 && os.Args[1] == hubArgument {
+		err = servePlainHub(os.Args[2])
+	} else {
+		err = measure()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "confab-bench:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	quick  bool
+	json   bool
+	only   string
+	rounds int
+	binary string
+}
+
+func parseOptions() (options, error) {
+	var o options
+	flag.BoolVar(&o.quick, "quick", false, "take less than a minute: fewer rounds, shorter windows, fewer connections")
+	flag.BoolVar(&o.json, "json", false, "print the result as JSON")
+	flag.StringVar(&o.only, "only", "", "run only these scenarios, separated by commas: "+strings.Join(names(), ", "))
+	flag.IntVar(&o.rounds, "rounds", 0, "rounds of each scenario; 0 = 5, with -quick 2")
+	flag.StringVar(&o.binary, "binary", "", "the confab to measure; without it, one is built from the sources")
+	flag.Parse()
+	for name := range strings.SplitSeq(o.only, ",") {
+		if o.only != "" && !slices.Contains(names(), name) {
+			return o, fmt.Errorf("there is no scenario %q; there are %s", name, strings.Join(names(), ", "))
+		}
+	}
+	if flag.NArg() > 0 {
+		return o, fmt.Errorf("%q is no flag", flag.Arg(0))
+	}
+	if o.rounds <= 0 {
+		o.rounds = 5
+		if o.quick {
+			o.rounds = 2
+		}
+	}
+	return o, nil
+}
+
+func names() []string {
+	all := make([]string, len(scenarios))
+	for i, sc := range scenarios {
+		all[i] = sc.name
+	}
+	return all
+}
+
+// measure runs the scenarios and prints the report.
+func measure() error {
+	o, err := parseOptions()
+	if err != nil {
+		return err
+	}
+	if !supported {
+		return errors.New("the figures are read from Linux's /proc: run this on Linux")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	dir, err := os.MkdirTemp("", "confab-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b, err := newBench(ctx, o, dir)
+	if err != nil {
+		return err
+	}
+	report := &report{Conditions: conditionsOf(b, o.quick)}
+	for _, sc := range scenarios {
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), sc.name) || o.only == "" && o.quick && sc.name == "join-slow" {
+			continue
+		}
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		found := b.run(ctx, sc)
+		if found.failed != nil {
+			b.progress("%-12s failed: %v", sc.name, found.failed)
+		}
+		report.add(found)
+	}
+	report.Conditions.finish()
+	if o.json {
+		encoder := json.NewEncoder(os.Stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(report)
+	}
+	return report.print(os.Stdout)
+}
+
+func newBench(ctx context.Context, o options, dir string) (*bench, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{
+		dir: dir, secret: rand.Text() + rand.Text(), rounds: o.rounds, pid: os.Getpid(), log: os.Stderr,
+		windowLength: 3 * time.Second, idle: 5000,
+	}
+	if o.quick {
+		b.windowLength, b.idle = time.Second, 1000
+	}
+	if o.binary == "" {
+		b.progress("building confab …")
+		if o.binary, err = buildConfab(ctx, dir); err != nil {
+			return nil, err
+		}
+	}
+	b.targets[0], b.targets[1] = targets(o.binary, self)
+	return b, nil
+}
