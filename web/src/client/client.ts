@@ -26,6 +26,7 @@ class ClientSession implements Client {
     this.#outbox = new Outbox({
       ready: (room) => this.#rooms.get(room)?.room.isJoined ?? false,
       user: () => connection.user.value?.id ?? '',
+      position: (room) => this.#rooms.get(room)?.room.position ?? 0,
       request: (type, data, o) => connection.request(type, data, o),
     }, options.outbox);
     this.outbox = this.#outbox.entries;

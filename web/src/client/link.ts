@@ -123,17 +123,14 @@ export class Link {
     }
   }
 
+  /** Pings when we have said nothing for a heartbeat, or heard nothing for as long as is tolerable. */
   #schedule(): void {
     clearTimeout(this.#watch);
     if (this.#ended) return;
-    const now = Date.now();
-    if (this.#lastSent === 0) this.#lastSent = now;
     const silence = this.#handlers.active() ? Math.min(quietMs, this.#heartbeatMs) : this.#heartbeatMs;
-    const due = Math.min(this.#lastSent + this.#heartbeatMs, this.#lastReceived + silence);
-    this.#watch = setTimeout(() => {
-      if (due <= Date.now()) this.probe();
-      this.#schedule();
-    }, Math.max(due - now, 1000));
+    const left = Math.min(this.#lastSent + this.#heartbeatMs, this.#lastReceived + silence) - Date.now();
+    if (left <= 0) this.probe();
+    this.#watch = setTimeout(() => this.#schedule(), left <= 0 ? probeTimeoutMs : left);
   }
 
   #end(code: number, reason: string): void {

@@ -68,6 +68,8 @@ export interface OutboxTransport {
   /** Whether messages of that room can be sent at present. */
   ready(room: string): boolean;
   user(): string;
+  /** How far the log of that room is known here. */
+  position(room: string): number;
   request(type: string, data: unknown, options: { room: string; id: string; timeoutMs: number }): Promise<Envelope<Ack>>;
 }
 
@@ -185,6 +187,8 @@ export class Outbox {
       const answer = await this.#transport.request('chat', entry.data, { room: entry.room, id: entry.id, timeoutMs: sendTimeoutMs });
       entry.seq = answer.data?.seq ?? entry.seq;
       entry.status.set('sent');
+      // A repeat of what was stored long ago: no echo will come.
+      if (entry.seq !== 0) this.settled(entry.room, this.#transport.position(entry.room));
     } catch (thrown) {
       // The echo or cancel() may have been quicker than the answer.
       if (entry.status.value !== 'sending') return;

@@ -77,6 +77,8 @@ export class RoomSession implements Room {
   get people() { return this.roster.people; }
   get inCall(): boolean { return this.#mesh !== null; }
   get isJoined(): boolean { return this.#inStep; }
+  /** `seq` of the last record of the log that is known here. */
+  get position(): number { return this.#seq; }
   get everJoined(): boolean { return this.#everJoined; }
 
   on<K extends keyof RoomEvents>(name: K, fn: (event: RoomEvents[K]) => void): () => void {
