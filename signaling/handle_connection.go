@@ -26,7 +26,7 @@ func ping(_ context.Context, s *Session, env wire.Envelope, _ wire.Ping) error {
 func refresh(ctx context.Context, s *Session, env wire.Envelope, msg wire.Refresh) error {
 	var claims *Claims
 	var err error
-	s.deep(func() { claims, err = s.verify(ctx, msg.Token) })
+	s.deep(env, func() { claims, err = s.verify(ctx, msg.Token) })
 	if err != nil {
 		return err
 	}

@@ -246,8 +246,7 @@ func (c *client) next() (wire.Envelope, error) {
 	return env, err
 }
 
-// want reads on until a message of this type and id comes; other messages are skipped, but not other answers to
-// the same id.
+// want reads on until a message of this type and id comes. Others are skipped, but not an error instead.
 func (c *client) want(kind wire.Kind, id wire.RequestID) wire.Envelope {
 	c.t.Helper()
 	for {
@@ -257,8 +256,8 @@ func (c *client) want(kind wire.Kind, id wire.RequestID) wire.Envelope {
 			c.t.Fatalf("waiting for %s %q: %v", kind, id, err)
 		case env.Type == kind && env.ID == id:
 			return env
-		case id != "" && env.ID == id || id == "" && env.Type == wire.KindError:
-			c.t.Fatalf("waiting for %s %q: got %s %s", kind, id, env.Type, env.Data)
+		case env.ID == id && env.Type == wire.KindError:
+			c.t.Fatalf("waiting for %s %q: got %s %.200s", kind, id, env.Type, env.Data)
 		}
 	}
 }

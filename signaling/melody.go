@@ -86,7 +86,11 @@ func (h *hub) newMelody(upgrader *websocket.Upgrader, readLimit int64) *melody.M
 	m.HandleMessage(func(ws *melody.Session, frame []byte) { h.find(ws).receive(frame) })
 	m.HandleMessageBinary(func(ws *melody.Session, _ []byte) { h.find(ws).receiveBinary() })
 	m.HandlePong(func(ws *melody.Session) { h.find(ws).alive() })
-	m.HandleSentMessage(func(ws *melody.Session, _ []byte) { h.find(ws).pump() })
+	m.HandleSentMessage(func(ws *melody.Session, _ []byte) {
+		if s := h.find(ws); s != nil { // else the connection has ended during the write
+			s.pump()
+		}
+	})
 	m.HandleError(h.failed)
 	// HandleClose stays unset: with it the client would get no echo of its close frame.
 	return m
@@ -107,7 +111,8 @@ func (h *hub) shard(ws *melody.Session) *hubShard {
 	return &h.shards[maphash.Comparable(h.seed, ws)%indexShards]
 }
 
-// find returns the session of a connection. Every connection that melody knows has one.
+// find returns the session of a connection. On the read goroutine there is one; on the write pump there is none any
+// more once the connection has ended.
 func (h *hub) find(ws *melody.Session) *Session {
 	shard := h.shard(ws)
 	shard.mu.RLock()

@@ -82,19 +82,19 @@ func (s *Session) begin() {
 
 // admit runs fn, which either opens the session or refuses the client. One that panicked has done neither.
 func (s *Session) admit(fn func()) {
-	s.deep(fn)
+	s.deep(wire.Envelope{}, fn)
 	if !s.authed.Load() {
 		s.finish(wire.CloseInternalError, "something went wrong on the server")
 	}
 }
 
-// deep runs fn on a goroutine of its own and waits. Verifying a token needs a deep stack, and a stack that has
-// grown stays with the connection for a while.
-func (s *Session) deep(fn func()) {
+// deep runs fn, which handles env, on a goroutine of its own and waits. Verifying a token needs a deep stack, and a
+// stack that has grown stays with the connection for a while.
+func (s *Session) deep(env wire.Envelope, fn func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer s.survive(wire.Envelope{})
+		defer s.survive(env)
 		fn()
 	}()
 	<-done
