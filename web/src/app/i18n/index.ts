@@ -40,11 +40,18 @@ export function format(
   });
 }
 
+/** Keeps a name of the other direction from reordering the sentence around it (Unicode UAX 9, 2.4). */
+function isolate(params: Params): Params {
+  return Object.fromEntries(
+    Object.entries(params).map(([name, value]) => [name, typeof value === 'string' ? `\u2068${value}\u2069` : value]),
+  );
+}
+
 /** The text of `key` in the current language. Reactive when called in a render or a computed. */
 export function t(key: MessageKey, params: Params = {}): string {
   return format(
     messages.value[key],
-    params,
+    direction.value === 'rtl' ? isolate(params) : params,
     (count) => plurals.value.select(count),
     (value) => numbers.value.format(value),
   );

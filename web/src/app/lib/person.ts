@@ -9,5 +9,8 @@ export function initials(name: string): string {
 export function hue(user: string): number {
   let hash = 2166136261;
   for (const character of user) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16777619);
-  return (hash >>> 0) % 360;
+  // Users differ in their last characters: mixed, so that neighbours get colours far apart.
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return ((hash ^ (hash >>> 16)) >>> 0) % 360;
 }

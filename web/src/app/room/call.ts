@@ -1,6 +1,6 @@
 import { computed, inject, provide, ref, shallowRef, type ComputedRef, type InjectionKey, type Ref, type ShallowRef } from 'vue';
 import type { Chat, Client, LocalMedia, Role, Room, RoomInfo } from '../../client';
-import { useReadable } from '../lib/readable';
+import { useReadable } from '../../vue';
 import { storage } from '../lib/storage';
 import { useParticipantViews, type ParticipantView } from './participantViews';
 import type { Call } from './session';

@@ -1,6 +1,7 @@
 import type { ComputedRef, MaybeRefOrGetter } from 'vue';
 import type { LinkState, MediaFeed, Participant, ParticipantKind, ParticipantStatus, Role } from '../../client';
-import { useEach, useReadable } from '../lib/readable';
+import { useReadable } from '../../vue';
+import { useEach } from '../lib/useEach';
 
 /** A participant with its live values as plain reactive properties: what templates read. */
 export interface ParticipantView {

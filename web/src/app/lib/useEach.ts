@@ -1,18 +1,4 @@
-import { computed, effectScope, onScopeDispose, shallowRef, toValue, watch, type ComputedRef, type EffectScope, type MaybeRefOrGetter, type ShallowRef } from 'vue';
-import type { Readable } from '../../client';
-
-/** A ref that follows a live value of the client, also when it is exchanged for another one. */
-export function useReadable<T>(source: MaybeRefOrGetter<Readable<T>>): Readonly<ShallowRef<T>> {
-  const value = shallowRef(toValue(source).value);
-  watch(
-    () => toValue(source),
-    (readable, _, onCleanup) => {
-      onCleanup(readable.subscribe((next) => (value.value = next)));
-    },
-    { immediate: true, flush: 'sync' },
-  );
-  return value;
-}
+import { computed, effectScope, onScopeDispose, shallowRef, toValue, watch, type ComputedRef, type EffectScope, type MaybeRefOrGetter } from 'vue';
 
 /**
  * One result of `setup` per item, made when the item appears and disposed of when it goes. What
