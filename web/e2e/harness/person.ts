@@ -33,19 +33,21 @@ export function watchPage(page: Page, name: string, origin: string): PageWatch {
 export interface Watching {
   readonly frames?: number;
   readonly seconds?: number;
+  /** Least difference between the brightest and the darkest spot; Firefox's fake camera is of one colour. */
+  readonly range?: number;
 }
 
 const differs = (one: Reception, other: Reception): boolean =>
   other.picture.some((value, at) => Math.abs(value - (one.picture[at] ?? 0)) > 8);
 
 /** Waits until `ask` has told of `frames` more frames, of a picture that is not flat and has changed. */
-export async function untilMoving(what: string, ask: () => Promise<Reception | null>, { frames = 30, seconds = 15 }: Watching = {}): Promise<void> {
+export async function untilMoving(what: string, ask: () => Promise<Reception | null>, { frames = 30, seconds = 15, range = 50 }: Watching = {}): Promise<void> {
   let first: Reception | null = null;
   let now: Reception | null = null;
   const enough = async (): Promise<boolean> => {
     now = await ask();
     first ??= now;
-    return now !== null && first !== null && now.frames >= first.frames + frames && now.range >= 50 && differs(first, now);
+    return now !== null && first !== null && now.frames >= first.frames + frames && now.range >= range && differs(first, now);
   };
   await until(what, enough, { seconds }).catch((error: unknown) => {
     const got = now === null ? 'no picture' : `${now.frames - (first?.frames ?? 0)} of ${frames} frames, range ${now.range}`;

@@ -67,13 +67,10 @@ export class Scene {
 
   /** Several people in the room, each with the microphone on and, unless `camera` is false, the camera. */
   async inRoom(names: readonly string[], { camera = true, ...options }: PersonOptions & { camera?: boolean } = {}): Promise<Person[]> {
-    const people: Person[] = [];
-    // One after the other: the first becomes the room's moderator.
-    for (const name of names) {
-      const person = await this.person(name, options);
-      await person.join({ camera });
-      people.push(person);
-    }
+    const people = await Promise.all(names.map((name) => this.person(name, options)));
+    // The first guest of a room becomes its moderator.
+    await people[0]?.join({ camera });
+    await Promise.all(people.slice(1).map((person) => person.join({ camera })));
     return people;
   }
 

@@ -42,7 +42,7 @@ test('chat: what one writes, edits, deletes, answers and reacts with reaches all
   await alan.write('#alan-1');
   await all(async (person) => {
     const quote = (await person.reads('#alan-1')).getByTestId('chat-quote');
-    await untilEqual(`quote seen by ${person.name}`, async () => (await quote.innerText()).includes('#grace-1'), true);
+    await untilEqual(`quote seen by ${person.name}`, async () => (await quote.innerText()).includes('grace-1'), true);
   });
 
   await ada.chooseForMessage('#ada-2', 'chat-delete');

@@ -29,7 +29,7 @@ test('firefox: it meets Chromium in a room, and both see and hear each other', a
   const energyOfGrace = (): Promise<number> => ada.page.evaluate(audioEnergyOf, grace);
   await Promise.all([
     untilMoving('Firefox sees Chromium', () => page.evaluate(receptionOf, { participant: id, source: 'camera' }), { seconds: 25 }),
-    untilMoving('Chromium sees Firefox', () => ada.reception(grace), { seconds: 25 }),
+    untilMoving('Chromium sees Firefox', () => ada.reception(grace), { seconds: 25, range: 15 }),
     until('Firefox hears Chromium', async () => (await energyOfAda()) > 0, { seconds: 25 }),
     until('Chromium hears Firefox', async () => (await energyOfGrace()) > 0, { seconds: 25 }),
   ]);
