@@ -60,6 +60,7 @@ type appender struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
+	patience time.Duration // appendPatience; tests have less
 	next     uint64
 	pending  map[uint64]*pendingAppend
 	bytes    int
@@ -70,14 +71,15 @@ type appender struct {
 
 func newAppender(b *Bus) (*appender, error) {
 	a := &appender{
-		bus:     b,
-		inbox:   nats.NewInbox() + ".",
-		own:     string(ownID) + newEpoch() + ".",
-		acks:    make(chan *nats.Msg, maxPendingAppends),
-		queued:  make(chan struct{}, 1),
-		wake:    make(chan struct{}, 1),
-		quiet:   make(chan struct{}, 1),
-		pending: make(map[uint64]*pendingAppend),
+		bus:      b,
+		patience: appendPatience,
+		inbox:    nats.NewInbox() + ".",
+		own:      string(ownID) + newEpoch() + ".",
+		acks:     make(chan *nats.Msg, maxPendingAppends),
+		queued:   make(chan struct{}, 1),
+		wake:     make(chan struct{}, 1),
+		quiet:    make(chan struct{}, 1),
+		pending:  make(map[uint64]*pendingAppend),
 	}
 	if _, err := b.publish.ChanSubscribe(a.inbox+"*", a.acks); err != nil {
 		return nil, fmt.Errorf("bus: subscribing to confirmations: %w", err)
@@ -250,7 +252,7 @@ func (a *appender) sweep(now time.Time) {
 	a.mu.Lock()
 	for token, p := range a.pending {
 		switch {
-		case now.Sub(p.since) >= appendPatience:
+		case now.Sub(p.since) >= a.patience:
 			a.take(token)
 			err := rooms.ErrUnavailable
 			if p.refusal != nil {

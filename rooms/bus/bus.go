@@ -85,6 +85,7 @@ type Bus struct {
 	links    atomic.Uint64 // counts connections lost and regained: partitions verify themselves when it moved
 	link     atomic.Pointer[link]
 	trouble  atomic.Pointer[string]
+	harden   atomic.Bool   // streams were made: syncMeta is due
 	closing  atomic.Bool   // set with spawning held; read without
 	spawning sync.Mutex    // orders spawn and Close
 	closed   chan struct{} // closed when Close has finished
@@ -205,6 +206,9 @@ func (b *Bus) launch() {
 		b.running.Go(b.keeper.work)
 	}
 	b.running.Go(b.watch)
+	if b.harden.Load() {
+		b.running.Go(b.syncMeta)
+	}
 }
 
 // Close waits up to 5 s for appends under way, ends every feed, leaves NATS, stops the server inside the

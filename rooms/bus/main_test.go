@@ -111,6 +111,8 @@ type externalServer struct {
 	path  string
 	store string
 	addr  string
+	name  string   // in a cluster
+	args  []string // beyond address and store
 	cmd   *exec.Cmd
 }
 
@@ -141,10 +143,15 @@ func (s *externalServer) start() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.cmd = exec.Command(s.path, "-a", host, "-p", port, "-js", "-sd", s.store)
+	s.cmd = exec.Command(s.path, append([]string{"-a", host, "-p", port, "-js", "-sd", s.store}, s.args...)...)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	s.awaitPort()
+}
+
+func (s *externalServer) awaitPort() {
+	s.t.Helper()
 	eventually(s.t, "the server takes connections", func() bool {
 		c, err := net.Dial("tcp", s.addr)
 		if err == nil {
@@ -214,6 +221,12 @@ func (l *listener) await(t testing.TB, n int) []rooms.Record {
 	eventually(t, fmt.Sprintf("%d records", n), func() bool { return len(l.heard()) >= n })
 	return l.heard()
 }
+
+// A feedFunc is a feed that is not reset.
+type feedFunc func(rooms.Record)
+
+func (f feedFunc) Record(r rooms.Record) { f(r) }
+func (f feedFunc) Reset(rooms.Tail)      {}
 
 // texts are the payloads, for comparing.
 func texts(records []rooms.Record) []string {

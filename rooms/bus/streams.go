@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -18,9 +19,11 @@ const (
 	schema        = "1" // of subjects and records; another number is another program
 	epochKey      = "epoch"
 	schemaKey     = "schema"
-	dedupWindow   = 2 * time.Minute // 124 bytes of memory an id; far longer than an append is retried
-	ensureTimeout = 20 * time.Second
+	dedupWindow   = 2 * time.Minute  // 124 bytes of memory an id; far longer than an append is retried
+	ensureTimeout = 30 * time.Second // a cluster that starts elects its leaders
 	ensureAtOnce  = 4
+	startTry      = 2 * time.Second
+	noJetStream   = 3 * time.Second // nobody answers for so long: JetStream is off
 )
 
 // openStreams makes what is missing, checks what exists and settles the epochs.
@@ -31,7 +34,16 @@ func (b *Bus) openStreams(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, ensureTimeout)
 	defer cancel()
-	if _, err := js.AccountInfo(ctx); err != nil {
+	// Where JetStream is off nobody answers; the same is true of a server that starts, but not for long.
+	began := time.Now()
+	off := func(err error) bool {
+		return time.Since(began) > noJetStream && (errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount))
+	}
+	err = b.persist(ctx, ensureTimeout, off, briefly(func(ctx context.Context) error {
+		_, err := js.AccountInfo(ctx)
+		return err
+	}))
+	if err != nil {
 		return fmt.Errorf("bus: NATS gives no JetStream (enable it on the server and for this account): %w", err)
 	}
 	var (
@@ -47,14 +59,37 @@ func (b *Bus) openStreams(ctx context.Context) error {
 		all.Go(func() {
 			defer func() { <-places }()
 			if i == partitions {
-				_, _, errs[i] = b.ensure(ctx, js, b.stateConfig())
+				errs[i] = b.persist(ctx, ensureTimeout, isLasting, briefly(func(ctx context.Context) error {
+					_, _, err := b.ensure(ctx, js, b.stateConfig())
+					return err
+				}))
 			} else {
-				errs[i] = b.parts[i].open(ctx)
+				errs[i] = b.persist(ctx, ensureTimeout, isLasting, briefly(b.parts[i].open))
 			}
 		})
 	}
 	all.Wait()
 	return errors.Join(errs[:]...)
+}
+
+// briefly gives each try at the start its own time: a server that has just come up may never answer the first.
+func briefly(try func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, startTry)
+		defer cancel()
+		return try(ctx)
+	}
+}
+
+// isLasting reports whether an error of the JetStream API will be there the next time too. A cluster that is
+// electing its leaders answers 503, late or not at all.
+func isLasting(err error) bool {
+	var refusal *jetstream.APIError
+	if errors.As(err, &refusal) {
+		return refusal.Code != 503
+	}
+	return !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrTimeout) &&
+		!errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
 // roomsConfig is what a partition's stream must be.
@@ -126,6 +161,9 @@ func (b *Bus) create(ctx context.Context, js jetstream.JetStream, want jetstream
 	if err != nil {
 		return nil, err
 	}
+	if b.server != nil {
+		b.harden.Store(true)
+	}
 	if left == 0 {
 		return stream, nil
 	}
@@ -155,6 +193,29 @@ func (b *Bus) bytesLeft(stream string) int64 {
 		}
 	}
 	return sum
+}
+
+// syncMeta puts the descriptions of new streams on the disk. The server leaves that to the operating system: a
+// power cut within half a minute of the first start would take the streams, and what was written since, with it.
+func (b *Bus) syncMeta() {
+	files, err := filepath.Glob(filepath.Join(b.opts.DataDir, storeFolder, "jetstream", "*", "streams", "*", "meta.*"))
+	if err != nil {
+		return // only a malformed pattern
+	}
+	folders := map[string]bool{}
+	for _, path := range files {
+		if b.lifetime.Err() != nil {
+			return
+		}
+		syncFolder(path) // a file opens and syncs the same way
+		for range 4 {    // its folder, and those above it up to jetstream
+			path = filepath.Dir(path)
+			folders[path] = true
+		}
+	}
+	for path := range folders {
+		syncFolder(path)
+	}
 }
 
 // compare names the first setting in which a stored stream differs from the one wanted.
