@@ -270,10 +270,10 @@ func TestTimeouts(t *testing.T) {
 		w.later(2*wire.Heartbeat - time.Second)
 		c.sync("p1") // a message is a sign of life
 		w.later(2*wire.Heartbeat - time.Second)
+		now := int64(w.clock.now())
 		if err := c.ws.WriteControl(websocket.PongMessage, nil, time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
-		now := int64(w.clock.now())
 		eventually(t, "a pong is a sign of life", func() bool {
 			for _, s := range w.hub.appendAll(nil) {
 				return s.seen.Load() >= now
