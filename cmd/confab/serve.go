@@ -94,7 +94,9 @@ func openLog(ctx context.Context, s *Settings, log *slog.Logger) (*bus.Bus, erro
 		DataDir: s.Data, URL: s.NATS, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
 	})
 	if err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "bus: ")) // for a person: what is wrong, not where it was found
+		// For a person: what is wrong and not where it was found, and once for all streams that have it.
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return nil, errors.New(strings.TrimPrefix(first, "bus: "))
 	}
 	return records, nil
 }

@@ -246,6 +246,9 @@ func TestServer(t *testing.T) {
 		t.Error("the log holds a token")
 	}
 
+	t.Run("another history is refused", func(t *testing.T) {
+		fails(t, "history", "--listen", "127.0.0.1:0", "--data", data, "--history", "10")
+	})
 	again := start(t, data)
 	conn, first = connect(t, again.url, token)
 	_ = conn.Close()
