@@ -304,7 +304,7 @@ func BenchmarkPublish(b *testing.B) {
 		c.send("chat", id, "publish", wire.Chat{Text: text})
 		c.want(wire.KindAck, id)
 	}
-	b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs/op(both sides)")
+	b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs-both-sides/op")
 }
 
 // BenchmarkAck frames an acknowledgement; the comparison is encoding/json.

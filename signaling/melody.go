@@ -19,19 +19,19 @@ import (
 
 const (
 	writeWait       = 10 * time.Second // a write that takes longer ends the connection
-	pingPeriod      = 25 * time.Second // below wire.Heartbeat, so that two pongs fit into the time of silence
 	readBufferSize  = 512              // bytes kept per connection; larger messages are read piecewise
 	writeBufferSize = 4 << 10          // bytes, pooled: held only during a write
-	pumpBuffer      = 4                // messages; the outbox has at most one with the pump
 	lingerBytes     = 1 << 20          // read and thrown away from a client that is being refused
 )
 
-// noDeadline is melody's PongWait. Who is silent is the sweeper's to decide: it also counts messages, which melody
-// does not.
-const noDeadline = 24 * 365 * time.Hour
+// never is melody's PongWait and PingPeriod. The sweeper pings, and decides who is silent: it also counts messages,
+// which melody does not.
+const never = 24 * 365 * time.Hour
 
-// A hub is melody as we use it: the upgrade and two pumps per connection, and nothing else. Its broadcasts,
-// its Close and its Keys are not used; what it gets wrong is named beside what we do instead.
+// A hub is melody as we use it: the upgrade, the read pump and the end of a connection. Nothing is given to its
+// write pump, which so keeps the stack of 2 KiB that it begins with: a write would make that 4 KiB for as long as
+// the connection lives. Frames are written by the session's writer, which exists only while there is something to
+// write; and because gorilla allows one writer, nothing here may call melody's Write, Close or Broadcast.
 type hub struct {
 	// Set by newHub, then constant.
 	server *Server
@@ -79,18 +79,12 @@ func (h *hub) newMelody(upgrader *websocket.Upgrader, readLimit int64) *melody.M
 	m := melody.New()
 	m.Upgrader = upgrader
 	m.Config = &melody.Config{
-		WriteWait: writeWait, PongWait: noDeadline, PingPeriod: pingPeriod,
-		MaxMessageSize: readLimit, MessageBufferSize: pumpBuffer,
+		WriteWait: writeWait, PongWait: never, PingPeriod: never, MaxMessageSize: readLimit, MessageBufferSize: 1,
 	}
 	m.HandleConnect(h.connected)
 	m.HandleMessage(func(ws *melody.Session, frame []byte) { h.find(ws).receive(frame) })
 	m.HandleMessageBinary(func(ws *melody.Session, _ []byte) { h.find(ws).receiveBinary() })
 	m.HandlePong(func(ws *melody.Session) { h.find(ws).alive() })
-	m.HandleSentMessage(func(ws *melody.Session, _ []byte) {
-		if s := h.find(ws); s != nil { // else the connection has ended during the write
-			s.pump()
-		}
-	})
 	m.HandleError(h.failed)
 	// HandleClose stays unset: with it the client would get no echo of its close frame.
 	return m
@@ -111,8 +105,7 @@ func (h *hub) shard(ws *melody.Session) *hubShard {
 	return &h.shards[maphash.Comparable(h.seed, ws)%indexShards]
 }
 
-// find returns the session of a connection. On the read goroutine there is one; on the write pump there is none any
-// more once the connection has ended.
+// find returns the session of a connection. Every connection that melody reads has one.
 func (h *hub) find(ws *melody.Session) *Session {
 	shard := h.shard(ws)
 	shard.mu.RLock()
@@ -211,15 +204,17 @@ type conn struct {
 	ws *melody.Session // set before the first read, then constant
 }
 
-// write hands a frame to the write pump and does not block. The outbox sees to it that there is at most one. It
-// reports false when the connection is closed.
-func (c conn) write(frame []byte) bool { return c.ws.Write(frame) == nil }
-
-// writeNow writes a frame. Only from the write pump (HandleSentMessage): gorilla allows one writer.
-func (c conn) writeNow(frame []byte) error {
+// write writes a frame. Only from the session's writer: gorilla allows one.
+func (c conn) write(frame []byte) error {
 	ws := c.ws.WebsocketConnection()
 	_ = ws.SetWriteDeadline(time.Now().Add(writeWait)) // keeps a value; never fails
 	return ws.WriteMessage(websocket.TextMessage, frame)
+}
+
+// ping asks the client for a sign of life, waiting for a write that is under way. A connection that cannot be written
+// to is the writer's or the sweeper's to end.
+func (c conn) ping() {
+	_ = c.ws.WebsocketConnection().WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait))
 }
 
 // setReadLimit changes what a frame may hold. Only from the read goroutine.
@@ -235,7 +230,7 @@ func (c conn) writeClose(code wire.CloseCode, reason string, limit time.Duration
 // read.
 func (c conn) abort() {
 	raw := c.ws.WebsocketConnection().NetConn()
-	_ = raw.SetDeadline(time.Now()) // wakes both pumps; an error means that it is closed already
+	_ = raw.SetDeadline(time.Now()) // wakes reader and writer; an error means that it is closed already
 	_ = raw.Close()
 }
 

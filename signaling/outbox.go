@@ -6,9 +6,9 @@ import (
 	"confab/signaling/wire"
 )
 
-// An outbox holds what one client must be sent. There is no goroutine behind it: the first frame goes to the
-// connection's write pump, what comes meanwhile gathers here, and the pump comes for it when its write is done
-// (take), as one frame of at most wire.MaxBatchBytes. So a client that keeps up costs one write a message and
+// An outbox holds what one client must be sent. There is no goroutine behind it: the first frame makes a writer,
+// what comes meanwhile gathers here, and the writer comes for it when its write is done (take), as one frame of at
+// most wire.MaxBatchBytes, until there is nothing more. So a client that keeps up costs one write a message and
 // one that is behind costs one write a batch.
 //
 // Order is the order of push. A frame with a key replaces a waiting one of the same key in its place. More than
@@ -17,16 +17,16 @@ import (
 type outbox struct {
 	mu      sync.Mutex
 	state   outboxState   // guarded by mu
-	writing bool          // a frame is with the pump; guarded by mu
+	writing bool          // there is a writer; guarded by mu
 	waiting *queue        // nil while nothing waits; guarded by mu
-	drained chan struct{} // made by close, closed when all is written; guarded by mu
+	drained chan struct{} // made for who waits for the writer's end, closed at it; guarded by mu
 }
 
 type outboxState uint8
 
 const (
 	outboxGated  outboxState = iota // frames wait for open
-	outboxOpen                      // frames are written or wait for the pump
+	outboxOpen                      // frames are written or wait for the writer
 	outboxClosed                    // takes nothing more, but writes what it has
 	outboxDead                      // holds nothing
 )
@@ -36,7 +36,7 @@ type pushed uint8
 
 const (
 	pushWaits   pushed = iota // it waits, or replaced one that waits
-	pushWrite                 // the caller must hand it to the pump now
+	pushWrite                 // the caller must start the writer with it
 	pushSlow                  // it was the one too many: the outbox has just died
 	pushRefused               // the outbox is closed or dead
 )
@@ -63,7 +63,7 @@ func (o *outbox) push(frame []byte, key string, counted bool) pushed {
 	return pushSlow
 }
 
-// open lets frames through. The caller must hand the connection's first frame to the pump, which then comes for
+// open lets frames through. The caller must start the writer with the connection's first frame; it then comes for
 // those that waited. It reports false when the outbox is open or closed already.
 func (o *outbox) open() bool {
 	o.mu.Lock()
@@ -76,41 +76,40 @@ func (o *outbox) open() bool {
 }
 
 // close lets nothing more in. It returns a channel that is closed when all that waits is written; nil when
-// nothing is under way.
+// nothing is under way, or nothing will be.
 func (o *outbox) close() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.state >= outboxClosed {
-		return o.drained
+	if o.state == outboxDead {
+		return nil
 	}
-	o.state = outboxClosed
-	if o.writing {
-		o.drained = make(chan struct{})
-	} else {
+	if !o.writing {
 		o.releaseLocked() // it was gated: what waits would come before connected
 	}
-	return o.drained
+	o.state = outboxClosed
+	return o.writerLocked()
 }
 
-// die drops everything, for a connection that is gone.
-func (o *outbox) die() {
+// die drops everything, for a connection that is gone. It returns a channel that is closed when the writer has
+// ended; nil when there is none.
+func (o *outbox) die() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.dieLocked()
+	return o.writerLocked()
 }
 
 func (o *outbox) dieLocked() {
 	o.state = outboxDead
 	o.releaseLocked()
-	o.writing = false
-	o.tellDrainedLocked()
 }
 
-func (o *outbox) tellDrainedLocked() {
-	if o.drained != nil {
-		close(o.drained)
-		o.drained = nil
+// writerLocked returns what is closed when the writer ends, nil when there is none.
+func (o *outbox) writerLocked() <-chan struct{} {
+	if o.writing && o.drained == nil {
+		o.drained = make(chan struct{})
 	}
+	return o.drained
 }
 
 func (o *outbox) releaseLocked() {
@@ -121,18 +120,18 @@ func (o *outbox) releaseLocked() {
 }
 
 // take moves the next frames, together at most wire.MaxBatchBytes unless the first alone is larger, into batch.
-// It reports false when there is nothing more: the pump is idle then.
+// It reports false when there is nothing more: the writer must end then.
 func (o *outbox) take(batch *batch) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clear(batch.frames) // those of the write before
 	batch.frames = batch.frames[:0]
-	if o.state == outboxDead {
-		return false
-	}
 	if o.waiting == nil {
 		o.writing = false
-		o.tellDrainedLocked()
+		if o.drained != nil {
+			close(o.drained)
+			o.drained = nil
+		}
 		return false
 	}
 	if o.waiting.take(batch) {

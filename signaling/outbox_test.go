@@ -11,7 +11,7 @@ import (
 	"confab/signaling/wire"
 )
 
-// taken empties an outbox as the pump does, and returns the frames.
+// taken empties an outbox as the writer does, and returns the frames.
 func taken(o *outbox) []string {
 	var frames []string
 	b := new(batch)
@@ -27,14 +27,14 @@ func TestOutbox(t *testing.T) {
 		name string
 		do   func(*outbox) []pushed
 		got  []pushed
-		want []string // frames that the pump takes afterwards
+		want []string // frames that the writer takes afterwards
 	}{
 		{"gated until open", func(o *outbox) []pushed {
 			first := o.push([]byte("a"), "", true)
 			o.open()
 			return []pushed{first, o.push([]byte("b"), "", true)}
 		}, []pushed{pushWaits, pushWaits}, []string{"a\nb"}},
-		{"the first goes to the pump", func(o *outbox) []pushed {
+		{"the first makes a writer", func(o *outbox) []pushed {
 			o.open()
 			taken(o)
 			return []pushed{o.push([]byte("a"), "", true), o.push([]byte("b"), "", true)}
@@ -154,9 +154,15 @@ func TestOutboxDrained(t *testing.T) {
 	}
 	var gone outbox
 	gone.open()
-	drained = gone.close()
-	gone.die()
-	<-drained
+	gone.push([]byte("a"), "", true)
+	ended := gone.die()
+	if len(taken(&gone)) != 0 {
+		t.Error("a dead outbox holds something")
+	}
+	<-ended
+	if gone.die() != nil {
+		t.Error("no writer is left to wait for")
+	}
 }
 
 // TestSlowConsumer lets one client of a room read nothing. It is closed as too slow; the others get every message.

@@ -2,17 +2,17 @@
 //
 // # Model
 //
-// A connection is upgraded and pumped by melody (melody.go, the only file that knows it). A Session
+// A connection is upgraded, read and ended by melody (melody.go, the only file that knows it). A Session
 // authenticates it, checks and dispatches its messages through the mux to handle_*.go, and these act on
 // rooms.Members. What rooms answer and say goes into the session's outbox and from there to the socket:
 //
 //	socket -> Session.receive -> mux -> handler -> rooms.Member
-//	socket <- write pump <- outbox <- Session.Send <- rooms
+//	socket <- writer <- outbox <- Session.Send <- rooms
 //
 // # Concurrency
 //
-// Each session has two goroutines, melody's read and write pumps, and no timer: one sweeper looks after
-// timeouts for all. Messages of one session are handled in order, one at a time. Nothing that a room calls
+// Each session has melody's two goroutines, the reader and one that sleeps, a writer while there is something to
+// write, and no timer: one sweeper looks after timeouts and pings for all. Messages of one session are handled in order, one at a time. Nothing that a room calls
 // (Session as rooms.Outlet, answers) blocks. A Server owns every goroutine that it starts; Drain and Close wait
 // for them.
 //
@@ -87,6 +87,8 @@ type Server struct {
 	stop        context.CancelCauseFunc
 	swept       chan struct{} // closed by sweep as it returns
 	addresses   addresses
+
+	sweeping sync.Mutex // held for one look of the sweeper
 
 	mu       sync.Mutex
 	draining bool           // no new connections; guarded by mu
@@ -269,6 +271,8 @@ func (s *Server) sweep() {
 
 // sweepOnce is one look; scratch is reused for the list of sessions.
 func (s *Server) sweepOnce(scratch []*Session) []*Session {
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
 	now, wall := s.clock.now(), s.wall()
 	all := s.hub.appendAll(scratch)
 	for _, session := range all {

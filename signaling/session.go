@@ -14,17 +14,18 @@ import (
 )
 
 const (
-	drainTimeout  = time.Second // for what waits to be written before a close frame
-	closeTimeout  = time.Second // for the client to answer a close frame
-	maxReasonText = 120         // bytes of a close frame's reason; RFC 6455 section 5.5 allows 123
+	drainTimeout  = time.Second      // for what waits to be written before a close frame
+	closeTimeout  = time.Second      // for the client to answer a close frame
+	pingPeriod    = 25 * time.Second // of silence; below wire.Heartbeat, so that two pongs fit before 4008
+	maxReasonText = 120              // bytes of a close frame's reason; RFC 6455 section 5.5 allows 123
 )
 
 // A Session is one client: its connection, who it is, and the rooms it is in. It outlives nothing: when the
 // connection ends the session ends, and its id may be taken up by a new Session that shows the ticket.
 //
 // The read goroutine authenticates it and handles its messages one after another; rooms put frames into it from
-// theirs (it is a rooms.Outlet); the write pump takes them out. There is no timer: Server.sweep looks at every
-// session once a second.
+// theirs (it is a rooms.Outlet); a writer, which exists only while there is something to write, takes them out.
+// There is no timer: Server.sweep looks at every session once a second.
 type Session struct {
 	// Set by accept, then constant.
 	server *Server
@@ -40,6 +41,9 @@ type Session struct {
 	received time.Duration      // when the message that is being handled came
 	messages bucket
 	widened  bool // the read limit is that of an authenticated client
+
+	// Owned by the sweeper.
+	pinged time.Duration // when the client was last asked for a sign of life
 
 	// Guarded by the index.
 	sibling *Session // the next session of the same user
@@ -207,7 +211,7 @@ func (s *Session) reply(env wire.Envelope, body wire.ServerMessage) {
 	case !plain:
 		s.send(wire.Encode(head, body), "", true)
 	case env.ID != "":
-		s.send(encodeAck(head, ack), "", true)
+		s.send(wire.EncodeAck(head, ack), "", true)
 	}
 }
 
@@ -259,9 +263,7 @@ func (s *Session) Removed(room wire.RoomID, why wire.RemovedReason) {
 func (s *Session) send(frame []byte, key string, counted bool) {
 	switch s.out.push(frame, key, counted) {
 	case pushWrite:
-		if !s.conn.write(frame) {
-			s.out.die()
-		}
+		go s.write(frame) // ended waits for it
 	case pushSlow:
 		s.server.metrics.slow.Inc()
 		s.finish(wire.CloseTooSlow, "too much is waiting for this client; resume")
@@ -269,14 +271,20 @@ func (s *Session) send(frame []byte, key string, counted bool) {
 	}
 }
 
-// pump writes what gathered while the last frame was written. It runs on the write pump.
-func (s *Session) pump() {
+// write is the session's writer: it writes first and then what has gathered meanwhile, until there is nothing more.
+// The outbox sees to it that there is only one.
+func (s *Session) write(first []byte) {
+	err := s.conn.write(first)
 	b := batches.Get().(*batch)
-	for s.out.take(b) {
-		if err := s.conn.writeNow(b.frame()); err != nil {
+	for {
+		if err != nil {
 			s.out.die() // the client resumes from what it has seen
 			s.conn.abort()
 		}
+		if !s.out.take(b) {
+			break
+		}
+		err = s.conn.write(b.frame())
 	}
 	b.release()
 }
@@ -313,7 +321,9 @@ func (s *Session) closeWith(code wire.CloseCode, reason string, drained <-chan s
 // ended runs on the read goroutine after the connection's last message. A client that said goodbye leaves its
 // rooms; any other keeps its place for wire.ReconnectWindow.
 func (s *Session) ended() {
-	s.out.die()
+	if writing := s.out.die(); writing != nil {
+		<-writing // at once: the socket is closed
+	}
 	code := wire.CloseCode(s.clientCode.Load())
 	left := (code == wire.CloseNormal || code == wire.CloseGoingAway) && !s.ending()
 	for _, m := range s.detach() {
@@ -364,6 +374,9 @@ func (s *Session) check(now time.Duration, wall time.Time) {
 		s.finish(wire.CloseSilent, "no sign of life")
 	case expires != 0 && wall.UnixMilli() >= expires+wire.ExpiryGrace.Milliseconds():
 		s.finish(wire.CloseTokenExpired, "the token has expired; bring a new one")
+	case now-max(time.Duration(s.seen.Load()), s.pinged) >= pingPeriod:
+		s.pinged = now
+		s.server.spawn(s.conn.ping)
 	}
 }
 
