@@ -1,5 +1,5 @@
 // Command wiregen writes what follows from package signaling/wire and must not be written twice: the TypeScript
-// types of the client, and the reference of the protocol for people.
+// types of the client with a test of them, and the reference of the protocol for people.
 //
 // It reads the catalog by reflection, what the comments say by parsing the sources, and the examples from the
 // golden files. Run it with go generate ./...; with -check it writes nothing and fails when a file is stale.
@@ -20,6 +20,7 @@ import (
 // The generated files, from the root of the module.
 const (
 	typesPath     = "web/src/client/wire.gen.ts"
+	goldensPath   = "web/src/client/wire.gen.test.ts"
 	referencePath = "signaling/PROTOCOL.md"
 )
 
@@ -35,7 +36,7 @@ func main() {
 	}
 }
 
-// run generates both files, or with check compares them. It tells out which files it wrote.
+// run generates the files, or with check compares them. It tells out which files it wrote.
 func run(out io.Writer, check bool) error {
 	root, err := moduleRoot()
 	if err != nil {
@@ -82,7 +83,7 @@ func generate(root string) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []file{{typesPath, p.typescript()}, {referencePath, reference}}, nil
+	return []file{{typesPath, p.typescript()}, {goldensPath, p.goldenTest()}, {referencePath, reference}}, nil
 }
 
 // moduleRoot is the nearest folder upwards with a go.mod.

@@ -124,14 +124,14 @@ func (p *protocol) messageText(m message) string {
 	}
 	client, server := reflect.TypeOf(m.Client), reflect.TypeOf(m.Server)
 	if client == server {
-		p.writeBody(w, "From a client and from the server", client, m.clientExample, m.serverExample)
+		p.writeBody(w, "From a client and from the server", client, m.clientExamples[0], m.serverExamples[0])
 		return w.String()
 	}
 	if client != nil {
-		p.writeBody(w, "From a client", client, m.clientExample)
+		p.writeBody(w, "From a client", client, m.clientExamples[0])
 	}
 	if server != nil {
-		p.writeBody(w, "From the server", server, m.serverExample)
+		p.writeBody(w, "From the server", server, m.serverExamples[0])
 	}
 	return w.String()
 }

@@ -23,7 +23,7 @@ type protocol struct {
 // A message is an entry of the catalog with its examples.
 type message struct {
 	wire.Entry
-	clientExample, serverExample string // indented JSON
+	clientExamples, serverExamples []string // JSON laid out for reading, the full one first
 }
 
 // A structType is a body, or a part of one.
@@ -91,13 +91,13 @@ func loadProtocol(dir string) (*protocol, error) {
 		m := message{Entry: entry}
 		if entry.Client != nil {
 			p.collect(reflect.TypeOf(entry.Client), seen)
-			if m.clientExample, err = readExample(dir, entry.Kind, "client"); err != nil {
+			if m.clientExamples, err = readExamples(dir, entry.Kind, "client"); err != nil {
 				return nil, err
 			}
 		}
 		if entry.Server != nil {
 			p.collect(reflect.TypeOf(entry.Server), seen)
-			if m.serverExample, err = readExample(dir, entry.Kind, "server"); err != nil {
+			if m.serverExamples, err = readExamples(dir, entry.Kind, "server"); err != nil {
 				return nil, err
 			}
 		}
@@ -176,21 +176,30 @@ func (p *protocol) structOf(t reflect.Type) (structType, bool) {
 	return structType{}, false
 }
 
-// readExample returns the full example of a golden file.
-func readExample(dir string, kind wire.Kind, side string) (string, error) {
+// readExamples returns the messages of a golden file.
+func readExamples(dir string, kind wire.Kind, side string) ([]string, error) {
 	path := filepath.Join(dir, "testdata", "golden", fmt.Sprintf("%s.%s.json", kind, side))
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var golden struct {
-		Full json.RawMessage `json:"full"`
+	var g golden
+	if err := json.Unmarshal(raw, &g); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := json.Unmarshal(raw, &golden); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+	if g.Full == nil {
+		return nil, fmt.Errorf("%s has no full example", path)
 	}
-	if golden.Full == nil {
-		return "", fmt.Errorf("%s has no full example", path)
+	var examples []string
+	for _, message := range []json.RawMessage{g.Full, g.Minimal} {
+		if message == nil {
+			continue
+		}
+		text, err := layout(message)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		examples = append(examples, text)
 	}
-	return layout(golden.Full)
+	return examples, nil
 }

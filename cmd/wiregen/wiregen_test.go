@@ -47,7 +47,7 @@ func TestCheckFindsStaleFiles(t *testing.T) {
 	if err := run(&out, false); err != nil {
 		t.Fatal(err)
 	}
-	if want := "wrote " + typesPath + "\nwrote " + referencePath + "\n"; out.String() != want {
+	if want := "wrote " + typesPath + "\nwrote " + goldensPath + "\nwrote " + referencePath + "\n"; out.String() != want {
 		t.Errorf("said %q, want %q", out.String(), want)
 	}
 	if err := run(new(bytes.Buffer), true); err != nil {
