@@ -3,6 +3,8 @@ package rooms
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"confab/signaling/wire"
 )
@@ -10,13 +12,20 @@ import (
 // maxPending bounds the appends under way in one room.
 const maxPending = 4096
 
-// A pendingAppend is a record between Append and both its answer and its echo.
+// echoPatience is how long a stored record may wait for its echo before its author is answered without.
+const echoPatience = 500 * time.Millisecond
+
+// A pendingAppend is a record between Append and its answer or echo, whichever comes first: either proves that it
+// is stored.
 type pendingAppend struct {
 	content *content
-	answers []Answer // one, and one more for each repeat meanwhile
-	acked   bool
-	echoed  bool
-	seq     wire.Seq
+	by      *Member
+	id      wire.RequestID // the client's; empty = none
+	answers []Answer       // one, and one more for each repeat meanwhile
+	settled bool           // the answers are given
+	overdue bool           // the last look found it stored, but not echoed
+
+	stored atomic.Uint64 // its seq, once the log has said so
 }
 
 func (r *Room) chat(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.Chat, answer Answer) {
@@ -174,8 +183,8 @@ func (r *Room) repeated(m *Member, id wire.RequestID, answer Answer) bool {
 		return true
 	}
 	if p := r.pending[r.dedupID(m, id)]; p != nil {
-		if p.acked {
-			answer(wire.Ack{Seq: p.seq, Duplicate: true, Durability: r.registry.opts.Durability}, nil)
+		if p.settled {
+			answer(wire.Ack{Seq: wire.Seq(p.stored.Load()), Duplicate: true, Durability: r.registry.opts.Durability}, nil)
 		} else {
 			p.answers = append(p.answers, answer)
 		}
@@ -199,29 +208,60 @@ func (r *Room) append(m *Member, id wire.RequestID, c *content, answer Answer) {
 		answer(nil, wire.Errorf(wire.CodeUnavailable, "too much is waiting to be stored; try again"))
 		return
 	}
+	p := &pendingAppend{content: c, by: m, id: id, answers: []Answer{answer}}
 	if id == "" {
 		id = newServerID()
 	}
 	key := r.dedupID(m, id)
-	p := &pendingAppend{content: c, answers: []Answer{answer}}
 	r.pending[key] = p
+	if len(r.pending) == 1 {
+		r.overdue.Reset(echoPatience)
+	}
 	r.registry.log.Append(Timeline{Room: r.id}, key, c.payload(), func(a Appended, err error) {
+		if err == nil && !a.Duplicate {
+			p.stored.Store(uint64(a.Seq)) // the echo is the answer, unless it is late
+			return
+		}
 		r.post(noAnswer, func() { r.onAppended(key, p, a, err) })
 	})
 }
 
-// onAppended takes the log's answer.
+// onAppended takes the log's answer to what has no echo: a failure, or a duplicate.
 func (r *Room) onAppended(key string, p *pendingAppend, a Appended, err error) {
-	p.acked, p.seq = true, a.Seq
-	if p.echoed || err != nil || a.Duplicate { // a duplicate has no echo of its own
-		delete(r.pending, key)
+	if p.settled {
+		return // it was stored by an earlier attempt, and its echo has come
 	}
-	for i, answer := range p.answers {
+	delete(r.pending, key)
+	if err != nil {
+		err = appendError(err)
+	}
+	r.settle(p, p.answers, wire.Ack{Seq: a.Seq, Duplicate: a.Duplicate}, err)
+}
+
+// settleOverdue answers what is stored although its echo does not come: the log's feed is behind, and heals.
+func (r *Room) settleOverdue() {
+	for _, p := range r.pending {
+		seq := wire.Seq(p.stored.Load())
+		if seq != 0 && p.overdue && !p.settled {
+			r.settle(p, p.answers, wire.Ack{Seq: seq}, nil)
+		}
+		p.overdue = seq != 0
+	}
+	if len(r.pending) > 0 {
+		r.overdue.Reset(echoPatience)
+	}
+}
+
+// settle gives answers what became of an append.
+func (r *Room) settle(p *pendingAppend, answers []Answer, ack wire.Ack, err error) {
+	p.settled = true
+	ack.Durability = r.registry.opts.Durability
+	for _, answer := range answers {
 		if err != nil {
-			answer(nil, appendError(err))
+			answer(nil, err)
 			continue
 		}
-		answer(wire.Ack{Seq: a.Seq, Duplicate: a.Duplicate || i > 0, Durability: r.registry.opts.Durability}, nil)
+		answer(ack, nil)
 	}
 }
 
@@ -237,20 +277,39 @@ func (r *Room) onRecord(rec Record) {
 	if rec.Seq <= r.main.last {
 		return
 	}
-	var c *content
-	if p := r.pending[rec.ID]; p != nil {
-		c = p.content
-		p.echoed = true
-		if p.acked {
-			delete(r.pending, rec.ID)
-		}
-	} else {
-		var err error
-		if c, err = parseContent(rec.Payload); err != nil {
+	p := r.pending[rec.ID]
+	if p == nil {
+		c, err := parseContent(rec.Payload)
+		if err != nil {
 			r.logger.Warn("skipped a record that cannot be read", "seq", uint64(rec.Seq), "error", err)
 			return
 		}
+		r.broadcast(r.main.apply(rec, c), nil)
+	} else {
+		delete(r.pending, rec.ID)
+		r.echo(p, rec.Seq, r.main.apply(rec, p.content))
 	}
-	r.broadcast(r.main.apply(rec, c))
 	r.eraseLeftovers()
+}
+
+// echo tells everyone of a record that a member here wrote. Its author gets the acknowledgement and the message as
+// one frame: one write instead of two.
+func (r *Room) echo(p *pendingAppend, seq wire.Seq, frame []byte) {
+	if p.settled {
+		r.broadcast(frame, nil)
+		return
+	}
+	ack := wire.Ack{Seq: seq, Durability: r.registry.opts.Durability}
+	if p.id == "" || p.by.state != memberOnline || r.gathers() {
+		r.settle(p, p.answers[:1], ack, nil)
+		r.broadcast(frame, nil)
+	} else {
+		own := append(append(wire.EncodeAck(wire.Envelope{ID: p.id, Room: r.id}, ack), '\n'), frame...)
+		p.by.out.Send(own, "")
+		r.settle(p, nil, ack, nil)
+		p.answers[0](nil, nil)
+		r.broadcast(frame, p.by)
+	}
+	ack.Duplicate = true
+	r.settle(p, p.answers[1:], ack, nil)
 }

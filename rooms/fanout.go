@@ -62,10 +62,13 @@ func (b *batch) take() []stateFrame {
 	return frames
 }
 
-// broadcast tells everyone of a logged message.
-func (r *Room) broadcast(frame []byte) {
-	if len(r.order) < largeRoom && !r.batch.armed {
-		r.sendAll(frame, "", nil)
+// gathers reports whether logged messages wait for the tick.
+func (r *Room) gathers() bool { return len(r.order) >= largeRoom || r.batch.armed }
+
+// broadcast tells everyone but except of a logged message. While the room gathers nobody is left out.
+func (r *Room) broadcast(frame []byte, except *Member) {
+	if !r.gathers() {
+		r.sendAll(frame, "", except)
 		return
 	}
 	r.batch.add(stateFrame{frame: frame}, largeTick)

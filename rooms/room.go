@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	inboxSize  = 256 // commands waiting for a room; a poster waits when it is full
-	recordSize = 256 // records from the log waiting; the bus waits when it is full
+	// Commands and records that wait for a room; who brings one more waits too. Small: every room has both.
+	inboxSize  = 64
+	recordSize = 32
 )
 
 // A Room is an actor: Run owns its state, others post commands.
@@ -19,9 +20,9 @@ type Room struct {
 	id       wire.RoomID
 	registry *Registry
 	logger   *slog.Logger
-	inbox    chan func()    // never closed
-	records  chan feedEvent // never closed
-	done     chan struct{}  // closed by Run as it returns
+	inbox    chan func()     // never closed
+	records  chan *feedEvent // never closed
+	done     chan struct{}   // closed by Run as it returns
 
 	// Guarded by registry.mu.
 	refs int // members and joins under way
@@ -35,8 +36,9 @@ type Room struct {
 	saves    saveQueue
 	erasing  eraseQueue
 	reads    map[wire.UserID]wire.Seq
-	batch    batch // of logged messages, in a large room
-	states   batch // of presence and other state, in a room of some size
+	batch    batch       // of logged messages, in a large room
+	states   batch       // of presence and other state, in a room of some size
+	overdue  *time.Timer // runs while something is pending
 	idle     *time.Timer
 	idling   bool // idle runs
 	loadErr  error
@@ -52,14 +54,14 @@ type feedEvent struct {
 func newRoom(g *Registry, id wire.RoomID) *Room {
 	r := &Room{
 		id: id, registry: g, logger: g.logger.With("room", string(id)),
-		inbox: make(chan func(), inboxSize), records: make(chan feedEvent, recordSize), done: make(chan struct{}),
+		inbox: make(chan func(), inboxSize), records: make(chan *feedEvent, recordSize), done: make(chan struct{}),
 		members: make(map[wire.ParticipantID]*Member),
 		main:    newTimeline(g.opts.History),
 		pending: make(map[string]*pendingAppend),
 		reads:   make(map[wire.UserID]wire.Seq),
 		idle:    newStoppedTimer(),
 	}
-	r.batch.timer, r.states.timer = newStoppedTimer(), newStoppedTimer()
+	r.batch.timer, r.states.timer, r.overdue = newStoppedTimer(), newStoppedTimer(), newStoppedTimer()
 	return r
 }
 
@@ -85,12 +87,12 @@ func (r *Room) post(answer Answer, fn func()) {
 }
 
 // Record implements Feed.
-func (r *Room) Record(rec Record) { r.feed(feedEvent{record: rec}) }
+func (r *Room) Record(rec Record) { r.feed(&feedEvent{record: rec}) }
 
 // Reset implements Feed.
-func (r *Room) Reset(tail Tail) { r.feed(feedEvent{reset: &tail}) }
+func (r *Room) Reset(tail Tail) { r.feed(&feedEvent{reset: &tail}) }
 
-func (r *Room) feed(ev feedEvent) {
+func (r *Room) feed(ev *feedEvent) {
 	select {
 	case r.records <- ev:
 	case <-r.done:
@@ -120,6 +122,8 @@ func (r *Room) Run(ctx context.Context) {
 			r.flushBatch()
 		case <-r.states.timer.C:
 			r.flushStates()
+		case <-r.overdue.C:
+			r.settleOverdue()
 		case <-r.idle.C:
 			if r.quiet() && r.registry.forget(r) {
 				return
@@ -157,6 +161,7 @@ func (r *Room) armIdle() {
 
 func (r *Room) stopTimers() {
 	r.idle.Stop()
+	r.overdue.Stop()
 	r.batch.timer.Stop()
 	r.states.timer.Stop()
 	for _, m := range r.members {
@@ -183,7 +188,7 @@ func (r *Room) load(ctx context.Context) bool {
 		}
 		result <- l
 	})
-	var early []feedEvent
+	var early []*feedEvent
 	for {
 		select {
 		case ev := <-r.records: // the feed may begin before Open has returned
@@ -209,7 +214,7 @@ func (r *Room) load(ctx context.Context) bool {
 }
 
 // onFeed takes in what the log says.
-func (r *Room) onFeed(ev feedEvent) {
+func (r *Room) onFeed(ev *feedEvent) {
 	if ev.reset != nil {
 		r.logger.Warn("the log lost continuity; every member starts from a new window", "epoch", ev.reset.Epoch)
 		r.flushBatch()

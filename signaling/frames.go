@@ -3,34 +3,9 @@ package signaling
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 
 	"confab/signaling/wire"
 )
-
-// encodeAck frames an acknowledgement without reflection: there is one for every message.
-func encodeAck(head wire.Envelope, ack wire.Ack) []byte {
-	var data [96]byte
-	b := append(data[:0], '{')
-	if ack.Seq != 0 {
-		b = strconv.AppendUint(append(b, `"seq":`...), uint64(ack.Seq), 10)
-	}
-	if ack.Duplicate {
-		b = append(comma(b), `"duplicate":true`...)
-	}
-	if ack.Durability != "" { // a word of ours: nothing to escape
-		b = append(append(append(comma(b), `"durability":"`...), ack.Durability...), '"')
-	}
-	b = append(b, '}')
-	return wire.AppendEnvelope(make([]byte, 0, len(b)+len(head.ID)+len(head.Room)+len(head.Thread)+64), head, wire.KindAck, b)
-}
-
-func comma(b []byte) []byte {
-	if b[len(b)-1] == '{' {
-		return b
-	}
-	return append(b, ',')
-}
 
 // encodeError frames the answer to the request in env.
 func encodeError(env wire.Envelope, problem *wire.Error) []byte {

@@ -20,7 +20,6 @@ const (
 	resendAfter    = 2 * time.Second  // a confirmation that takes so long is lost, or its stream has no leader
 	resendRefused  = 250 * time.Millisecond
 	sweepEvery     = 250 * time.Millisecond
-	flushTimeout   = 10 * time.Second // a write to NATS that takes longer breaks the connection
 )
 
 // A pendingAppend is one append until its done is called.
@@ -94,7 +93,7 @@ func newAppender(b *Bus) (*appender, error) {
 // that the answer is ErrUnavailable at once.
 func (b *Bus) Append(t rooms.Timeline, id string, payload []byte, done func(rooms.Appended, error)) {
 	place, err := locate(t)
-	if err == nil && int64(len(payload)+len(id)) > b.publish.MaxPayload()-1024 {
+	if err == nil && int64(len(payload)+3*len(id)) > b.maxPayload.Load()-1024 {
 		err = fmt.Errorf("bus: a record of %d bytes is more than NATS takes", len(payload))
 	}
 	b.appender.add(&pendingAppend{place: place, id: escapeID(id), payload: payload, done: done, since: time.Now()}, err)

@@ -82,9 +82,14 @@ type Bus struct {
 	end       context.CancelCauseFunc
 	running   sync.WaitGroup
 
+	// The connections' own answers to these wait for their locks, which are held during a write.
+	lost       sync.Map     // names of the connections that are lost now
+	maxPayload atomic.Int64 // bytes of header and payload that NATS takes
+
 	links    atomic.Uint64 // counts connections lost and regained: partitions verify themselves when it moved
 	link     atomic.Pointer[link]
 	trouble  atomic.Pointer[string]
+	launched atomic.Bool   // Open is done
 	harden   atomic.Bool   // streams were made: syncMeta is due
 	closing  atomic.Bool   // set with spawning held; read without
 	spawning sync.Mutex    // orders spawn and Close
@@ -196,6 +201,7 @@ func (b *Bus) start(ctx context.Context) error {
 
 // launch starts the goroutines that live as long as the bus.
 func (b *Bus) launch() {
+	b.launched.Store(true)
 	for _, s := range b.shards {
 		b.running.Go(s.run)
 	}
@@ -254,19 +260,19 @@ func (b *Bus) teardownServer() bool {
 	return b.server == nil || b.server.stop()
 }
 
-// Ready reports whether the log stores and serves now; nil when it does. It asks nothing of NATS: it looks at
-// the connections, at appends that wait too long and at what the last health check found.
+// Ready reports whether the log stores and serves now; nil when it does. It asks nothing of NATS and never waits:
+// it looks at the connections, at appends that wait for 3 s and at what the last health check found.
 func (b *Bus) Ready() error {
 	if b.closing.Load() {
 		return rooms.ErrLogClosed
 	}
-	for _, c := range []struct {
-		name string
-		conn *nats.Conn
-	}{{"publish", b.publish}, {"subscribe", b.subscribe}, {"history", b.history}} {
-		if !c.conn.IsConnected() {
-			return fmt.Errorf("%w: the %s connection to NATS is %s", rooms.ErrUnavailable, c.name, c.conn.Status())
-		}
+	var down error
+	b.lost.Range(func(name, _ any) bool {
+		down = fmt.Errorf("%w: the %s connection to NATS is lost", rooms.ErrUnavailable, name)
+		return false
+	})
+	if down != nil {
+		return down
 	}
 	if age := b.appender.oldest(); age > readyAppendAge {
 		return fmt.Errorf("%w: an append waits for its confirmation since %s", rooms.ErrUnavailable, age.Round(time.Millisecond))

@@ -14,6 +14,7 @@ import (
 const (
 	connectTimeout = 5 * time.Second
 	requestTimeout = 5 * time.Second // one request to NATS; whoever asks tries again
+	flushTimeout   = 5 * time.Second // one write to NATS; a longer one breaks the connection
 	pingInterval   = 5 * time.Second // two unanswered = the connection is dead
 )
 
@@ -35,6 +36,7 @@ func (b *Bus) connect() error {
 		}
 		*c.conn = nc
 	}
+	b.maxPayload.Store(b.publish.MaxPayload())
 	return checkVersion(b.history.ConnectedServerVersion())
 }
 
@@ -63,6 +65,8 @@ func (b *Bus) dial(name string) (*nats.Conn, error) {
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, 200*time.Millisecond),
 		nats.ReconnectBufSize(-1),
+		nats.FlusherTimeout(flushTimeout),
+		nats.ReconnectOnFlusherError(), // what a failed write held is lost, subscriptions too
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(2),
 		nats.SkipSubjectValidation(), // locate has done it
@@ -98,6 +102,7 @@ func (b *Bus) linkLost(name string, err error) {
 	}
 	b.log.Warn("connection to NATS lost", "connection", name, "err", err)
 	b.links.Add(1)
+	b.lost.Store(name, true)
 	if name == "history" {
 		b.unanswered()
 	}
@@ -139,8 +144,13 @@ func (b *Bus) linkBack(name string) {
 		return
 	}
 	b.log.Info("connection to NATS is back", "connection", name)
+	b.lost.Delete(name)
+	if !b.launched.Load() {
+		return // nothing is open or appended yet
+	}
 	switch name {
 	case "publish":
+		b.maxPayload.Store(b.publish.MaxPayload())
 		b.appender.again()
 	case "subscribe":
 		// What is appended between a follower's check and the server's taking the subscriptions anew would be

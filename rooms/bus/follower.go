@@ -213,7 +213,11 @@ func (f *follower) seat(s *subscriber, read *tailRead, mine bool, base wire.Seq)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	tail := read.tail
-	if s.missed || s.resets != f.resets || !mine && tail.Last < base || f.state != waiting && f.epoch != tail.Epoch {
+	if f.state != waiting && f.epoch != tail.Epoch {
+		f.bus.keeper.soon(f) // it resets the timeline first
+		return rooms.Tail{}, false
+	}
+	if s.missed || s.resets != f.resets || !mine && tail.Last < base {
 		return rooms.Tail{}, false
 	}
 	s.live, s.last = true, tail.Last

@@ -223,4 +223,16 @@ func testEpochReset(t *testing.T, b *Bus) {
 	}
 	append1(t, b, to, "", "2")
 	l.await(t, 1)
+
+	// The one who opens the timeline is the first to find out; the others hear of it.
+	if _, err := p.renew(testContext(t), "the test wants it"); err != nil {
+		t.Fatal(err)
+	}
+	b.links.Add(1)
+	_, newest, stopNewest := open1(t, b, to)
+	defer stopNewest()
+	eventually(t, "another reset", func() bool { return l.resetCount() == 2 })
+	if newest.Epoch == l.resets[0].Epoch || newest.Epoch != l.resets[1].Epoch || len(newest.Records) != 2 {
+		t.Fatalf("opened %+v", newest)
+	}
 }

@@ -158,6 +158,9 @@ func (p *partition) verify(ctx context.Context, links uint64) error {
 		}
 	}
 	p.adopt(epoch, last)
+	if epoch != known {
+		p.bus.checkAll() // the timelines of this partition must begin anew
+	}
 	p.links, p.verifiedAt = links, time.Now()
 	return nil
 }

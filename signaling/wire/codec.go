@@ -106,6 +106,30 @@ func Encode(head Envelope, body ServerMessage) []byte {
 	return AppendEnvelope(make([]byte, 0, len(data)+160), head, body.Kind(), data)
 }
 
+// EncodeAck frames an acknowledgement without reflection: there is one for every message.
+func EncodeAck(head Envelope, ack Ack) []byte {
+	var data [96]byte
+	b := append(data[:0], '{')
+	if ack.Seq != 0 {
+		b = strconv.AppendUint(append(b, `"seq":`...), uint64(ack.Seq), 10)
+	}
+	if ack.Duplicate {
+		b = append(comma(b), `"duplicate":true`...)
+	}
+	if ack.Durability != "" { // a word of ours: nothing to escape
+		b = append(append(append(comma(b), `"durability":"`...), ack.Durability...), '"')
+	}
+	b = append(b, '}')
+	return AppendEnvelope(make([]byte, 0, len(b)+len(head.ID)+len(head.Room)+len(head.Thread)+64), head, KindAck, b)
+}
+
+func comma(b []byte) []byte {
+	if b[len(b)-1] == '{' {
+		return b
+	}
+	return append(b, ',')
+}
+
 // AppendEnvelope appends the object with head's fields, the given type, and data as it is.
 func AppendEnvelope(dst []byte, head Envelope, kind Kind, data []byte) []byte {
 	dst = appendString(append(dst, `{"type":`...), string(kind))
