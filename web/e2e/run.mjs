@@ -1,10 +1,10 @@
-// Bundles the tests, which are TypeScript, and runs them. `npm run e2e -- chat` runs those with "chat" in their names.
+// Bundles the tests, which are TypeScript, and runs them: all, or with `npm run e2e -- chat` those with "chat" in their names.
 import { build } from 'esbuild';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 process.setSourceMapsEnabled(true);
-const entry = process.argv[2] === '--shots' ? 'shots' : 'main';
+const entry = process.argv.includes('--shots') ? 'shots' : 'main';
 const outfile = `e2e/out/.build/${entry}.mjs`;
 await build({
   entryPoints: [`e2e/${entry}.ts`],
