@@ -186,7 +186,7 @@ export class ChatSession implements Chat {
     const before = this.#timeline.first;
     if (!this.#timeline.more) return false;
     const answer = await this.#room.request<History>('history', { before, limit });
-    if (!answer.data) throw new ClientError('protocol', 'history without data');
+    if (!answer.data) throw new ClientError('protocol');
     // The window may have been replaced meanwhile: then the page belongs to nothing.
     if (this.#timeline.first === before) {
       this.#timeline.prepend(answer.data.messages, answer.data.more);

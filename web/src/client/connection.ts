@@ -36,7 +36,7 @@ export class Connection {
   readonly error = new Value<ClientErrorLike | null>(null);
   readonly user = new Value<{ readonly id: string; readonly name: string } | null>(null);
   readonly limits = new Value<Limits>({ messageBytes: 65536, ratePerSecond: 50, history: 256 });
-  readonly events = new Emitter<ClientEvents>();
+  readonly #events = new Emitter<ClientEvents>();
 
   readonly #options: ClientOptions;
   readonly #active: () => boolean;
@@ -77,20 +77,12 @@ export class Connection {
   }
 
   async ready(options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<void> {
-    if (this.state.value === 'online') return;
-    const gate = new AbortController();
-    const timer = options.timeoutMs === undefined ? undefined
-      : setTimeout(() => gate.abort(new ClientError('timeout', 'not online in time')), options.timeoutMs);
-    const abort = (): void => gate.abort(new ClientError('cancelled'));
-    options.signal?.addEventListener('abort', abort);
-    if (options.signal?.aborted) abort();
-    try {
-      const state = await until(this.state, (s) => s === 'online' || s === 'closed', gate.signal);
-      if (state === 'closed') throw this.error.value ?? new ClientError('closed');
-    } finally {
-      clearTimeout(timer);
-      options.signal?.removeEventListener('abort', abort);
-    }
+    const state = await until(this.state, (s) => s === 'online' || s === 'closed', options);
+    if (state === 'closed') throw this.error.value ?? new ClientError('closed');
+  }
+
+  on<K extends keyof ClientEvents>(name: K, fn: (event: ClientEvents[K]) => void): () => void {
+    return this.#events.on(name, fn);
   }
 
   retryNow(): void {
@@ -171,7 +163,7 @@ export class Connection {
     }
     if (envelope.type === 'system-status') this.#status(envelope.data as SystemStatus);
     if (envelope.type === 'error') this.#options.log?.warn('the server refused', envelope.data);
-    this.events.emit('message', envelope);
+    this.#events.emit('message', envelope);
     this.#requests.settle(envelope);
   }
 
@@ -187,12 +179,12 @@ export class Connection {
     this.#tokens.watch(hello.expiresAt);
     this.#stableTimer = setTimeout(() => this.detail.patch({ attempt: 0 }), stableMs);
     this.#enter('online', { code: 0, reason: '', recovered: hello.resumed });
-    this.events.emit('connected', { session: hello.session, resumed: hello.resumed });
+    this.#events.emit('connected', { session: hello.session, resumed: hello.resumed });
   }
 
   #status(status: SystemStatus): void {
     this.#reconnectAfterMs = status.status === 'ok' ? 0 : status.reconnectAfterMs ?? 0;
-    this.events.emit('system-status', status);
+    this.#events.emit('system-status', status);
   }
 
   #lost(code: number, reason: string): void {

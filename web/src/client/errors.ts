@@ -1,19 +1,22 @@
 import type { ClientErrorLike, ErrorCode } from './types';
 import type { WireError } from './wire';
 
-/** What a person can do about it. Codes without an entry need no hint. */
+/** What a person can do about it, where the server's own words do not say it. */
 const hints: Partial<Record<ErrorCode, string>> = {
-  network: 'Check the network connection.',
+  network: 'Check the network.',
   unauthorized: 'Sign in again.',
   forbidden: 'Ask a moderator.',
   replaced: 'This session goes on in another window.',
-  'room-full': 'Try again when someone has left.',
-  'room-locked': 'Ask someone inside to let you in.',
-  'too-large': 'Send a shorter message.',
-  'device-denied': 'Allow the device in the address bar and in the system settings.',
-  'device-missing': 'Connect a device, or choose another.',
+  'device-denied': 'Allow the device in the browser and in the system.',
+  'device-missing': 'Connect or choose another device.',
   'device-busy': 'Close the program that uses the device.',
   unsupported: 'Use a current browser, over https.',
+};
+
+const deviceErrors: Readonly<Record<string, ErrorCode>> = {
+  NotAllowedError: 'device-denied', SecurityError: 'device-denied', InvalidStateError: 'device-denied',
+  NotFoundError: 'device-missing', OverconstrainedError: 'device-missing',
+  NotReadableError: 'device-busy', AbortError: 'device-busy',
 };
 
 const retryables: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -37,7 +40,7 @@ export class ClientError extends Error implements ClientErrorLike {
   }
 
   static fromWire(e: WireError | undefined): ClientError {
-    return new ClientError(e?.code ?? 'internal', e?.message ?? 'the server refused', {
+    return new ClientError(e?.code ?? 'internal', e?.message ?? 'refused', {
       retryable: e?.retryable, retryAfterMs: e?.retryAfterMs,
     });
   }
@@ -51,14 +54,10 @@ export class ClientError extends Error implements ClientErrorLike {
    * What getUserMedia and getDisplayMedia reject with (W3C mediacapture-main 10.2, screen-capture 5.1).
    */
   static fromDevice(e: unknown, screen = false): ClientError {
-    const name = e instanceof Error ? e.name : '';
-    const message = e instanceof Error ? e.message : String(e);
-    let code: ErrorCode = 'unsupported';
-    if (name === 'NotAllowedError' || name === 'SecurityError' || name === 'InvalidStateError') {
-      // Chrome says "Permission denied by system" when the operating system, not the person, refused.
-      code = screen && !/system|policy/i.test(message) ? 'share-cancelled' : 'device-denied';
-    } else if (name === 'NotFoundError' || name === 'OverconstrainedError') code = 'device-missing';
-    else if (name === 'NotReadableError' || name === 'AbortError') code = 'device-busy';
-    return new ClientError(code, message || code, { cause: e });
+    const { name, message } = e instanceof Error ? e : new Error(String(e));
+    let code = deviceErrors[name] ?? 'unsupported';
+    // Chrome says "Permission denied by system" when the operating system, not the person, refused.
+    if (screen && code === 'device-denied' && !/system|policy/i.test(message)) code = 'share-cancelled';
+    return e instanceof ClientError ? e : new ClientError(code, message, { cause: e });
   }
 }

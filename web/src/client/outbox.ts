@@ -104,10 +104,10 @@ export class Outbox {
       id: crypto.randomUUID(), room, text, at: Date.now(), user: this.#transport.user(), ...options,
     });
     const waiting = this.#entries.reduce((sum, e) => sum + e.bytes, 0);
-    if (text.trim() === '') entry.fail(new ClientError('bad-message', 'the message is empty'));
+    if (text.trim() === '') entry.fail(new ClientError('bad-message', 'empty'));
     else if (entry.bytes > maxTextBytes) entry.fail(new ClientError('too-large'));
     else if (this.#entries.length >= this.#maxCount || waiting + entry.bytes > this.#maxBytes) {
-      entry.fail(new ClientError('too-large', 'too many messages wait to be sent'));
+      entry.fail(new ClientError('too-large', 'outbox full'));
     } else {
       this.#entries.push(entry);
       this.#changed();
@@ -166,7 +166,7 @@ export class Outbox {
     for (const entry of this.ofRoom(room)) {
       if (entry.status.value !== 'queued') continue;
       if (Date.now() - entry.kept.at > this.#maxAgeMs) {
-        entry.fail(new ClientError('timeout', 'the message waited too long'));
+        entry.fail(new ClientError('timeout', 'too old'));
         this.#changed();
         continue;
       }
@@ -230,8 +230,7 @@ function parse(store: OutboxStore | undefined): Kept[] {
     const list: unknown = JSON.parse(store?.load() ?? '[]');
     if (!Array.isArray(list)) return [];
     return (list as Partial<Kept>[]).filter((k): k is Kept =>
-      typeof k.id === 'string' && typeof k.room === 'string' && typeof k.text === 'string'
-      && typeof k.at === 'number' && typeof k.user === 'string');
+      [k.id, k.room, k.text, k.user].every((s) => typeof s === 'string') && typeof k.at === 'number');
   } catch {
     return [];
   }

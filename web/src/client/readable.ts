@@ -1,3 +1,4 @@
+import { ClientError } from './errors';
 import type { Readable } from './types';
 
 /** Runs a listener; what it throws is the page's fault and must not stop the caller. */
@@ -109,21 +110,21 @@ export class Emitter<Events extends object> {
   }
 }
 
-/** Resolves with the first value that `test` accepts. Rejects as `signal` aborts. */
-export function until<T>(readable: Readable<T>, test: (value: T) => boolean, signal?: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const own = new AbortController();
-    signal?.addEventListener('abort', () => {
-      own.abort();
-      reject(signal.reason as Error);
-    }, { signal: own.signal });
-    if (signal?.aborted) reject(signal.reason as Error);
-    else {
-      readable.subscribe((value) => {
-        if (!test(value)) return;
-        own.abort();
-        resolve(value);
-      }, { signal: own.signal });
-    }
+/** Resolves with the first value that `test` accepts; rejects with `timeout`, or with `cancelled` as `signal` aborts. */
+export function until<T>(
+  readable: Readable<T>, test: (value: T) => boolean, options: { timeoutMs?: number; signal?: AbortSignal } = {},
+): Promise<T> {
+  const { timeoutMs, signal } = options;
+  const done = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return new Promise<T>((resolve, reject) => {
+    const cancel = (): void => reject(new ClientError('cancelled'));
+    if (signal?.aborted) cancel();
+    signal?.addEventListener('abort', cancel, { signal: done.signal });
+    if (timeoutMs !== undefined) timer = setTimeout(() => reject(new ClientError('timeout')), timeoutMs);
+    readable.subscribe((value) => { if (test(value)) resolve(value); }, { signal: done.signal });
+  }).finally(() => {
+    clearTimeout(timer);
+    done.abort();
   });
 }

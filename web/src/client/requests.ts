@@ -26,25 +26,21 @@ export class Requests {
 
   /** Rejects with `timeout`, `cancelled`, the server's error, or what failAll() was given. */
   wait(id: string, type: string, timeoutMs: number, signal?: AbortSignal): Promise<Envelope> {
-    return new Promise((resolve, reject) => {
+    const done = new AbortController();
+    return new Promise<Envelope>((resolve, reject) => {
       const suspicion = setTimeout(this.#suspect, suspectMs);
       const timer = setTimeout(() => entry.reject(new ClientError('timeout', `no answer to ${type}`)), timeoutMs);
       const abort = (): void => entry.reject(new ClientError('cancelled'));
-      const release = (): void => {
+      const entry = { type, resolve, reject };
+      this.#pending.set(id, entry);
+      signal?.addEventListener('abort', abort, { signal: done.signal });
+      if (signal?.aborted) abort();
+      done.signal.onabort = () => {
         clearTimeout(suspicion);
         clearTimeout(timer);
-        signal?.removeEventListener('abort', abort);
         this.#pending.delete(id);
       };
-      const entry: Pending = {
-        type,
-        resolve: (envelope) => { release(); resolve(envelope); },
-        reject: (error) => { release(); reject(error); },
-      };
-      this.#pending.set(id, entry);
-      signal?.addEventListener('abort', abort);
-      if (signal?.aborted) abort();
-    });
+    }).finally(() => done.abort());
   }
 
   /** A logged message bears its sender's id too, so that the type decides what is an answer. */

@@ -115,15 +115,15 @@ export class RoomSession implements Room {
 
   async request<T>(type: string, data: unknown): Promise<wire.Envelope<T>> {
     const id = crypto.randomUUID();
-    const until = Date.now() + requestTimeoutMs;
+    const end = Date.now() + requestTimeoutMs;
     for (let attempt = 1; ; attempt++) {
-      await this.#whenJoined(until - Date.now());
+      await this.#whenJoined(end - Date.now());
       try {
         return await this.#connection.request<T>(type, data, { room: this.id, id });
       } catch (thrown) {
         const error = ClientError.from(thrown);
         const delay = error.retryAfterMs ?? fullJitter({ attempt });
-        if (!passing.has(error.code) || Date.now() + delay >= until) throw error;
+        if (!passing.has(error.code) || Date.now() + delay >= end) throw error;
         await wait(delay);
       }
     }
@@ -178,11 +178,8 @@ export class RoomSession implements Room {
   }
 
   async #whenJoined(timeoutMs: number): Promise<void> {
-    if (this.#inStep) return;
-    const gate = new AbortController();
-    const timer = setTimeout(() => gate.abort(new ClientError('network', 'not connected')), Math.max(timeoutMs, 0));
-    const state = await until(this.state, (s) => s !== 'rejoining', gate.signal).finally(() => clearTimeout(timer));
-    if (state !== 'joined') throw new ClientError('closed', 'the room was left');
+    const state = await until(this.state, (s) => s !== 'rejoining', { timeoutMs: Math.max(timeoutMs, 0) });
+    if (state !== 'joined') throw new ClientError('closed');
   }
 
   /* ------------------------------------------------ what the server says */
@@ -287,9 +284,8 @@ export class RoomSession implements Room {
   }
 
   #roomChanged(update: wire.RoomUpdate): void {
-    const { title, locked, recording, mode } = update;
-    const change = { title, locked, recording, mode };
-    this.info.patch(Object.fromEntries(Object.entries(change).filter(([, v]) => v !== undefined)));
+    // Only what changed is in it.
+    this.info.patch(update);
     this.#mesh?.setMode(this.info.value.mode);
     this.#syncMesh();
   }

@@ -3,11 +3,6 @@ import type { Author, Chat, Delete, Edit, Envelope, Reaction } from './wire';
 
 /** Messages kept in memory; older ones are dropped from the front and can be loaded again. */
 export const maxMessages = 5_000;
-/** Changes kept that name a message which is not loaded. */
-const maxLate = 1_000;
-
-type Change = (message: Message) => Message;
-
 export interface TimelineOwner {
   /** Our own user, to mark own messages. */
   user(): string;
@@ -17,15 +12,13 @@ export interface TimelineOwner {
 
 /**
  * One timeline's log folded into messages: edits, deletions and reactions are applied to what they
- * name, in log order. Folding the same record twice changes nothing, so that a page of history may
- * come folded or as it was written.
+ * name, in log order. Folding the same record twice changes nothing. A change to a message that is not
+ * loaded needs no keeping: pages of history hold messages as they stand when they are asked for.
  */
 export class Timeline {
   readonly #owner: TimelineOwner;
   #messages: Message[] = [];
   #index = new Map<number, Message>();
-  #late = new Map<number, Change[]>();
-  #lateCount = 0;
   more = false;
 
   constructor(owner: TimelineOwner) {
@@ -40,8 +33,6 @@ export class Timeline {
   reset(records: readonly Envelope[], more: boolean): void {
     this.#messages = [];
     this.#index.clear();
-    this.#late.clear();
-    this.#lateCount = 0;
     for (const record of records) this.apply(record);
     this.more = more;
   }
@@ -68,8 +59,6 @@ export class Timeline {
       case 'clear':
         this.#messages = this.#messages.filter((m) => m.seq > seq);
         this.#index = new Map(this.#messages.map((m) => [m.seq, m]));
-        this.#late.clear();
-        this.#lateCount = 0;
         this.more = false;
         return null;
       default: return null;
@@ -78,20 +67,10 @@ export class Timeline {
 
   /** Puts an older page before what is there. */
   prepend(records: readonly Envelope[], more: boolean): void {
-    const late = this.#late;
     const present = this.#messages;
     this.#messages = [];
-    for (const record of records) if (!this.#index.has(record.seq ?? 0)) this.apply(record);
+    for (const record of records) this.apply(record);
     this.#messages = this.#messages.concat(present);
-    // What was said of these messages before they were loaded comes after all that the page said.
-    for (const message of this.#messages) {
-      const changes = late.get(message.seq);
-      if (changes) {
-        late.delete(message.seq);
-        this.#lateCount -= changes.length;
-        for (const change of changes) this.#change(message.seq, change);
-      }
-    }
     this.more = more;
   }
 
@@ -107,14 +86,9 @@ export class Timeline {
     return message;
   }
 
-  #change(seq: number, change: Change): void {
+  #change(seq: number, change: (message: Message) => Message): void {
     const present = this.#index.get(seq);
-    if (!present) {
-      if (this.#lateCount >= maxLate) return;
-      this.#lateCount++;
-      this.#late.set(seq, [...(this.#late.get(seq) ?? []), change]);
-      return;
-    }
+    if (!present) return;
     const next = change(present);
     if (next === present) return;
     this.#index.set(seq, next);

@@ -2,9 +2,8 @@ import type { TokenProvider, TokenReason } from './types';
 
 /** A token is renewed this long before it expires, or after four fifths of its life if that is later. */
 const leadMs = 60_000;
-/** setTimeout takes no more than 2^31 - 1 milliseconds. */
-const longestTimerMs = 86_400_000;
-const retryMs = 5_000;
+/** A day; setTimeout takes no more than 2^31 - 1 milliseconds. */
+const longestMs = 86_400_000;
 
 /** Unix ms of a JWT's `exp` claim (RFC 7519, 4.1.4), 0 when there is none or this is no JWT. */
 export function expiryOf(token: string): number {
@@ -54,14 +53,12 @@ export class Tokens {
     if (!this.renewable || expiry <= 0) return;
     const left = expiry - Date.now();
     const wait = Math.max(left - leadMs, left * 0.8, 1_000);
-    this.#timer = setTimeout(() => {
-      if (wait > longestTimerMs) this.watch(expiry);
-      else void this.#renewLive(expiry);
-    }, Math.min(wait, longestTimerMs));
+    this.#timer = setTimeout(() => void this.#renewLive(expiry), Math.min(wait, longestMs));
   }
 
   stop(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   async #fetch(reason: TokenReason): Promise<string> {
@@ -77,10 +74,8 @@ export class Tokens {
       await this.#refresh(token);
       this.watch(expiryOf(token) || undefined);
     } catch {
-      // Until the server closes with 4001 there is time for more tries.
-      if (Date.now() < expiry + 20_000) {
-        this.#timer = setTimeout(() => void this.#renewLive(expiry), retryMs);
-      }
+      // Sooner and sooner, until the server closes with 4001 some time after the expiry.
+      if (this.#timer) this.watch(expiry);
     }
   }
 }

@@ -6,49 +6,43 @@ import type { Source } from '../wire';
 export class Playback {
   readonly speaker = new Value('');
   readonly blocked = new Value(false);
-  readonly #playing = new Set<HTMLMediaElement>();
-  readonly #refused = new Set<HTMLMediaElement>();
+  /** Element -> whether autoplay refused it. */
+  readonly #elements = new Map<HTMLMediaElement, boolean>();
 
-  play(element: HTMLMediaElement, audible: boolean): void {
-    this.#playing.add(element);
-    if (audible) void this.#route(element);
-    element.play().catch((error: unknown) => {
+  async play(element: HTMLMediaElement): Promise<void> {
+    this.#mark(element, false);
+    try {
+      // A speaker that was unplugged: the default one plays.
+      if (!element.muted && this.speaker.value !== '') await element.setSinkId?.(this.speaker.value).catch(() => undefined);
+      await element.play();
+    } catch (error) {
       // AbortError: another load came first. NotAllowedError: no click yet (HTML, "autoplay").
-      if (!(error instanceof Error) || error.name !== 'NotAllowedError' || !this.#playing.has(element)) return;
-      this.#refused.add(element);
-      this.blocked.set(true);
-    });
+      if (this.#elements.has(element)) this.#mark(element, error instanceof Error && error.name === 'NotAllowedError');
+    }
   }
 
   forget(element: HTMLMediaElement): void {
-    this.#playing.delete(element);
-    this.#refused.delete(element);
-    this.blocked.set(this.#refused.size > 0);
+    this.#elements.delete(element);
+    this.#update();
   }
 
   async unblock(): Promise<void> {
-    const elements = [...this.#refused];
-    this.#refused.clear();
-    this.blocked.set(false);
-    await Promise.all(elements.map((element) => element.play().catch(() => {
-      this.#refused.add(element);
-      this.blocked.set(true);
-    })));
+    await Promise.all([...this.#elements].map(([element, refused]) => refused && this.play(element)));
   }
 
   /** Rejects when the device cannot be had; then the one before stays. */
   async setSpeaker(deviceId: string): Promise<void> {
-    const audible = [...this.#playing].filter((e) => !e.muted);
-    await Promise.all(audible.map((e) => e.setSinkId?.(deviceId)));
+    await Promise.all([...this.#elements.keys()].map((e) => e.muted || e.setSinkId?.(deviceId)));
     this.speaker.set(deviceId);
   }
 
-  async #route(element: HTMLMediaElement): Promise<void> {
-    try {
-      if (this.speaker.value !== '') await element.setSinkId?.(this.speaker.value);
-    } catch {
-      // A speaker that was unplugged: the default one plays.
-    }
+  #mark(element: HTMLMediaElement, refused: boolean): void {
+    this.#elements.set(element, refused);
+    this.#update();
+  }
+
+  #update(): void {
+    this.blocked.set([...this.#elements.values()].includes(true));
   }
 }
 
@@ -80,12 +74,11 @@ export class Feed implements MediaFeed {
   }
 
   attach(element: HTMLMediaElement): () => void {
-    const audible = !this.isLocal && this.track.kind === 'audio';
-    element.muted = !audible;
+    element.muted = this.isLocal || this.track.kind !== 'audio';
     element.autoplay = true;
     if ('playsInline' in element) (element as HTMLVideoElement).playsInline = true;
     element.srcObject = this.stream;
-    this.#playback.play(element, audible);
+    void this.#playback.play(element);
     return () => {
       if (element.srcObject !== this.stream) return;
       this.#playback.forget(element);

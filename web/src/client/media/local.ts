@@ -140,13 +140,13 @@ class Local implements LocalMedia {
       }
       const feed = this.#adopt(track, kind, () => {
         this.#release(kind);
-        state.patch({ on: false, feed: null, error: new ClientError('device-missing', 'the device was taken away') });
+        state.patch({ on: false, feed: null, error: new ClientError('device-missing') });
       });
       state.patch({ on: true, busy: false, deviceId, feed, error: null });
       if (kind === 'microphone') this.#stopMeter = measure(track, (level) => this.level.set(level));
       void this.refreshDevices();
     } catch (thrown) {
-      const error = thrown instanceof ClientError ? thrown : ClientError.fromDevice(thrown);
+      const error = ClientError.fromDevice(thrown);
       // The track of the device before, if there is one, goes on.
       state.patch({ busy: false, error });
       throw error;
@@ -190,7 +190,7 @@ class Local implements LocalMedia {
       }
       this.screen.patch({ on: true, busy: false, feed, error: null });
     } catch (thrown) {
-      const error = thrown instanceof ClientError ? thrown : ClientError.fromDevice(thrown, true);
+      const error = ClientError.fromDevice(thrown, true);
       this.screen.patch({ busy: false, error });
       throw error;
     }
@@ -225,7 +225,7 @@ export function playbackOf(media: LocalMedia): Playback {
 
 async function capture(kind: 'camera' | 'microphone', deviceId: string): Promise<MediaStreamTrack> {
   const devices = mediaDevices();
-  if (!devices?.getUserMedia) throw new ClientError('unsupported', 'no access to devices: the page needs https');
+  if (!devices?.getUserMedia) throw new ClientError('unsupported');
   const device = deviceId === '' ? {} : { deviceId: { exact: deviceId } };
   const stream = await devices.getUserMedia(kind === 'camera'
     ? { video: { ...device, width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } } }

@@ -6,7 +6,6 @@ import { levelEveryMs, loudness, SpeechDetector } from './level';
 import { playbackOf } from './local';
 import { Peer } from './peer';
 import { SignalQueue } from './signals';
-import { readStats } from './stats';
 import type { Reading } from './stats';
 
 export interface MeshOptions {
@@ -29,7 +28,7 @@ interface Leg {
 export class Mesh {
   readonly #o: MeshOptions;
   readonly #legs = new Map<string, Leg>();
-  readonly #ownSpeech: { view: ParticipantView | null; detector: SpeechDetector | null } = { view: null, detector: null };
+  #ownSpeech: SpeechDetector | null = null;
   readonly #signals: SignalQueue;
   readonly #stopFeeds: () => void;
   #iceServers: RTCIceServer[] = [];
@@ -59,11 +58,14 @@ export class Mesh {
   /** Makes the legs those of the people in the room. */
   sync(self: string, participants: readonly ParticipantView[]): void {
     // Another id of ours is another participant for the others: nothing of before goes on.
-    if (self !== this.#self) for (const id of [...this.#legs.keys()]) this.#drop(id);
+    if (self !== this.#self) {
+      for (const id of [...this.#legs.keys()]) this.#drop(id);
+      this.#ownSpeech = null;
+    }
     this.#self = self;
     const present = new Map<string, ParticipantView>();
     for (const p of participants) {
-      if (p.isSelf) this.#ownSpeech.view = p;
+      if (p.isSelf) this.#ownSpeech ??= new SpeechDetector(p.speaking);
       else if (p.kind === 'human' && this.#mode === 'mesh') present.set(p.id, p);
     }
     for (const [id, leg] of [...this.#legs]) if (present.get(id) !== leg.view) this.#drop(id);
@@ -87,6 +89,8 @@ export class Mesh {
   }
 
   async stats(): Promise<CallStats> {
+    // Few ever ask: loaded with the first reading.
+    const { readStats } = await import('./stats');
     const at = Date.now();
     const peers = await Promise.all([...this.#legs.values()].map(async (leg) => {
       const { stats, reading } = await readStats(leg.view.id, leg.peer, leg.reading, at);
@@ -126,7 +130,10 @@ export class Mesh {
   }
 
   #drop(id: string): void {
-    this.#legs.get(id)?.peer.close();
+    const leg = this.#legs.get(id);
+    leg?.peer.close();
+    leg?.view.setLevel(0);
+    leg?.view.speaking.set(false);
     this.#signals.forget(id);
     this.#legs.delete(id);
   }
@@ -141,18 +148,15 @@ export class Mesh {
 
   #measure(): void {
     const now = Date.now();
-    const own = this.#ownSpeech;
-    if (own.view) {
-      own.detector ??= new SpeechDetector(own.view.speaking);
-      own.detector.update(this.#o.media.microphone.value.on ? this.#o.media.level.value : 0, now);
-    }
+    const { microphone, level } = this.#o.media;
+    this.#ownSpeech?.update(microphone.value.on ? level.value : 0, now);
     for (const { peer, view, speech } of this.#legs.values()) {
       // Read from the RTP header extension or the decoder (W3C WebRTC 5.3, RFC 6464): no audio graph needed.
       const [source] = peer.receiverOf('microphone')?.getSynchronizationSources?.() ?? [];
       const recent = source !== undefined && view.media.value.microphone;
-      const level = recent ? loudness(source.audioLevel ?? 0) : 0;
-      view.setLevel(level);
-      speech.update(level, now);
+      const heard = recent ? loudness(source.audioLevel ?? 0) : 0;
+      view.setLevel(heard);
+      speech.update(heard, now);
     }
   }
 }

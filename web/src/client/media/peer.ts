@@ -127,7 +127,7 @@ export class Peer {
     clearTimeout(this.#giveUpTimer);
     clearTimeout(this.#restartTimer);
     const pc = this.#pc;
-    pc.onnegotiationneeded = pc.onicecandidate = pc.ontrack = pc.onconnectionstatechange = null;
+    pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = null;
     pc.close();
     for (const source of this.#received.keys()) this.#o.received(source, null);
     this.#received.clear();
@@ -148,7 +148,6 @@ export class Peer {
       // The empty string ends one generation of candidates; null, which follows, ends them all.
       if (candidate?.candidate !== '') this.#send({ candidate: candidate?.toJSON() ?? null });
     };
-    pc.ontrack = ({ transceiver }) => this.#track(transceiver);
     pc.onconnectionstatechange = () => this.#stateChanged(pc.connectionState);
     if (offering) {
       this.#generation++;
@@ -315,21 +314,12 @@ export class Peer {
         transceiver.direction = 'sendrecv';
         void this.#replace(transceiver, source, tracks.get(source) ?? null);
       }
-      this.#name(transceiver, source);
+      const { receiver: { track }, currentDirection } = transceiver;
+      if (this.#received.get(source) === transceiver || kindOf(source) !== track.kind) continue;
+      if (currentDirection === 'sendonly' || currentDirection === 'inactive') continue;
+      this.#received.set(source, transceiver);
+      this.#o.received(source, track);
     }
-  }
-
-  #track(transceiver: RTCRtpTransceiver): void {
-    const source = transceiver.mid === null ? undefined : this.#labels[transceiver.mid]?.source;
-    if (source) this.#name(transceiver, source);
-  }
-
-  #name(transceiver: RTCRtpTransceiver, source: Source): void {
-    if (this.#received.get(source) === transceiver || kindOf(source) !== transceiver.receiver.track.kind) return;
-    const { currentDirection } = transceiver;
-    if (currentDirection === 'sendonly' || currentDirection === 'inactive') return;
-    this.#received.set(source, transceiver);
-    this.#o.received(source, transceiver.receiver.track);
   }
 
   /* ------------------------------------------------ the path */
