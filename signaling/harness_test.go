@@ -416,3 +416,9 @@ func count(t testing.TB, c prometheus.Counter) float64 {
 	}
 	return m.GetCounter().GetValue()
 }
+
+// isOwnClose reports whether the server has closed the connection with a code.
+func isOwnClose(err error) bool {
+	closed, ok := errors.AsType[*websocket.CloseError](err)
+	return ok && closed.Code != websocket.CloseAbnormalClosure
+}

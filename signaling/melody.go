@@ -204,11 +204,10 @@ type conn struct {
 	ws *melody.Session // set before the first read, then constant
 }
 
-// write writes a frame. Only from the session's writer: gorilla allows one.
+// write writes a frame, however long that takes: the sweeper ends a write that takes too long. A deadline for each
+// would be an eighth of the cost of a write. Only from the session's writer: gorilla allows one.
 func (c conn) write(frame []byte) error {
-	ws := c.ws.WebsocketConnection()
-	_ = ws.SetWriteDeadline(time.Now().Add(writeWait)) // keeps a value; never fails
-	return ws.WriteMessage(websocket.TextMessage, frame)
+	return c.ws.WebsocketConnection().WriteMessage(websocket.TextMessage, frame)
 }
 
 // ping asks the client for a sign of life, waiting for a write that is under way. A connection that cannot be written

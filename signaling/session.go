@@ -42,7 +42,11 @@ type Session struct {
 	messages bucket
 	widened  bool // the read limit is that of an authenticated client
 
+	writes atomic.Uint32 // begun and ended: odd during a write
+
 	// Owned by the sweeper.
+	stuck  time.Duration // since when writes is what it is, if it is odd
+	wrote  uint32        // writes at the last look
 	pinged time.Duration // when the client was last asked for a sign of life
 
 	// Guarded by the index.
@@ -274,7 +278,9 @@ func (s *Session) send(frame []byte, key string, counted bool) {
 // write is the session's writer: it writes first and then what has gathered meanwhile, until there is nothing more.
 // The outbox sees to it that there is only one.
 func (s *Session) write(first []byte) {
+	s.writes.Add(1)
 	err := s.conn.write(first)
+	s.writes.Add(1)
 	b := batches.Get().(*batch)
 	for {
 		if err != nil {
@@ -284,7 +290,10 @@ func (s *Session) write(first []byte) {
 		if !s.out.take(b) {
 			break
 		}
-		err = s.conn.write(b.frame())
+		frame := b.frame()
+		s.writes.Add(1)
+		err = s.conn.write(frame)
+		s.writes.Add(1)
 	}
 	b.release()
 }
@@ -363,6 +372,12 @@ func (s *Session) detach() []*rooms.Member {
 
 // check is the sweeper's look at the session.
 func (s *Session) check(now time.Duration, wall time.Time) {
+	if writes := s.writes.Load(); writes != s.wrote || writes%2 == 0 {
+		s.wrote, s.stuck = writes, now
+	} else if now-s.stuck >= writeWait {
+		s.conn.abort() // the client takes nothing: no close frame would arrive either
+		return
+	}
 	expires := s.expires.Load()
 	switch {
 	case s.ending():
