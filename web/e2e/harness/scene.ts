@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { launchChromium, type Devices } from './browser';
 import { Person, watchPage, type PageWatch } from './person';
 import { installProbe } from './probe';
+import { startRelay, type Relay } from './relay';
 import { Server } from './server';
 
 /** What all tests share, made once. */
@@ -15,8 +16,7 @@ export interface Theatre {
 
 export interface PersonOptions extends BrowserContextOptions {
   readonly devices?: Devices;
-  readonly server?: Server;
-  readonly room?: string;
+  readonly server?: { readonly url: string };
 }
 
 let rooms = 0;
@@ -51,15 +51,22 @@ export class Scene {
     return server;
   }
 
+  /** A network of its own between somebody and the server. */
+  async relay(): Promise<Relay> {
+    const relay = await startRelay(this.server.url);
+    this.onEnd(() => relay.close());
+    return relay;
+  }
+
   /** A person with a browser profile of their own, on the lobby of the room. */
   async person(name: string, options: PersonOptions = {}): Promise<Person> {
-    const { devices = 'fake', server = this.server, room = this.room, ...contextOptions } = options;
+    const { devices = 'fake', server = this.server, ...contextOptions } = options;
     const browser = devices === 'fake' ? this.#theatre.browser : await this.#launch(devices);
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', ...contextOptions });
     this.onEnd(() => context.close());
     await context.addInitScript(installProbe);
     context.on('page', (page) => this.#watches.push(watchPage(page, name, server.url)));
-    const person = new Person(name, room, server.url, context, await context.newPage());
+    const person = new Person(name, this.room, server.url, context, await context.newPage());
     this.#people.push(person);
     await person.openLobby();
     return person;

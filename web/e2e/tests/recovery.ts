@@ -68,6 +68,51 @@ test('recovery: ten seconds on a half-open network end in the same call with not
   await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
 }, { limit: 90 });
 
+test('recovery: a network that falls silent is noticed, and the call goes on when it is back', async (scene) => {
+  const relay = await scene.relay();
+  const [grace] = (await scene.inRoom(['Grace'])) as [Person];
+  const [ada] = (await scene.inRoom(['Ada'], { server: relay })) as [Person];
+  await Promise.all([ada.open('chat'), grace.open('chat')]);
+  await Promise.all([ada.sees(grace), grace.sees(ada)]);
+  const before = { id: await ada.id(), connections: await ada.connections() };
+
+  // The browser believes that it is online; only a question without an answer tells.
+  relay.freeze();
+  await ada.write('#ada-1');
+  await grace.write('#grace-1');
+  await ada.find('connection-banner').waitFor({ timeout: 20_000 });
+  await ada.write('#ada-2');
+  await untilEqual('status of what Ada wrote', () => statusOf(ada, '#ada-2'), 'queued');
+  await ada.sees(grace, { frames: 10 });
+
+  relay.restore();
+  await ada.find('connection-banner').waitFor({ state: 'detached', timeout: 30_000 });
+  await sameTranscript([ada, grace], ['#ada-1', '#ada-2', '#grace-1']);
+  assertEqual({ id: await ada.id(), connections: await ada.connections() }, before, 'the call');
+  await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
+}, { limit: 120 });
+
+test('recovery: an outage that outlasts the session ends in a call with everybody', async (scene) => {
+  const relay = await scene.relay();
+  const [grace] = (await scene.inRoom(['Grace'])) as [Person];
+  const [ada] = (await scene.inRoom(['Ada'], { server: relay })) as [Person];
+  await Promise.all([ada.open('chat'), grace.open('chat')]);
+  await Promise.all([ada.sees(grace), grace.sees(ada)]);
+
+  relay.cut();
+  await ada.find('connection-banner').waitFor();
+  await ada.write('#ada-1');
+  await untilEqual('tiles that Grace sees', () => grace.tiles().count(), 1, { seconds: 30 });
+  await grace.write('#grace-1');
+
+  relay.restore();
+  await ada.find('connection-banner').waitFor({ state: 'detached', timeout: 40_000 });
+  await sameTranscript([ada, grace], ['#ada-1', '#grace-1']);
+  await untilEqual('tiles that Grace sees', () => grace.tiles().count(), 2);
+  await untilEqual('tiles that Ada sees', () => ada.tiles().count(), 2);
+  await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
+}, { limit: 120 });
+
 test('recovery: a server that was killed comes back under an open call', async (scene) => {
   const server = await scene.ownServer();
   const people = (await scene.inRoom(['Ada', 'Grace'], { server })) as [Person, Person];
