@@ -15,7 +15,7 @@ type eraseQueue struct {
 }
 
 const (
-	eraseTimeout = 5 * time.Second
+	eraseTimeout = time.Minute
 	eraseRetry   = 2 * time.Second
 )
 

@@ -20,7 +20,7 @@ type Timeline struct {
 // It is shared between readers and must not be changed.
 type Record struct {
 	Seq     wire.Seq  // position in the log: grows within the timeline, sparse
-	Prev    wire.Seq  // Seq of the record before it in the same timeline; 0 = unknown (first, or after a purge)
+	Prev    wire.Seq  // Seq of the record that the feed had before it; 0 = unknown (first, or after a purge)
 	Time    time.Time // when the log stored it
 	ID      string    // the deduplication id it was appended with; empty = none
 	Payload []byte
@@ -62,8 +62,9 @@ var (
 // All methods may be called from any goroutine.
 type Log interface {
 	// Open reads the tail of a timeline and follows it: feed hears every later record until the returned
-	// function is called (after which feed hears nothing more). A timeline that was never written is empty, not
-	// an error. Concurrent Opens of one timeline are allowed, each with its own feed.
+	// function is called, which never blocks; a call that is under way then may still finish. Feed may be called
+	// before Open has returned. A timeline that was never written is empty, not an error. Concurrent Opens of
+	// one timeline are allowed, each with its own feed.
 	// Errors: ErrUnavailable, ErrLogClosed, ctx's cause.
 	Open(ctx context.Context, t Timeline, feed Feed) (tail Tail, stop func(), err error)
 
@@ -71,7 +72,8 @@ type Log interface {
 	// log's goroutine, and must not block. While the log does not answer it is retried with the same id for up
 	// to 15 s, then done gets ErrUnavailable; ErrLogClosed when the log closes first. An id that the log saw
 	// in the last two minutes stores nothing and reports Duplicate. Ids are deduplicated across a whole
-	// partition: the caller makes them unique ("<room>.<user>.<client id>").
+	// partition: the caller makes them unique ("<room>.<user>.<client id>"). A record larger than the log takes is an
+	// error of its own.
 	Append(t Timeline, id string, payload []byte, done func(Appended, error))
 
 	// Erase removes single records and overwrites their bytes on disk. Records already gone are no error.
