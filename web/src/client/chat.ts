@@ -2,7 +2,7 @@ import { ClientError } from './errors';
 import type { Outbox, OutboxEntry } from './outbox';
 import { Computed, Value } from './readable';
 import type { Roster } from './roster';
-import { Timeline } from './timeline';
+import { blank, Timeline } from './timeline';
 import type { Chat, Message, Outgoing, Person, SendOptions } from './types';
 import type { Envelope, History, Joined, Read, Typing } from './wire';
 
@@ -235,19 +235,13 @@ export class ChatSession implements Chat {
 }
 
 function unsent(entry: OutboxEntry, user: string, name: string): Message {
-  const { kept } = entry;
+  const { id, room: _, user: __, ...kept } = entry.kept;
   return {
-    key: entry.id,
+    ...blank, ...kept,
+    key: id,
     seq: entry.seq,
     author: { user, name, kind: 'human' },
     isOwn: true,
-    text: kept.text,
-    at: kept.at,
-    edited: null,
-    deleted: false,
-    replyTo: kept.replyTo ?? 0,
-    mentions: kept.mentions ?? [],
-    reactions: {},
     status: entry.status.value,
     outgoing: entry,
   };

@@ -20,9 +20,8 @@ class ClientSession extends Connection implements Client {
   constructor(options: ClientOptions) {
     super(options, () => this.#inUse());
     this.#outbox = new Outbox({
-      ready: (room) => this.#rooms.get(room)?.room.isJoined ?? false,
+      room: (id) => this.#rooms.get(id)?.room,
       user: () => this.user.value?.id ?? '',
-      position: (room) => this.#rooms.get(room)?.room.position ?? 0,
       request: (type, data, o) => this.request(type, data, o),
     }, options.outbox);
     this.outbox = this.#outbox.entries;
@@ -57,7 +56,8 @@ class ClientSession extends Connection implements Client {
       const state = await until(room.state, (s) => s !== 'rejoining', { signal });
       if (state !== 'joined') throw room.refusal ?? this.error.value ?? new ClientError('closed');
     } catch (error) {
-      room.drop();
+      // The server may have let us in all the same.
+      void room.leave();
       throw error;
     }
     this.#publish();

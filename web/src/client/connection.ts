@@ -21,8 +21,8 @@ const codeErrors: Readonly<Record<number, ErrorCode>> = {
   4503: 'rate-limited',
 };
 
-export const hidden = (): boolean => typeof document !== 'undefined' && document.visibilityState === 'hidden';
-const offline = (): boolean => typeof navigator !== 'undefined' && navigator.onLine === false;
+export const hidden = (): boolean => globalThis.document?.visibilityState === 'hidden';
+const offline = (): boolean => globalThis.navigator?.onLine === false;
 
 /**
  * The one connection of a client: it is made, authenticated, watched and made again. Everything
@@ -245,24 +245,18 @@ export class Connection {
 
   /** The moments at which a network comes back or turns out to be another one. */
   #listenToPage(): void {
-    if (typeof window === 'undefined') return;
     this.#pageEvents?.abort();
     this.#pageEvents = new AbortController();
     const { signal } = this.#pageEvents;
     const wake = (): void => this.retryNow();
-    window.addEventListener('online', wake, { signal });
-    window.addEventListener('offline', wake, { signal });
-    window.addEventListener('pageshow', wake, { signal });
-    if (typeof document !== 'undefined') {
-      document.addEventListener('visibilitychange', () => { if (!hidden()) wake(); }, { signal });
-    }
+    for (const event of ['online', 'offline', 'pageshow']) globalThis.window?.addEventListener(event, wake, { signal });
+    globalThis.document?.addEventListener('visibilitychange', () => hidden() || wake(), { signal });
   }
 }
 
 /** A path on this page's origin becomes a WebSocket address; http becomes ws. */
 export function absolute(url: string): string {
-  const base = typeof location === 'undefined' ? undefined : location.href;
-  const result = new URL(url, base);
+  const result = new URL(url, globalThis.location?.href);
   result.protocol = result.protocol.replace('http', 'ws');
   return result.href;
 }

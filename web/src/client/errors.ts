@@ -1,12 +1,10 @@
 import type { ClientErrorLike, ErrorCode } from './types';
 import type { WireError } from './wire';
 
-/** What a person can do about it, where the server's own words do not say it. */
+/** What a person can do about it, where it is not plain from what they did. */
 const hints: Partial<Record<ErrorCode, string>> = {
-  network: 'Check the network.',
   unauthorized: 'Sign in again.',
-  forbidden: 'Ask a moderator.',
-  replaced: 'This session goes on in another window.',
+  replaced: 'Go on in the other window.',
   'device-denied': 'Allow the device in the browser and in the system.',
   'device-missing': 'Connect or choose another device.',
   'device-busy': 'Close the program that uses the device.',
@@ -23,6 +21,8 @@ const retryables: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'network', 'timeout', 'unavailable', 'rate-limited', 'not-joined', 'device-busy', 'share-cancelled',
 ]);
 
+interface ErrorDetails { retryable?: boolean; retryAfterMs?: number; cause?: unknown }
+
 /** See ClientErrorLike for the meaning of the fields. */
 export class ClientError extends Error implements ClientErrorLike {
   readonly code: ErrorCode;
@@ -30,7 +30,7 @@ export class ClientError extends Error implements ClientErrorLike {
   readonly retryAfterMs?: number;
   readonly hint?: string;
 
-  constructor(code: ErrorCode, message: string = code, more: { retryable?: boolean; retryAfterMs?: number; cause?: unknown } = {}) {
+  constructor(code: ErrorCode, message: string = code, more: ErrorDetails = {}) {
     super(message, { cause: more.cause });
     this.name = 'ClientError';
     this.code = code;
@@ -39,10 +39,8 @@ export class ClientError extends Error implements ClientErrorLike {
     this.hint = hints[code];
   }
 
-  static fromWire(e: WireError | undefined): ClientError {
-    return new ClientError(e?.code ?? 'internal', e?.message ?? 'refused', {
-      retryable: e?.retryable, retryAfterMs: e?.retryAfterMs,
-    });
+  static fromWire(e: WireError): ClientError {
+    return new ClientError(e.code, e.message, e);
   }
 
   /** Any thrown value, as one of ours. */

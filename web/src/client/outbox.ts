@@ -3,7 +3,7 @@ import { byteLength } from './link';
 import { Computed, until, Value } from './readable';
 import { fullJitter } from './retry';
 import type { ClientErrorLike, MessageStatus, Outgoing, OutboxOptions, OutboxStore, SendOptions } from './types';
-import type { Ack, Chat, Envelope } from './wire';
+import type { Ack, Envelope } from './wire';
 
 /** The protocol's limit on the text of one message, bytes. */
 export const maxTextBytes = 16_384;
@@ -43,11 +43,6 @@ export class OutboxEntry implements Outgoing {
   get room(): string { return this.kept.room; }
   get text(): string { return this.kept.text; }
 
-  get data(): Chat {
-    const { text, replyTo, mentions } = this.kept;
-    return { text, replyTo: replyTo || undefined, mentions: mentions?.length ? [...mentions] : undefined };
-  }
-
   retry(): void { this.#outbox.retry(this); }
   cancel(): void { this.#outbox.cancel(this); }
 
@@ -65,11 +60,9 @@ export class OutboxEntry implements Outgoing {
 
 /** How the outbox reaches the server. */
 export interface OutboxTransport {
-  /** Whether messages of that room can be sent at present. */
-  ready(room: string): boolean;
+  /** Whether messages of that room can be sent at present, and how far its log is known here. */
+  room(id: string): { readonly isJoined: boolean; readonly position: number } | undefined;
   user(): string;
-  /** How far the log of that room is known here. */
-  position(room: string): number;
   request(type: string, data: unknown, options: { room: string; id: string; timeoutMs: number }): Promise<Envelope<Ack>>;
 }
 
@@ -161,7 +154,7 @@ export class Outbox {
 
   /** Sends the next message of `room`, if one waits and may go. */
   pump(room: string): void {
-    if (this.#busy.has(room) || !this.#transport.ready(room)) return;
+    if (this.#busy.has(room) || !this.#transport.room(room)?.isJoined) return;
     clearTimeout(this.#timers.get(room));
     for (const entry of this.ofRoom(room)) {
       if (entry.status.value !== 'queued') continue;
@@ -184,11 +177,12 @@ export class Outbox {
     entry.status.set('sending');
     this.#changed(false);
     try {
-      const answer = await this.#transport.request('chat', entry.data, { room: entry.room, id: entry.id, timeoutMs: sendTimeoutMs });
+      const { text, replyTo, mentions } = entry.kept;
+      const answer = await this.#transport.request('chat', { text, replyTo, mentions }, { room: entry.room, id: entry.id, timeoutMs: sendTimeoutMs });
       entry.seq = answer.data?.seq ?? entry.seq;
       entry.status.set('sent');
       // A repeat of what was stored long ago: no echo will come.
-      if (entry.seq !== 0) this.settled(entry.room, this.#transport.position(entry.room));
+      if (entry.seq !== 0) this.settled(entry.room, this.#transport.room(entry.room)?.position ?? 0);
     } catch (thrown) {
       // The echo or cancel() may have been quicker than the answer.
       if (entry.status.value !== 'sending') return;

@@ -6,8 +6,8 @@ export function guarded<T>(fn: (value: T) => void, value: T): void {
   try {
     fn(value);
   } catch (error) {
-    if (typeof reportError === 'function') reportError(error);
-    else console.error(error);
+    // To the page's handler of uncaught errors, outside of this call.
+    queueMicrotask(() => { throw error; });
   }
 }
 

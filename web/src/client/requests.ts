@@ -1,4 +1,5 @@
 import { ClientError } from './errors';
+import { until, Value } from './readable';
 import type { Envelope, WireError } from './wire';
 
 /** The typed answers; every other request is answered by `ack`. */
@@ -11,8 +12,7 @@ const suspectMs = 3_000;
 
 interface Pending {
   type: string;
-  resolve(envelope: Envelope): void;
-  reject(error: ClientError): void;
+  answer: Value<Envelope | ClientError | null>;
 }
 
 /** Requests that wait for their one answer. */
@@ -25,33 +25,29 @@ export class Requests {
   }
 
   /** Rejects with `timeout`, `cancelled`, the server's error, or what failAll() was given. */
-  wait(id: string, type: string, timeoutMs: number, signal?: AbortSignal): Promise<Envelope> {
-    const done = new AbortController();
-    return new Promise<Envelope>((resolve, reject) => {
-      const suspicion = setTimeout(this.#suspect, suspectMs);
-      const timer = setTimeout(() => entry.reject(new ClientError('timeout', `no answer to ${type}`)), timeoutMs);
-      const abort = (): void => entry.reject(new ClientError('cancelled'));
-      const entry = { type, resolve, reject };
-      this.#pending.set(id, entry);
-      signal?.addEventListener('abort', abort, { signal: done.signal });
-      if (signal?.aborted) abort();
-      done.signal.onabort = () => {
-        clearTimeout(suspicion);
-        clearTimeout(timer);
-        this.#pending.delete(id);
-      };
-    }).finally(() => done.abort());
+  async wait(id: string, type: string, timeoutMs: number, signal?: AbortSignal): Promise<Envelope> {
+    const answer = new Value<Envelope | ClientError | null>(null);
+    this.#pending.set(id, { type, answer });
+    const suspicion = setTimeout(this.#suspect, suspectMs);
+    try {
+      const settled = await until(answer, (a) => a !== null, { timeoutMs, signal });
+      if (settled instanceof ClientError) throw settled;
+      return settled as Envelope;
+    } finally {
+      clearTimeout(suspicion);
+      this.#pending.delete(id);
+    }
   }
 
   /** A logged message bears its sender's id too, so that the type decides what is an answer. */
   settle(envelope: Envelope): void {
-    const entry = envelope.id === undefined ? undefined : this.#pending.get(envelope.id);
+    const entry = this.#pending.get(envelope.id ?? '');
     if (!entry) return;
-    if (envelope.type === 'error') entry.reject(ClientError.fromWire(envelope.data as WireError));
-    else if (envelope.type === 'ack' || envelope.type === replies[entry.type]) entry.resolve(envelope);
+    if (envelope.type === 'error') entry.answer.set(ClientError.fromWire(envelope.data as WireError));
+    else if (envelope.type === 'ack' || envelope.type === replies[entry.type]) entry.answer.set(envelope);
   }
 
   failAll(error: ClientError): void {
-    for (const entry of [...this.#pending.values()]) entry.reject(error);
+    for (const { answer } of this.#pending.values()) if (answer.value === null) answer.set(error);
   }
 }

@@ -44,12 +44,13 @@ export class RoomSession implements Room {
   readonly #ownMedia: boolean;
   readonly #ended: (room: RoomSession) => void;
   /** Whether `joined` has come on the present connection. */
-  #inStep = false;
+  isJoined = false;
   #joining = false;
-  #everJoined = false;
+  everJoined = false;
   /** Why the server did not let us in. */
   refusal: ClientError | null = null;
-  #seq = 0;
+  /** `seq` of the last record of the log that was folded in. */
+  position = 0;
   #epoch = '';
   /** A gap right after this position was asked about already: what is missing there does not exist. */
   #askedAt = -1;
@@ -64,22 +65,17 @@ export class RoomSession implements Room {
     this.media = options.media ?? createLocalMedia();
     this.roster = new Roster(this.media, (view) => this.#participantLeft(view));
     this.chat = new ChatSession(this);
-    const callable = typeof RTCPeerConnection !== 'undefined';
-    this.#mesh = options.call ?? callable ? new Mesh({
+    this.#mesh = options.call ?? globalThis.RTCPeerConnection ? new Mesh({
       media: this.media,
       send: (to, signal) => connection.request('webrtc-signal', signal, { room: id, to }),
       mayPublish: (source) => this.grants.value.publish?.includes(source) ?? true,
     }) : null;
-    this.#mediaState = new MediaStateSync(this.media, (state) => connection.request('media-state', state, { room: id }));
+    this.#mediaState = new MediaStateSync(this.media, (state) => this.request('media-state', state));
   }
 
   get participants() { return this.roster.participants; }
   get people() { return this.roster.people; }
   get inCall(): boolean { return this.#mesh !== null; }
-  get isJoined(): boolean { return this.#inStep; }
-  /** `seq` of the last record of the log that is known here. */
-  get position(): number { return this.#seq; }
-  get everJoined(): boolean { return this.#everJoined; }
 
   on<K extends keyof RoomEvents>(name: K, fn: (event: RoomEvents[K]) => void): () => void {
     return this.#events.on(name, fn);
@@ -130,12 +126,12 @@ export class RoomSession implements Room {
   }
 
   tell(type: string, data: unknown): void {
-    if (this.#inStep) this.#connection.send(type, data, { room: this.id });
+    if (this.isJoined) this.#connection.send(type, data, { room: this.id });
   }
 
   /** The connection is gone; everything stays as it is until it is back. */
   suspend(): void {
-    this.#inStep = false;
+    this.isJoined = false;
     this.#joining = false;
     this.#mesh?.suspend();
     if (this.state.value === 'joined') this.state.set('rejoining');
@@ -145,7 +141,7 @@ export class RoomSession implements Room {
   async enter(): Promise<void> {
     if (this.#joining || !this.#active()) return;
     this.#joining = true;
-    const since = this.#epoch === '' ? undefined : { seq: this.#seq, epoch: this.#epoch };
+    const since = this.#epoch === '' ? undefined : { seq: this.position, epoch: this.#epoch };
     try {
       // The answer itself is handled in receive(): in order with the frames that follow it.
       await this.#connection.request('join', { since } satisfies wire.Join, { room: this.id });
@@ -154,7 +150,7 @@ export class RoomSession implements Room {
       // After a connection loss the next connection brings us here again.
       this.#joining = false;
       if (error.code === 'network' || error.code === 'closed' || !this.#active()) return;
-      if (!error.retryable || (!this.#everJoined && error.code === 'room-full')) {
+      if (!error.retryable || (!this.everJoined && error.code === 'room-full')) {
         this.#refused(error);
         return;
       }
@@ -168,7 +164,7 @@ export class RoomSession implements Room {
       if (this.#active()) this.#joined(envelope as wire.Envelope<wire.Joined>);
       return;
     }
-    if (!this.#inStep || envelope.thread) return;
+    if (!this.isJoined || envelope.thread) return;
     if (envelope.seq) this.#logged(envelope, envelope.seq);
     else this.#state(envelope);
   }
@@ -186,12 +182,12 @@ export class RoomSession implements Room {
 
   #joined(envelope: wire.Envelope<wire.Joined>): void {
     const body = envelope.data as wire.Joined;
-    const first = !this.#everJoined;
-    const resync = this.#inStep;
+    const first = !this.everJoined;
+    const resync = this.isJoined;
     const known = new Set(this.participants.value);
-    this.#everJoined = true;
+    this.everJoined = true;
     this.#joining = false;
-    this.#inStep = true;
+    this.isJoined = true;
     this.role.set(body.role);
     this.grants.set(body.grants);
     this.info.patch(body.room ?? {});
@@ -199,9 +195,9 @@ export class RoomSession implements Room {
     this.self.set(this.roster.reset(body.self, body.participants));
     this.state.set('joined');
     const last = body.history.at(-1)?.seq ?? 0;
-    this.#seq = envelope.seq ?? Math.max(last, body.recovered ? this.#seq : 0);
+    this.position = envelope.seq ?? Math.max(last, body.recovered ? this.position : 0);
     this.#epoch = body.epoch;
-    const missed = this.chat.joined(body, this.#seq, first);
+    const missed = this.chat.joined(body, this.position, first);
     for (const message of missed) this.#events.emit('message', message);
     if (!first) {
       for (const view of this.participants.value) if (!known.has(view)) this.#events.emit('participant-joined', view);
@@ -216,23 +212,23 @@ export class RoomSession implements Room {
 
   /** One record of the main timeline's log. */
   #logged(record: wire.Envelope, seq: number): void {
-    if (seq <= this.#seq) return;
-    if (record.prev && record.prev !== this.#seq && this.#askedAt !== this.#seq) {
+    if (seq <= this.position) return;
+    if (record.prev && record.prev !== this.position && this.#askedAt !== this.position) {
       if (!this.#joining) void this.#closeGap();
       return;
     }
     // What the answer to the join under way will bring is not taken twice.
     if (this.#joining) return;
-    this.#seq = seq;
+    this.position = seq;
     const message = this.chat.logged(record);
     if (message) this.#events.emit('message', message);
   }
 
   async #closeGap(): Promise<void> {
-    const at = this.#seq;
+    const at = this.position;
     await this.enter();
     // Once only: when the log itself has no more, the hole is not one that joining can close.
-    if (this.#inStep && this.#seq === at) this.#askedAt = at;
+    if (this.isJoined && this.position === at) this.#askedAt = at;
   }
 
   #state(envelope: wire.Envelope): void {
@@ -307,7 +303,7 @@ export class RoomSession implements Room {
   }
 
   #end(state: 'left' | 'removed'): void {
-    this.#inStep = false;
+    this.isJoined = false;
     this.#mesh?.close();
     this.#mediaState.close();
     this.chat.close();

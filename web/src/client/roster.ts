@@ -109,7 +109,6 @@ export class Roster {
     if (this.#self !== self.id) {
       if (this.#self !== '') this.#former.add(this.#self);
       this.#byId.delete(this.#self);
-      this.#former.delete(self.id);
       this.#self = self.id;
     }
     for (const p of [self, ...list]) this.upsert(p);

@@ -39,7 +39,6 @@ export class Timeline {
 
   /** Applies one logged record; returns the message when it was a new one. */
   apply(record: Envelope): Message | null {
-    const seq = record.seq ?? 0;
     switch (record.type) {
       case 'chat': return this.#insert(record);
       case 'edit': {
@@ -57,9 +56,7 @@ export class Timeline {
         return null;
       }
       case 'clear':
-        this.#messages = this.#messages.filter((m) => m.seq > seq);
-        this.#index = new Map(this.#messages.map((m) => [m.seq, m]));
-        this.more = false;
+        this.reset([], false);
         return null;
       default: return null;
     }
@@ -109,22 +106,19 @@ function react(m: Message, emoji: string, user: string, on: boolean): Message {
 
 const nobody: Author = { user: '', name: '', kind: 'human' };
 
+/** A message of which nothing is known yet. */
+export const blank = {
+  edited: null, deleted: false, replyTo: 0, mentions: [], reactions: {}, status: 'sent', outgoing: null,
+} as const satisfies Partial<Message>;
+
 function toMessage(record: Envelope, owner: TimelineOwner): Message {
-  const data = (record.data ?? {}) as Chat;
+  const { text = '', ...data } = (record.data ?? {}) as Chat;
   const author = record.author ?? nobody;
   const seq = record.seq ?? 0;
   const isOwn = author.user === owner.user();
   return {
+    ...blank, ...data, text, seq, author, isOwn,
     key: (isOwn ? owner.keyOf(record.id, seq) : null) ?? String(seq),
-    seq, author, isOwn,
-    text: data.deleted ? '' : data.text ?? '',
     at: record.ts ?? 0,
-    edited: data.edited ?? null,
-    deleted: data.deleted ?? false,
-    replyTo: data.replyTo ?? 0,
-    mentions: data.mentions ?? [],
-    reactions: data.reactions ?? {},
-    status: 'sent',
-    outgoing: null,
   };
 }

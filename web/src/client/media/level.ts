@@ -38,7 +38,7 @@ let context: AudioContext | null = null;
 
 /** Measures `track` ten times a second until the returned function is called. */
 export function measure(track: MediaStreamTrack, report: (level: number) => void): () => void {
-  if (typeof AudioContext === 'undefined') return () => undefined;
+  if (!globalThis.AudioContext) return () => undefined;
   context ??= new AudioContext();
   const own = context;
   // A clone, so that it goes on being measured while the track that is sent is muted.

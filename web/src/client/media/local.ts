@@ -14,7 +14,7 @@ export function createLocalMedia(): LocalMedia {
 
 /** The part of navigator.mediaDevices that there is: none outside of a secure context. */
 const mediaDevices = (): Partial<MediaDevices> | undefined =>
-  typeof navigator === 'undefined' ? undefined : navigator.mediaDevices;
+  globalThis.navigator?.mediaDevices;
 
 class Local implements LocalMedia {
   readonly camera = new Value(off);
@@ -27,7 +27,7 @@ class Local implements LocalMedia {
   readonly supports = {
     devices: mediaDevices()?.getUserMedia !== undefined,
     share: mediaDevices()?.getDisplayMedia !== undefined,
-    speaker: typeof HTMLMediaElement !== 'undefined' && 'setSinkId' in HTMLMediaElement.prototype,
+    speaker: 'setSinkId' in (globalThis.HTMLMediaElement?.prototype ?? {}),
   };
 
   readonly #feeds = new Map<Source, Feed>();

@@ -2,11 +2,13 @@ import { Value } from '../readable';
 import type { LinkState } from '../types';
 import type { Signal, SignalTrack, Source } from '../wire';
 
-/** A path that is `disconnected` for this long is restarted; the impolite side goes first. */
-const restartAfterMs = { impolite: 3_000, polite: 5_000 };
+/** A path that is `disconnected` for this long is restarted. */
+const restartAfterMs = 3_000;
 /** No path this long after a description was sent: the connection is made anew. Doubles up to a minute. */
-const giveUpMs = { impolite: 10_000, polite: 14_000 };
+const giveUpMs = 10_000;
 const longestGiveUpMs = 60_000;
+/** The polite side waits longer, so that the two do not do the same thing at once. */
+const politeFactor = 1.5;
 
 export type Tracks = Record<string, SignalTrack>;
 
@@ -46,6 +48,7 @@ export class Peer {
   readonly link = new Value<LinkState>('connecting');
   readonly #o: PeerOptions;
   readonly #polite: boolean;
+  readonly #patience: number;
   #pc!: RTCPeerConnection;
   #generation = 0;
   #makingOffer = false;
@@ -53,10 +56,10 @@ export class Peer {
   #restarting = false;
   /** Session id of the newest description that came, taken or not. */
   #seen = '';
-  #candidates: RTCIceCandidateInit[] = [];
   #senders = new Map<Source, RTCRtpTransceiver>();
   #labels: Tracks = {};
   #received = new Map<Source, RTCRtpTransceiver>();
+  /** One signal after the other: candidates wait here until the description before them is set. */
   #inbox: Promise<void> = Promise.resolve();
   #giveUpTimer: ReturnType<typeof setTimeout> | undefined;
   #restartTimer: ReturnType<typeof setTimeout> | undefined;
@@ -66,6 +69,7 @@ export class Peer {
   constructor(options: PeerOptions) {
     this.#o = options;
     this.#polite = options.self < options.remote;
+    this.#patience = this.#polite ? politeFactor : 1;
     this.#make(!this.#polite);
   }
 
@@ -76,6 +80,9 @@ export class Peer {
     for (const [source, t] of this.#senders) if (t.mid === mid) return source;
     return mid === null ? null : this.#labels[mid]?.source ?? null;
   }
+
+  /** Session id of the other's peer connection that ours is connected with, empty before the first description. */
+  get #known(): string { return sessionOf(this.#pc.remoteDescription?.sdp); }
 
   receiverOf(source: Source): RTCRtpReceiver | undefined {
     return this.#received.get(source)?.receiver;
@@ -137,12 +144,9 @@ export class Peer {
     const PC = this.#o.PeerConnection ?? RTCPeerConnection;
     const pc = new PC({ ...this.#o.configuration(), bundlePolicy: 'max-bundle' });
     this.#pc = pc;
-    this.#candidates = [];
     this.#senders = new Map();
     this.#labels = {};
-    this.#makingOffer = false;
-    this.#ignoringOffer = false;
-    this.#restarting = false;
+    this.#makingOffer = this.#ignoringOffer = this.#restarting = false;
     pc.onnegotiationneeded = () => void this.#negotiate(pc);
     pc.onicecandidate = ({ candidate }) => {
       // The empty string ends one generation of candidates; null, which follows, ends them all.
@@ -224,7 +228,7 @@ export class Peer {
   }
 
   async #offered(description: RTCSessionDescriptionInit, generation: number, tracks: Tracks): Promise<void> {
-    const known = sessionOf(this.#pc.remoteDescription?.sdp);
+    const known = this.#known;
     const session = sessionOf(description.sdp);
     const another = known !== '' && known !== session;
     const unseen = session !== this.#seen;
@@ -247,17 +251,8 @@ export class Peer {
     this.#generation = generation;
     // Sections that were allocated for a first offer cannot be rolled back into someone else's.
     if (another || (collision && known === '')) this.#remake(false);
-    await this.#accept(description, tracks);
-  }
-
-  async #accept(description: RTCSessionDescriptionInit, tracks: Tracks): Promise<void> {
+    if (!await this.#apply(description, tracks)) return;
     const pc = this.#pc;
-    this.#labels = tracks;
-    // While an offer of ours is out this rolls it back (RFC 8829 4.1.10.2).
-    await pc.setRemoteDescription(description);
-    if (pc !== this.#pc) return;
-    await this.#flushCandidates();
-    this.#adopt();
     await pc.setLocalDescription();
     if (pc !== this.#pc) return;
     this.#sendDescription();
@@ -268,39 +263,29 @@ export class Peer {
   async #answered(description: RTCSessionDescriptionInit, generation: number, tracks: Tracks): Promise<void> {
     this.#seen = sessionOf(description.sdp);
     if (generation !== this.#generation || this.#pc.signalingState !== 'have-local-offer') return;
-    const known = sessionOf(this.#pc.remoteDescription?.sdp);
-    if (known !== '' && known !== this.#seen) {
-      // Answered by a new peer connection: it cannot continue the old one.
-      this.#remake(true);
-      return;
-    }
-    this.#labels = tracks;
+    // Answered by a new peer connection: it cannot continue the old one.
+    if (!['', this.#seen].includes(this.#known)) this.#remake(true);
+    else if (await this.#apply(description, tracks)) this.update();
+  }
+
+  /** Returns false when this peer connection was replaced meanwhile. */
+  async #apply(description: RTCSessionDescriptionInit, tracks: Tracks): Promise<boolean> {
     const pc = this.#pc;
+    this.#labels = tracks;
+    // While an offer of ours is out, another rolls it back (RFC 8829 4.1.10.2).
     await pc.setRemoteDescription(description);
-    if (pc !== this.#pc) return;
-    await this.#flushCandidates();
+    if (pc !== this.#pc) return false;
     this.#adopt();
-    this.update();
+    return true;
   }
 
   async #addCandidate(candidate: RTCIceCandidateInit | null): Promise<void> {
-    const init = candidate ?? {};
-    if (!this.#pc.remoteDescription) {
-      if (this.#candidates.length < 100) this.#candidates.push(init);
-      return;
-    }
     try {
-      await this.#pc.addIceCandidate(candidate === null ? undefined : init);
+      await this.#pc.addIceCandidate(candidate ?? undefined);
     } catch (error) {
       // Those of an offer that we ignore name nothing that we know; the end of candidates is a hint.
-      if (!this.#ignoringOffer && candidate !== null) throw error;
+      if (!this.#ignoringOffer && candidate) throw error;
     }
-  }
-
-  async #flushCandidates(): Promise<void> {
-    const waiting = this.#candidates;
-    this.#candidates = [];
-    for (const candidate of waiting) await this.#addCandidate(candidate.candidate === undefined ? null : candidate);
   }
 
   /** Uses the microphone and camera sections of the other's offer for ours, and names what came in. */
@@ -333,7 +318,7 @@ export class Peer {
     } else if (state === 'disconnected') {
       // Often passes by itself: a roaming phone, a burst of loss.
       this.link.set('interrupted');
-      this.#restartTimer = setTimeout(() => this.restart(), this.#side(restartAfterMs));
+      this.#restartTimer = setTimeout(() => this.restart(), restartAfterMs * this.#patience);
     } else if (state === 'failed') {
       this.link.set('failed');
       this.restart();
@@ -343,17 +328,13 @@ export class Peer {
   /** Unless the path is there in time the connection is made anew. */
   #watch(): void {
     clearTimeout(this.#giveUpTimer);
-    const delay = Math.min(this.#side(giveUpMs) * 2 ** this.#failures, longestGiveUpMs);
+    const delay = Math.min(giveUpMs * this.#patience * 2 ** this.#failures, longestGiveUpMs);
     this.#giveUpTimer = setTimeout(() => {
       if (this.#closed || this.#pc.connectionState === 'connected') return;
       this.#failures++;
       this.link.set('failed');
       this.#remake(true);
     }, delay);
-  }
-
-  #side(of: { impolite: number; polite: number }): number {
-    return this.#polite ? of.polite : of.impolite;
   }
 }
 

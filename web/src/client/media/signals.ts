@@ -36,9 +36,9 @@ export class SignalQueue {
 
   /** Nothing that waits for `to` is of use any more. */
   forget(to: string): void {
-    const gone = (item: Item): boolean => item.to === to;
-    this.#sent -= this.#items.slice(0, this.#sent).filter(gone).length;
-    this.#items = this.#items.filter((item) => !gone(item));
+    this.#items = this.#items.filter((item) => item.to !== to);
+    // Counting anew costs the others a repeat.
+    if (!this.#paused) this.resume();
   }
 
   pause(): void {

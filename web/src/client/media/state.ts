@@ -10,8 +10,8 @@ export class MediaStateSync {
   readonly #send: (state: MediaState) => Promise<unknown>;
   readonly #stop: (() => void)[];
   #hand = false;
-  /** Sent and not acknowledged: until then what the server says of us may be older than what we said. */
-  #inFlight = 0;
+  /** One at a time. Until it is acknowledged what the server says of us may be older than what we said. */
+  #busy = false;
   #told: MediaState | null = null;
 
   constructor(media: LocalMedia, send: (state: MediaState) => Promise<unknown>) {
@@ -27,14 +27,13 @@ export class MediaStateSync {
 
   /** We are in the room, and the server holds `theirs` for us. */
   joined(theirs: MediaState): void {
-    this.#inFlight = 0;
     this.#told = theirs;
     this.#sync();
   }
 
   /** Switches off what the server says is off, and returns it. */
   imposed(theirs: MediaState): Muted[] {
-    if (this.#inFlight > 0 || !this.#told) return [];
+    if (this.#busy || !this.#told) return [];
     const off = sources.filter((s) => this.#media[s].value.on && !theirs[s]);
     this.#told = theirs;
     this.#hand = theirs.hand;
@@ -51,7 +50,7 @@ export class MediaStateSync {
 
   #sync(): void {
     const told = this.#told;
-    if (!told) return;
+    if (!told || this.#busy) return;
     const now: MediaState = {
       microphone: this.#media.microphone.value.on,
       camera: this.#media.camera.value.on,
@@ -59,9 +58,11 @@ export class MediaStateSync {
       hand: this.#hand,
     };
     if (now.hand === told.hand && sources.every((s) => now[s] === told[s])) return;
-    this.#told = now;
-    this.#inFlight++;
-    const settled = (): void => { this.#inFlight = Math.max(0, this.#inFlight - 1); };
-    this.#send(now).then(settled, settled);
+    this.#busy = true;
+    void this.#send(now).catch(() => undefined).then(() => {
+      this.#told = now;
+      this.#busy = false;
+      this.#sync();
+    });
   }
 }
