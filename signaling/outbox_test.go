@@ -235,3 +235,21 @@ func TestBatching(t *testing.T) {
 		t.Errorf("%d messages came in %d frames", messages, frames)
 	}
 }
+
+// TestStuckWrite: a client that takes nothing, but for whom too little waits to be too slow, is cut off in time.
+func TestStuckWrite(t *testing.T) {
+	w := newWorld(t)
+	c := w.dialWith(tightDialer(), "/ws")
+	c.send("auth", "", "", wire.Auth{Token: "ann"})
+	session := w.session(body[wire.Connected](c.want(wire.KindConnected, "")).Session)
+	frame := []byte(`{"type":"test","data":"` + strings.Repeat("x", 16<<20) + `"}`)
+	session.SendJoined(frame) // larger than any buffer of the kernel
+	eventually(t, "the write is stuck", func() bool { return session.writes.Load()%2 == 1 })
+	w.later(0)
+	w.later(writeWait - time.Second)
+	if w.session(session.id) == nil {
+		t.Fatal("cut off too early")
+	}
+	w.later(2 * time.Second)
+	eventually(t, "the connection is cut off", func() bool { return len(w.hub.appendAll(nil)) == 0 })
+}
