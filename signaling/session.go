@@ -3,7 +3,6 @@ package signaling
 import (
 	"context"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,10 +13,7 @@ import (
 )
 
 const (
-	drainTimeout  = time.Second      // for what waits to be written before a close frame
-	closeTimeout  = time.Second      // for the client to answer a close frame
-	pingPeriod    = 25 * time.Second // of silence; below wire.Heartbeat, so that two pongs fit before 4008
-	maxReasonText = 120              // bytes of a close frame's reason; RFC 6455 section 5.5 allows 123
+	pingPeriod = 25 * time.Second // of silence; below wire.Heartbeat, so that two pongs fit before 4008
 )
 
 // A Session is one client: its connection, who it is, and the rooms it is in. It outlives nothing: when the
@@ -236,95 +232,6 @@ func (s *Session) fail(env wire.Envelope, err error) {
 	if tooMany {
 		s.finish(wire.CloseTooManyErrors, "too many errors; the client is broken")
 	}
-}
-
-// Send implements rooms.Outlet.
-func (s *Session) Send(frame []byte, key string) { s.send(frame, key, true) }
-
-// SendJoined implements rooms.Outlet.
-func (s *Session) SendJoined(frame []byte) { s.send(frame, "", false) }
-
-// Removed implements rooms.Outlet. A client that is in no room any more is closed with the code of the reason.
-func (s *Session) Removed(room wire.RoomID, why wire.RemovedReason) {
-	s.mu.Lock()
-	s.members = slices.DeleteFunc(s.members, func(m *rooms.Member) bool { return m.Room() == room })
-	last := len(s.members) == 0
-	s.mu.Unlock()
-	if !last {
-		return
-	}
-	switch why {
-	case wire.Kicked:
-		s.finish(wire.CloseKicked, "a moderator removed you")
-	case wire.Banned:
-		s.finish(wire.CloseBanned, "a moderator banned you")
-	case wire.Ended:
-		s.finish(wire.CloseRoomEnded, "the room was ended")
-	case wire.Denied: // was never inside: the connection may knock elsewhere
-	}
-}
-
-func (s *Session) send(frame []byte, key string, counted bool) {
-	switch s.out.push(frame, key, counted) {
-	case pushWrite:
-		go s.write(frame) // ended waits for it
-	case pushSlow:
-		s.server.metrics.slow.Inc()
-		s.finish(wire.CloseTooSlow, "too much is waiting for this client; resume")
-	case pushWaits, pushRefused:
-	}
-}
-
-// write is the session's writer: it writes first and then what has gathered meanwhile, until there is nothing more.
-// The outbox sees to it that there is only one.
-func (s *Session) write(first []byte) {
-	s.writes.Add(1)
-	err := s.conn.write(first)
-	s.writes.Add(1)
-	b := batches.Get().(*batch)
-	for {
-		if err != nil {
-			s.out.die() // the client resumes from what it has seen
-			s.conn.abort()
-		}
-		if !s.out.take(b) {
-			break
-		}
-		frame := b.frame()
-		s.writes.Add(1)
-		err = s.conn.write(frame)
-		s.writes.Add(1)
-	}
-	b.release()
-}
-
-// finish ends the connection from the server's side: what waits is written, then the close frame, and if the
-// client does not answer that the socket is closed. It does not block; only the first call counts.
-func (s *Session) finish(code wire.CloseCode, reason string) {
-	if !s.serverCode.CompareAndSwap(0, int32(code)) {
-		return
-	}
-	s.server.metrics.closed(code)
-	drained := s.out.close()
-	if !s.server.spawn(func() { s.closeWith(code, reason, drained) }) {
-		s.conn.abort()
-	}
-}
-
-func (s *Session) closeWith(code wire.CloseCode, reason string, drained <-chan struct{}) {
-	if drained != nil {
-		timeout := time.NewTimer(drainTimeout)
-		select {
-		case <-drained:
-		case <-timeout.C:
-		}
-		timeout.Stop()
-	}
-	if err := s.conn.writeClose(code, reason[:min(len(reason), maxReasonText)], wire.SlowCloseTimeout); err != nil {
-		s.conn.abort()
-		return
-	}
-	time.AfterFunc(closeTimeout, s.conn.abort)
 }
 
 // ended runs on the read goroutine after the connection's last message. A client that said goodbye leaves its
