@@ -102,11 +102,20 @@ function arrangeOneOnOne({ area, others, self, corner }: ArrangeOptions): Arrang
   };
 }
 
-/** What is shown large, with a strip of the others beside it, on upright screens above it. */
+/** How large a picture of 16:9 is inside `size`, in square pixels. */
+function wideInside(size: Size): number {
+  const { width, height } = fit(size, 16 / 9, 16 / 9);
+  return width * height;
+}
+
+/** What is shown large, with a strip of the others beside it or above: whichever leaves more for a wide picture. */
 function arrangeStage({ area, stage, others }: ArrangeOptions): Arrangement {
   const gap = gapFor(area.width);
-  const upright = area.width < area.height * 1.1;
-  const strip = others.length === 0 ? 0 : upright ? Math.max(84, Math.min(area.height * 0.2, 150)) : Math.max(120, Math.min(area.width * 0.18, 260));
+  const above = Math.max(84, Math.min(area.height * 0.2, 150));
+  const beside = Math.max(120, Math.min(area.width * 0.18, 260));
+  const upright =
+    wideInside({ width: area.width, height: area.height - above - gap }) > wideInside({ width: area.width - beside - gap, height: area.height });
+  const strip = others.length === 0 ? 0 : upright ? above : beside;
   const tile = upright ? { width: Math.round(strip * 1.25), height: Math.round(strip) } : { width: Math.round(strip), height: Math.round(strip / 1.5) };
   const length = upright ? area.width : area.height;
   const each = (upright ? tile.width : tile.height) + gap;

@@ -1,1 +1,0 @@
-import{_t as e,ft as t,tt as n,vt as r,xt as i}from"./_plugin-vue_export-helper-Cjz20EFs.js";function a(a,o){let s=r(o),c=()=>void 0;return n(()=>i(a),e=>{c(),c=()=>void 0,e?c=e.subscribe(e=>{s.value=e}):s.value=o},{immediate:!0,flush:`sync`}),t(()=>c()),e(s)}export{a as t};

@@ -1,1 +1,0 @@
-import{f as e,vt as t}from"./_plugin-vue_export-helper-Cjz20EFs.js";function n(){let t=e.get(`theme`);return t===`light`||t===`dark`?t:`system`}var r=t(n());function i(t){r.value=t,t===`system`?(delete document.documentElement.dataset.theme,e.remove(`theme`)):(document.documentElement.dataset.theme=t,e.set(`theme`,t))}export{r as n,i as t};
