@@ -178,11 +178,12 @@ func (r *Room) repeated(m *Member, id wire.RequestID, answer Answer) bool {
 	if id == "" {
 		return false
 	}
-	if seq, ok := r.main.keys[keyOf(m.User, id)]; ok {
+	key := keyOf(r.id, m.User, id)
+	if seq, ok := r.main.keys[key]; ok {
 		answer(wire.Ack{Seq: seq, Duplicate: true, Durability: r.registry.opts.Durability}, nil)
 		return true
 	}
-	if p := r.pending[r.dedupID(m, id)]; p != nil {
+	if p := r.pending[key]; p != nil {
 		if p.settled {
 			answer(wire.Ack{Seq: wire.Seq(p.stored.Load()), Duplicate: true, Durability: r.registry.opts.Durability}, nil)
 		} else {
@@ -191,11 +192,6 @@ func (r *Room) repeated(m *Member, id wire.RequestID, answer Answer) bool {
 		return true
 	}
 	return false
-}
-
-// dedupID is the id under which the log knows a request: unique over all rooms of a partition.
-func (r *Room) dedupID(m *Member, id wire.RequestID) string {
-	return string(r.id) + "." + string(m.User) + "." + string(id)
 }
 
 // append stores a record and answers when it is stored. A repeat of an id gets the first one's answer. A request
@@ -212,7 +208,7 @@ func (r *Room) append(m *Member, id wire.RequestID, c *content, answer Answer) {
 	if id == "" {
 		id = newServerID()
 	}
-	key := r.dedupID(m, id)
+	key := keyOf(r.id, m.User, id)
 	r.pending[key] = p
 	if len(r.pending) == 1 {
 		r.overdue.Reset(echoPatience)

@@ -42,23 +42,40 @@ func (c *content) user() wire.UserID {
 	return c.head.Author.User
 }
 
+// key is keyOf the request; id is what the log has it under, which is the same for what this version has written.
+func (c *content) key(id string) string {
+	if c.head.ID == "" {
+		return ""
+	}
+	if id != "" {
+		return id
+	}
+	return keyOf(c.head.Room, c.user(), c.head.ID)
+}
+
 // payload is what the log stores: the envelope without seq, prev and ts.
 func (c *content) payload() []byte {
-	var body any
+	var data []byte
 	switch {
 	case c.chat != nil:
-		body = c.chat
+		data = chatJSON(c.chat)
 	case c.edit != nil:
-		body = c.edit
+		data = mustJSON(c.edit)
 	case c.remove != nil:
-		body = c.remove
+		data = mustJSON(c.remove)
 	case c.reaction != nil:
-		body = c.reaction
-	default:
-		body = wire.Clear{}
+		data = mustJSON(c.reaction)
 	}
-	data := mustJSON(body)
 	return wire.AppendEnvelope(make([]byte, 0, len(data)+256), c.head, c.head.Type, data)
+}
+
+// chatJSON encodes a new chat message, by hand where it is plain text, as nearly all are.
+func chatJSON(c *wire.ChatRecord) []byte {
+	if c.ReplyTo != 0 || len(c.Mentions) > 0 {
+		return mustJSON(c)
+	}
+	data := append(make([]byte, 0, len(c.Text)+16), `{"text":`...)
+	return append(wire.AppendString(data, c.Text), '}')
 }
 
 // parseContent reads a payload back.

@@ -53,13 +53,7 @@ func (m *Member) Room() wire.RoomID { return m.room.id }
 
 // act posts a command that only a present member may give.
 func (m *Member) act(answer Answer, fn func()) {
-	m.room.post(answer, func() {
-		if m.state != memberOnline {
-			answer(nil, wire.Errorf(wire.CodeNotJoined, "join the room first"))
-			return
-		}
-		fn()
-	})
+	m.room.enqueue(command{fn: fn, by: m, answer: answer})
 }
 
 // Chat says something. Answer: Ack with its seq once it is stored. Errors: forbidden, not-found (replyTo),

@@ -121,7 +121,11 @@ func (g *Registry) Join(id Identity, room wire.RoomID, reqID wire.RequestID, joi
 		return m
 	}
 	m.room = r
-	r.post(answer, func() { r.join(m, reqID, join, answer) })
+	dropped := func(body wire.ServerMessage, err error) { // the room ended before it came to this
+		g.release(r)
+		answer(body, err)
+	}
+	r.enqueue(command{fn: func() { r.join(m, reqID, join, answer) }, answer: dropped})
 	return m
 }
 

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// Commands and records that wait for a room; who brings one more waits too. Small: every room has both.
-	inboxSize  = 64
-	recordSize = 32
+	// Commands and records that wait for a room; who brings one more waits too. Small: every room has one.
+	inboxSize = 64
+	// Commands that wait while the room is loaded.
+	maxDeferred = 4096
 )
 
 // A Room is an actor: Run owns its state, others post commands.
@@ -20,9 +21,8 @@ type Room struct {
 	id       wire.RoomID
 	registry *Registry
 	logger   *slog.Logger
-	inbox    chan func()     // never closed
-	records  chan *feedEvent // never closed
-	done     chan struct{}   // closed by Run as it returns
+	inbox    chan command  // never closed
+	done     chan struct{} // closed by Run as it returns
 
 	// Guarded by registry.mu.
 	refs int // members and joins under way
@@ -41,8 +41,17 @@ type Room struct {
 	overdue  *time.Timer // runs while something is pending
 	idle     *time.Timer
 	idling   bool // idle runs
+	over     bool // Run returns
 	loadErr  error
 	stopFeed func()
+}
+
+// A command is what Run does next: fn, for a member if by is set, or what the log's feed says.
+type command struct {
+	fn     func()
+	by     *Member // must be online, else answer gets not-joined
+	answer Answer
+	feed   *feedEvent
 }
 
 // feedEvent is one call of Feed.
@@ -54,56 +63,67 @@ type feedEvent struct {
 func newRoom(g *Registry, id wire.RoomID) *Room {
 	r := &Room{
 		id: id, registry: g, logger: g.logger.With("room", string(id)),
-		inbox: make(chan func(), inboxSize), records: make(chan *feedEvent, recordSize), done: make(chan struct{}),
+		inbox: make(chan command, inboxSize), done: make(chan struct{}),
 		members: make(map[wire.ParticipantID]*Member),
 		main:    newTimeline(g.opts.History),
 		pending: make(map[string]*pendingAppend),
 		reads:   make(map[wire.UserID]wire.Seq),
-		idle:    newStoppedTimer(),
 	}
-	r.batch.timer, r.states.timer, r.overdue = newStoppedTimer(), newStoppedTimer(), newStoppedTimer()
+	r.batch.timer = r.newTimer(r.flushBatch)
+	r.states.timer = r.newTimer(r.flushStates)
+	r.overdue = r.newTimer(r.settleOverdue)
+	r.idle = r.newTimer(r.goIfIdle)
 	return r
 }
 
-func newStoppedTimer() *time.Timer {
-	t := time.NewTimer(time.Hour)
+// newTimer returns a stopped timer that posts fn.
+func (r *Room) newTimer(fn func()) *time.Timer {
+	t := r.after(time.Hour, fn)
 	t.Stop()
 	return t
 }
 
 // post hands fn to Run. When the room has ended, answer says so instead.
-func (r *Room) post(answer Answer, fn func()) {
+func (r *Room) post(answer Answer, fn func()) { r.enqueue(command{fn: fn, answer: answer}) }
+
+func (r *Room) enqueue(c command) {
 	select {
 	case <-r.done:
-		answer(nil, wire.Errorf(wire.CodeNotJoined, "the room is not open; join it again"))
+		c.answer(nil, errRoomOver())
 		return
 	default:
 	}
 	select {
-	case r.inbox <- fn:
-	case <-r.done:
-		answer(nil, wire.Errorf(wire.CodeNotJoined, "the room is not open; join it again"))
+	case r.inbox <- c:
+		return
+	default:
 	}
+	select {
+	case r.inbox <- c:
+	case <-r.done:
+		c.answer(nil, errRoomOver())
+	}
+}
+
+func errRoomOver() error {
+	return wire.Errorf(wire.CodeNotJoined, "the room is not open; join it again")
 }
 
 // Record implements Feed.
-func (r *Room) Record(rec Record) { r.feed(&feedEvent{record: rec}) }
+func (r *Room) Record(rec Record) {
+	r.enqueue(command{feed: &feedEvent{record: rec}, answer: noAnswer})
+}
 
 // Reset implements Feed.
-func (r *Room) Reset(tail Tail) { r.feed(&feedEvent{reset: &tail}) }
-
-func (r *Room) feed(ev *feedEvent) {
-	select {
-	case r.records <- ev:
-	case <-r.done:
-	}
-}
+func (r *Room) Reset(tail Tail) { r.enqueue(command{feed: &feedEvent{reset: &tail}, answer: noAnswer}) }
 
 // Run serves the room until it has been empty for a while or ctx ends.
 func (r *Room) Run(ctx context.Context) {
 	defer close(r.done)
 	defer r.stopTimers()
-	if !r.load(ctx) {
+	defer context.AfterFunc(ctx, func() { r.post(noAnswer, func() { r.over = true }) })()
+	deferred, ok := r.load(ctx)
+	if !ok {
 		return
 	}
 	defer func() {
@@ -111,29 +131,30 @@ func (r *Room) Run(ctx context.Context) {
 			r.stopFeed()
 		}
 	}()
-	r.armIdle()
-	for {
-		select {
-		case fn := <-r.inbox:
-			fn()
-		case ev := <-r.records:
-			r.onFeed(ev)
-		case <-r.batch.timer.C:
-			r.flushBatch()
-		case <-r.states.timer.C:
-			r.flushStates()
-		case <-r.overdue.C:
-			r.settleOverdue()
-		case <-r.idle.C:
-			if r.quiet() && r.registry.forget(r) {
-				return
-			}
-			r.idling = false
-		case <-ctx.Done():
-			return
-		}
-		r.armIdle()
+	for _, c := range deferred {
+		r.do(c)
 	}
+	for !r.over {
+		r.armIdle()
+		r.do(<-r.inbox)
+	}
+}
+
+func (r *Room) do(c command) {
+	switch {
+	case c.feed != nil:
+		r.onFeed(c.feed)
+	case c.by != nil && c.by.state != memberOnline:
+		c.answer(nil, wire.Errorf(wire.CodeNotJoined, "join the room first"))
+	default:
+		c.fn()
+	}
+}
+
+// goIfIdle ends the room when nobody needs it any more.
+func (r *Room) goIfIdle() {
+	r.idling = false // armed again, if it is still empty
+	r.over = len(r.members) == 0 && r.quiet() && r.registry.forget(r)
 }
 
 // quiet reports whether nothing is under way that needs the room.
@@ -178,8 +199,9 @@ type loaded struct {
 	err  error
 }
 
-// load reads the timeline and the room's document while commands wait. It reports false when ctx ended.
-func (r *Room) load(ctx context.Context) bool {
+// load reads the timeline and the room's document. What comes meanwhile is returned, to be done afterwards: records,
+// for the feed may begin before Open has returned, and commands. It reports false when ctx ended.
+func (r *Room) load(ctx context.Context) (deferred []command, ok bool) {
 	result := make(chan loaded, 1)
 	r.registry.running.Go(func() {
 		var l loaded
@@ -188,27 +210,27 @@ func (r *Room) load(ctx context.Context) bool {
 		}
 		result <- l
 	})
-	var early []*feedEvent
 	for {
 		select {
-		case ev := <-r.records: // the feed may begin before Open has returned
-			early = append(early, ev)
+		case c := <-r.inbox:
+			if c.feed == nil && len(deferred) >= maxDeferred {
+				c.answer(nil, wire.Errorf(wire.CodeUnavailable, "the room is being opened; try again"))
+				continue
+			}
+			deferred = append(deferred, c)
 		case l := <-result:
 			r.loadErr = l.err
 			if l.err != nil {
 				if ctx.Err() == nil {
 					r.logger.Error("cannot open the room", "error", l.err)
 				}
-				return ctx.Err() == nil
+				return deferred, ctx.Err() == nil
 			}
 			r.stopFeed = l.stop
 			r.openDocument(l.doc)
 			r.main.load(l.tail)
 			r.eraseLeftovers()
-			for _, ev := range early {
-				r.onFeed(ev)
-			}
-			return true
+			return deferred, true
 		}
 	}
 }

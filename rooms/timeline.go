@@ -58,12 +58,12 @@ func newTimeline(window int) *timeline {
 	return &timeline{window: window, limit: window * wire.RecordsPerMessage, keys: make(map[string]wire.Seq)}
 }
 
-// keyOf names a request for good: a repeat by the same user is found by it.
-func keyOf(user wire.UserID, id wire.RequestID) string {
+// keyOf names a request for good: a repeat by the same user in the same room is found by it, here and in the log.
+func keyOf(room wire.RoomID, user wire.UserID, id wire.RequestID) string {
 	if id == "" {
 		return ""
 	}
-	return string(user) + "\x00" + string(id)
+	return string(room) + "." + string(user) + "." + string(id)
 }
 
 // load takes a tail in. The timeline must be new.
@@ -85,7 +85,7 @@ func (t *timeline) load(tail Tail) {
 // apply takes in the next record and returns the frame for everyone.
 func (t *timeline) apply(rec Record, c *content) []byte {
 	e := entry{
-		seq: rec.Seq, kind: c.head.Type, key: keyOf(c.user(), c.head.ID),
+		seq: rec.Seq, kind: c.head.Type, key: c.key(rec.ID),
 		frame: frameRecord(rec, t.last),
 	}
 	c.head.Seq, c.head.Prev, c.head.TS = rec.Seq, t.last, rec.Time.UnixMilli()
@@ -212,7 +212,7 @@ func (t *timeline) restore(d *deletion) *message {
 	t.messages = slices.Insert(t.messages, i, m)
 	key := ""
 	if d.Was.Author != nil {
-		key = keyOf(d.Was.Author.User, d.Was.ID)
+		key = keyOf(d.Was.Room, d.Was.Author.User, d.Was.ID)
 		t.keys[key] = d.Message
 	}
 	t.records = slices.Insert(t.records, at, entry{seq: d.Message, kind: wire.KindChat, key: key, frame: m.frame()})
