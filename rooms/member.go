@@ -16,6 +16,8 @@ type Identity struct {
 	Role        wire.Role
 	Grants      wire.Grants
 	Guest       bool // of a guest token: the first such person in a room becomes its moderator
+	// Connection grows with each connection of a participant: an older one never takes the place of a newer.
+	Connection uint64
 }
 
 // A Member is a session's hold on a room: the handle through which it acts there. Every method posts one command
@@ -133,6 +135,15 @@ func (m *Member) Disconnect() {
 // Update brings what a refreshed token says.
 func (m *Member) Update(id Identity) {
 	m.room.post(noAnswer, func() { m.room.update(m, id) })
+}
+
+// Expel puts the member out, as denied: its new token is not for this room.
+func (m *Member) Expel() {
+	m.room.post(noAnswer, func() {
+		if m.state == memberOnline || m.state == memberReconnecting {
+			m.room.putOut(m, wire.Denied, "the new token is not for this room")
+		}
+	})
 }
 
 func noAnswer(wire.ServerMessage, error) {}

@@ -22,6 +22,10 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		return
 	}
 	if old := r.members[m.Participant]; old != nil {
+		if old.Connection > m.Connection {
+			r.reject(m, answer, wire.Errorf(wire.CodeConflict, "a newer connection of this session is in the room"))
+			return
+		}
 		r.takeOver(old, m, reqID, join)
 		answer(nil, nil)
 		return
@@ -114,7 +118,7 @@ func (r *Room) update(m *Member, id Identity) {
 		return
 	}
 	before := r.roleOf(m)
-	id.Participant, id.User = m.Participant, m.User
+	id.Participant, id.User, id.Connection = m.Participant, m.User, m.Connection
 	changed := id.Name != m.Name
 	m.Identity = id
 	if changed || r.roleOf(m) != before {

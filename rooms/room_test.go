@@ -609,3 +609,27 @@ func stored(t *testing.T, folder, text string) bool {
 	}
 	return found
 }
+
+// A join that an older connection had under way must not take the place of the newer one.
+func TestOlderConnectionStaysOut(t *testing.T) {
+	h := newHouse(t, rooms.Options{})
+	newer, older := person("a1", "ann"), person("a1", "ann")
+	newer.Connection, older.Connection = 2, 1
+	ann := h.enter(newer, "r1", nil)
+	if _, r := h.try(older, "r1", nil); r.code() != wire.CodeConflict {
+		t.Errorf("the older connection joined: %v", r.err)
+	}
+	ann.say("m1", "still here")
+	ann.next(wire.KindChat, 1)
+}
+
+// A member whose new token is not for the room is put out.
+func TestExpel(t *testing.T) {
+	h := newHouse(t, rooms.Options{})
+	ann, bob := h.enter(person("a1", "ann"), "r1", nil), h.enter(person("b1", "bob"), "r1", nil)
+	bob.Expel()
+	bob.until("put out", func() bool { return bob.removed == wire.Denied })
+	if p := body[wire.Presence](t, ann.next(wire.KindPresence, 2)); p.Event != wire.PresenceLeft {
+		t.Errorf("ann saw %+v", p)
+	}
+}

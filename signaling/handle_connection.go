@@ -42,7 +42,11 @@ func refresh(ctx context.Context, s *Session, env wire.Envelope, msg wire.Refres
 	s.mu.Unlock()
 	s.setExpiry(claims)
 	for _, m := range members {
-		m.Update(s.identity(claims))
+		if claims.Allows(m.Room()) {
+			m.Update(s.identity(claims))
+		} else {
+			m.Expel()
+		}
 	}
 	s.reply(env, wire.Ack{})
 	return nil

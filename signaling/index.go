@@ -3,6 +3,7 @@ package signaling
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"confab/signaling/wire"
@@ -14,6 +15,7 @@ const indexShards = 64
 // goroutine.
 type index struct {
 	seed   maphash.Seed
+	serial atomic.Uint64 // of the last session that was given an id
 	byID   [indexShards]idShard
 	byUser [indexShards]userShard
 }
@@ -62,6 +64,7 @@ func (x *index) claim(s *Session, id wire.ParticipantID, own bool, now time.Dura
 	}
 	delete(shard.lost, id)
 	shard.live[id] = s
+	s.serial = x.serial.Add(1) // under mu: who claims an id later has the larger one
 	return previous, true
 }
 
@@ -70,6 +73,7 @@ func (x *index) add(s *Session, id wire.ParticipantID) {
 	shard := x.id(id)
 	shard.mu.Lock()
 	shard.live[id] = s
+	s.serial = x.serial.Add(1)
 	shard.mu.Unlock()
 }
 

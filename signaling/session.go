@@ -32,6 +32,7 @@ type Session struct {
 	// can find the session.
 	conn     conn
 	id       wire.ParticipantID // empty = not authenticated
+	serial   uint64             // among all sessions; of two with one id the larger is the newer
 	urlToken string             // from the old way to connect, until begin
 	started  chan struct{}      // closed and forgotten when the connection is up
 	received time.Duration      // when the message that is being handled came
@@ -315,6 +316,7 @@ func (s *Session) currentClaims() *Claims {
 func (s *Session) identity(c *Claims) rooms.Identity {
 	return rooms.Identity{
 		Participant: s.id, User: c.User, Name: c.Name, Kind: wire.Human, Role: c.Role, Grants: c.Grants, Guest: c.Guest,
+		Connection: s.serial,
 	}
 }
 
