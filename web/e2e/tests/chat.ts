@@ -1,6 +1,7 @@
 import type { Locator } from 'playwright-core';
 import type { Person } from '../harness/person';
 import { test } from '../harness/suite';
+import { recite } from '../harness/talker';
 import { assert, assertEqual, until, untilEqual } from '../harness/until';
 
 const chatting = async (people: readonly Person[]): Promise<void> => {
@@ -76,6 +77,9 @@ test('chat: markdown is rendered and nothing that is written can run', async (sc
     '```',
     '',
     '<img src=x onerror="globalThis.ran.push(1)"> <script>globalThis.ran.push(2)</script>',
+    '',
+    '<div onclick="globalThis.ran.push(0)"><img src=y onerror="globalThis.ran.push(9)"></div>',
+    '',
     '<svg onload="globalThis.ran.push(3)"></svg><iframe srcdoc="<script>parent.ran.push(4)</script>"></iframe>',
     '',
     '[click](javascript:globalThis.ran.push(5)) [tab](JaVa\tScript:globalThis.ran.push(6)) [data](data:text/html,<script>1</script>) ![pic](javascript:globalThis.ran.push(7))',
@@ -93,11 +97,13 @@ test('chat: markdown is rendered and nothing that is written can run', async (sc
     const link = message.getByRole('link', { name: 'safe' });
     assertEqual(await link.getAttribute('href'), 'https://example.org/a', 'safe link');
     assert((await link.getAttribute('rel'))?.includes('noopener'), 'the link opens without an opener');
-    assertEqual(await message.locator('img, script, svg[onload], iframe, [onerror], [onload]').count(), 0, 'elements from markup');
+    assertEqual(await message.locator('img, script, svg[onload], iframe, [onerror], [onload], [onclick]').count(), 0, 'elements from markup');
     const targets = await message.locator('a').evaluateAll((links) => links.map((one) => (one as HTMLAnchorElement).protocol));
     assert(targets.every((protocol) => /^(https?|mailto):$/.test(protocol)), `links lead to ${targets.join()}`);
     for (const name of ['click', 'tab', 'pic']) await message.getByText(name, { exact: true }).first().click({ timeout: 1_000 }).catch(() => undefined);
-    assert((await message.innerText()).includes('<img src=x'), 'markup is shown as text');
+    for (const markup of ['<img src=x', '<div onclick', '<svg onload']) {
+      assert((await message.innerText()).includes(markup), `${markup} is shown as text`);
+    }
     assertEqual(await person.page.evaluate(() => (globalThis as unknown as { ran: number[] }).ran), [], `code that ran at ${person.name}`);
   }
 });
@@ -127,6 +133,28 @@ test('chat: a late joiner gets the history, and sees what is unread and who has 
   await untilEqual('unread count after reading', () => grace.find('unread-count').count(), 0);
   await until('Ada sees that Grace has read', async () => (await ada.message('#ada-5').getByTestId('seen-by').innerText()).includes('Grace'));
 });
+
+test('chat: scrolling up brings what is older than the window, without holes', async (scene) => {
+  const server = await scene.ownServer(['--history', '30']);
+  const last = 120;
+  await recite(server.url, scene.room, 'Grace', Array.from({ length: last }, (_, index) => `#old-${index + 1}`));
+  const ada = await scene.person('Ada', { server });
+  await ada.join({ camera: false });
+  await ada.open('chat');
+  await ada.reads(`#old-${last}`);
+
+  const holes: string[] = [];
+  await ada.page.getByRole('region', { name: 'Messages' }).focus();
+  await until('the first message is seen', async () => {
+    const shown = (await ada.transcript()).map((text) => Number(text.slice('#old-'.length)));
+    if (shown.some((number, index) => number !== (shown[0] ?? 0) + index)) holes.push(shown.join(' '));
+    await ada.page.keyboard.press('Home');
+    return shown[0] === 1;
+  }, { seconds: 30 });
+  assertEqual(holes, [], 'views with a hole, a double or another order');
+  await ada.page.keyboard.press('End');
+  await until('the newest message is in sight', () => ada.message(`#old-${last}`).isVisible());
+}, { limit: 90 });
 
 test('chat: four tabs are three people', async (scene) => {
   const people = (await scene.inRoom(['Ada', 'Grace', 'Alan'], { camera: false })) as [Person, Person, Person];

@@ -1,3 +1,4 @@
+import { audioEnergyOf } from '../harness/media';
 import { installProbe } from '../harness/probe';
 import type { Person } from '../harness/person';
 import { test } from '../harness/suite';
@@ -72,6 +73,42 @@ async function targetsAreLarge(person: Person): Promise<void> {
     assert(inside && width >= 44 && height >= 44, `${name} is ${width}x${height}${inside ? '' : ', outside of the window'}`);
   }
 }
+
+test('entry: an invitation with a token lets in where guests are refused', async (scene) => {
+  const server = await scene.ownServer(['--guests', 'off']);
+  const [forAda, forGrace] = await Promise.all(
+    (['moderator', 'viewer'] as const).map((role) => server.token(['--user', `u-${role}`, '--name', `A ${role}`, '--role', role, '--rooms', scene.room])),
+  );
+
+  const ada = await scene.person('Nobody', { server });
+  await ada.find('lobby-name').fill('Nobody');
+  await ada.find('lobby-join').click();
+  await ada.find('lobby-failure').waitFor();
+  await ada.find('lobby-token').fill(forAda ?? '');
+  await ada.find('lobby-join').click();
+  await ada.entered();
+  await ada.open('people');
+  await ada.find('lock-toggle').waitFor();
+
+  const grace = await scene.person('Viewer', { server });
+  await grace.page.goto('about:blank');
+  await grace.page.goto(`${server.url}/r/${scene.room}#token=${forGrace}`);
+  assertEqual(await grace.find('lobby-name').inputValue(), 'A viewer', 'name in the lobby');
+  assertEqual(new URL(grace.page.url()).hash, '', 'token in the address bar');
+  await grace.find('lobby-join').click();
+  await grace.entered();
+  await untilEqual('people', () => ada.people(), ['A moderator', 'A viewer']);
+
+  // A viewer watches, hears and writes.
+  await ada.press('camera-toggle', true);
+  await Promise.all([grace.sees(ada), grace.hears(ada)]);
+  await grace.open('chat');
+  await grace.write('#viewer-1');
+  await ada.open('chat');
+  await ada.reads('#viewer-1');
+  assertEqual(await ada.tile(await grace.id()).getAttribute('data-muted'), 'true', 'whether the viewer seems to speak');
+  assertEqual(await ada.page.evaluate(audioEnergyOf, await grace.id()), 0, 'sound from a viewer');
+});
 
 // Every other test fails too when a page breaks the policy or asks another origin; this one proves that they would see it.
 test('entry: the content security policy stops what does not belong here', async (scene) => {

@@ -25,10 +25,28 @@ test('media: screens are seen by the others, two at once, until they are stopped
   await untilEqual('screens that Alan sees', () => alan.tiles('screen').count(), 1);
   await alan.sees(grace, { source: 'screen' });
 
+  await ada.press('share-toggle', true);
+  await alan.sees(ada, { source: 'screen' });
+  await stopInBrowser(ada);
+  await untilEqual('share of Ada', () => ada.find('share-toggle').getAttribute('aria-pressed'), 'false');
+  await untilEqual('screens that Alan sees', () => alan.tiles('screen').count(), 1);
+
   // The page goes without a word: as when a laptop is closed.
   await grace.page.close();
   await untilEqual('screens that Alan sees', () => alan.tiles('screen').count(), 0, { seconds: 25 });
 }, { limit: 90 });
+
+/** What the browser's own "Stop sharing" does to the tracks of a screen. */
+function stopInBrowser({ page }: Person): Promise<void> {
+  return page.evaluate(() => {
+    const tracks = globalThis.e2e.connections.flatMap((connection) => connection.getSenders().map(({ track }) => track));
+    for (const track of new Set(tracks)) {
+      if (track?.kind !== 'video') continue;
+      track.stop();
+      track.dispatchEvent(new Event('ended'));
+    }
+  });
+}
 
 /** Both screens are large, inside of the window and not on top of each other. */
 async function shownApart(viewer: Person, sharers: readonly [Person, Person]): Promise<void> {
