@@ -1,4 +1,3 @@
-import { ClientError } from './errors';
 import type { Outbox, OutboxEntry } from './outbox';
 import { Computed, Value } from './readable';
 import type { Roster } from './roster';
@@ -185,11 +184,10 @@ export class ChatSession implements Chat {
   async #loadOlder(limit: number): Promise<boolean> {
     const before = this.#timeline.first;
     if (!this.#timeline.more) return false;
-    const answer = await this.#room.request<History>('history', { before, limit });
-    if (!answer.data) throw new ClientError('protocol');
+    const { messages, more } = (await this.#room.request<History>('history', { before, limit })).data as History;
     // The window may have been replaced meanwhile: then the page belongs to nothing.
     if (this.#timeline.first === before) {
-      this.#timeline.prepend(answer.data.messages, answer.data.more);
+      this.#timeline.prepend(messages, more);
       this.#changed();
     }
     return this.#timeline.more;

@@ -15,12 +15,12 @@ class ClientSession extends Connection implements Client {
   readonly rooms = new Value<readonly Room[]>([]);
   readonly outbox: Readable<readonly Outgoing[]>;
   readonly #outbox: Outbox;
-  readonly #rooms = new Map<string, { room: RoomSession; joined: Promise<Room> }>();
+  readonly #rooms = new Map<string, RoomSession>();
 
   constructor(options: ClientOptions) {
     super(options, () => this.#inUse());
     this.#outbox = new Outbox({
-      room: (id) => this.#rooms.get(id)?.room,
+      room: (id) => this.#rooms.get(id),
       user: () => this.user.value?.id ?? '',
       request: (type, data, o) => this.request(type, data, o),
     }, options.outbox);
@@ -28,8 +28,8 @@ class ClientSession extends Connection implements Client {
     this.on('message', (envelope) => this.#dispatch(envelope));
     this.on('connected', () => this.#connected());
     this.state.subscribe((state) => {
-      if (state !== 'online') for (const { room } of this.#rooms.values()) room.suspend();
-      if (state === 'closed') for (const { room } of [...this.#rooms.values()]) room.drop();
+      if (state !== 'online') for (const room of this.#rooms.values()) room.suspend();
+      if (state === 'closed') for (const room of [...this.#rooms.values()]) room.drop();
     });
   }
 
@@ -40,14 +40,12 @@ class ClientSession extends Connection implements Client {
       this.#rooms.delete(id);
       this.#publish();
     });
-    const joined = this.#join(room, options.signal);
-    this.#rooms.set(id, { room, joined });
-    return joined;
+    this.#rooms.set(id, room);
+    room.joined = this.#join(room, options.signal);
+    return room.joined;
   }
 
   async #join(room: RoomSession, signal?: AbortSignal): Promise<Room> {
-    // The entry in #rooms comes first: what follows must not run before it is there.
-    await Promise.resolve();
     try {
       // A connection that closes for good drops the room, which ends the wait.
       this.connect().catch(() => undefined);
@@ -65,22 +63,20 @@ class ClientSession extends Connection implements Client {
   }
 
   #inUse(): boolean {
-    for (const { room } of this.#rooms.values()) if (room.inCall || !hidden()) return true;
+    for (const room of this.#rooms.values()) if (room.inCall || !hidden()) return true;
     return false;
   }
 
   #connected(): void {
-    const user = this.user.value?.id;
-    if (user !== undefined) this.#outbox.adopt(user);
-    for (const { room } of [...this.#rooms.values()]) void room.enter();
+    this.#outbox.adopt(this.user.value?.id ?? '');
+    for (const room of [...this.#rooms.values()]) void room.enter();
   }
 
   #dispatch(envelope: wire.Envelope): void {
-    if (envelope.room === undefined) return;
-    this.#rooms.get(envelope.room)?.room.receive(envelope);
+    this.#rooms.get(envelope.room ?? '')?.receive(envelope);
   }
 
   #publish(): void {
-    this.rooms.set([...this.#rooms.values()].map((r) => r.room).filter((r) => r.everJoined));
+    this.rooms.set([...this.#rooms.values()].filter((room) => room.everJoined));
   }
 }

@@ -1,7 +1,7 @@
 import { ClientError } from './errors';
 import { byteLength, Link } from './link';
 import { Emitter, until, Value } from './readable';
-import { Requests } from './requests';
+import { newId, Requests } from './requests';
 import { fullJitter, mayReconnect } from './retry';
 import { Tokens } from './tokens';
 import type {
@@ -70,7 +70,7 @@ export class Connection {
       this.error.set(null);
       this.#listenToPage();
       this.#lostAt = Date.now();
-      this.#enter('connecting', { attempt: 0, code: 0, reason: '', recovered: false });
+      this.#enter('connecting', { attempt: -1, code: 0, reason: '', recovered: false });
       void this.#open();
     }
     return this.ready();
@@ -91,11 +91,11 @@ export class Connection {
   }
 
   close(reason = ''): void {
-    if (this.state.value !== 'closed') this.#finish(new ClientError('closed', reason || 'closed'), 1000, reason);
+    if (this.state.value !== 'closed') this.#finish(new ClientError('closed', reason), 1000, reason);
   }
 
   request<T>(type: string, data?: unknown, options: RequestOptions = {}): Promise<Envelope<T>> {
-    const id = options.id ?? crypto.randomUUID();
+    const id = options.id ?? newId();
     const failure = this.#post(type, id, data, options);
     if (failure) return Promise.reject(failure);
     return this.#requests.wait(id, type, options.timeoutMs ?? this.#options.timeoutMs ?? defaultTimeoutMs,
@@ -107,7 +107,7 @@ export class Connection {
   }
 
   #post(type: string, id: string | undefined, data: unknown, o: RequestOptions): ClientError | null {
-    if (this.state.value !== 'online' || !this.#link) return new ClientError('network', 'not connected');
+    if (this.state.value !== 'online' || !this.#link) return new ClientError('network');
     const line = JSON.stringify({ type, id, room: o.room, thread: o.thread, to: o.to, data });
     if (byteLength(line) > this.limits.value.messageBytes) return new ClientError('too-large');
     this.#link.post(line);
@@ -146,12 +146,12 @@ export class Connection {
     const link: Link = new Link(WebSocket, url, {
       open: () => {
         const data: Auth = { token, ticket: this.#ticket, client: this.#options.name };
-        link.post(JSON.stringify({ type: 'auth', id: crypto.randomUUID(), data }));
+        link.post(JSON.stringify({ type: 'auth', data }));
       },
       message: (envelope) => this.#receive(envelope),
       lost: (code, reason) => this.#lost(code, reason),
       active: this.#active,
-    }, this.#options.log);
+    });
     return link;
   }
 
@@ -162,7 +162,7 @@ export class Connection {
       return;
     }
     if (envelope.type === 'system-status') this.#status(envelope.data as SystemStatus);
-    if (envelope.type === 'error') this.#options.log?.warn('the server refused', envelope.data);
+    if (envelope.type === 'error') this.#options.log?.warn('refused', envelope.data);
     this.#events.emit('message', envelope);
     this.#requests.settle(envelope);
   }
@@ -199,17 +199,16 @@ export class Connection {
       this.#freshTokenTried = true;
       this.#tokens.renew('unauthorized');
     } else if (refused ? !refused.retryable : !mayReconnect(code)) {
-      this.#finish(refused ?? new ClientError(codeErrors[code] ?? 'protocol', reason || `closed with ${code}`), code, reason);
+      this.#finish(refused ?? new ClientError(codeErrors[code] ?? 'protocol', reason || `closed ${code}`), code, reason);
       return;
     }
     this.#retryLater(code, reason, refused?.retryAfterMs ?? 0);
   }
 
   #retryLater(code: number, reason: string, atLeastMs: number): void {
-    const attempt = this.detail.value.attempt;
-    const context = { attempt: Math.max(attempt, 1), elapsedMs: Date.now() - this.#lostAt, code };
-    const chosen = this.#options.retry ? this.#options.retry(context) : fullJitter({ attempt });
-    const failure = new ClientError('network', reason || `connection lost (${code})`);
+    const context = { attempt: this.detail.value.attempt + 1, elapsedMs: Date.now() - this.#lostAt, code };
+    const chosen = this.#options.retry ? this.#options.retry(context) : fullJitter(context);
+    const failure = new ClientError('network', reason || `closed ${code}`);
     if (chosen === null) {
       this.#finish(failure, code, reason);
       return;

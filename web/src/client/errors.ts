@@ -3,22 +3,22 @@ import type { WireError } from './wire';
 
 /** What a person can do about it, where it is not plain from what they did. */
 const hints: Partial<Record<ErrorCode, string>> = {
-  unauthorized: 'Sign in again.',
-  replaced: 'Go on in the other window.',
   'device-denied': 'Allow the device in the browser and in the system.',
   'device-missing': 'Connect or choose another device.',
   'device-busy': 'Close the program that uses the device.',
   unsupported: 'Use a current browser, over https.',
 };
 
+/** W3C mediacapture-main 10.2, screen-capture 5.1. */
 const deviceErrors: Readonly<Record<string, ErrorCode>> = {
-  NotAllowedError: 'device-denied', SecurityError: 'device-denied', InvalidStateError: 'device-denied',
+  NotAllowedError: 'device-denied', InvalidStateError: 'device-denied',
   NotFoundError: 'device-missing', OverconstrainedError: 'device-missing',
   NotReadableError: 'device-busy', AbortError: 'device-busy',
 };
 
-const retryables: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'network', 'timeout', 'unavailable', 'rate-limited', 'not-joined', 'device-busy', 'share-cancelled',
+/** What passes by itself: the same request is sent again with the same id. */
+export const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'network', 'timeout', 'unavailable', 'rate-limited', 'not-joined',
 ]);
 
 interface ErrorDetails { retryable?: boolean; retryAfterMs?: number; cause?: unknown }
@@ -34,7 +34,7 @@ export class ClientError extends Error implements ClientErrorLike {
     super(message, { cause: more.cause });
     this.name = 'ClientError';
     this.code = code;
-    this.retryable = more.retryable ?? retryables.has(code);
+    this.retryable = more.retryable ?? passing.has(code);
     this.retryAfterMs = more.retryAfterMs;
     this.hint = hints[code];
   }
@@ -48,14 +48,14 @@ export class ClientError extends Error implements ClientErrorLike {
     return e instanceof ClientError ? e : new ClientError(code, e instanceof Error ? e.message : String(e), { cause: e });
   }
 
-  /**
-   * What getUserMedia and getDisplayMedia reject with (W3C mediacapture-main 10.2, screen-capture 5.1).
-   */
+  /** What getUserMedia and getDisplayMedia reject with. */
   static fromDevice(e: unknown, screen = false): ClientError {
     const { name, message } = e instanceof Error ? e : new Error(String(e));
     let code = deviceErrors[name] ?? 'unsupported';
     // Chrome says "Permission denied by system" when the operating system, not the person, refused.
     if (screen && code === 'device-denied' && !/system|policy/i.test(message)) code = 'share-cancelled';
-    return e instanceof ClientError ? e : new ClientError(code, message, { cause: e });
+    return e instanceof ClientError ? e : new ClientError(code, message, {
+      retryable: code === 'device-busy' || code === 'share-cancelled', cause: e,
+    });
   }
 }

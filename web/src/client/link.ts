@@ -1,4 +1,4 @@
-import type { Logger, WebSocketConstructor, WebSocketLike } from './types';
+import type { WebSocketConstructor, WebSocketLike } from './types';
 import type { Envelope } from './wire';
 import { SUBPROTOCOL } from './wire';
 
@@ -28,7 +28,6 @@ export interface LinkHandlers {
 export class Link {
   readonly #socket: WebSocketLike;
   readonly #handlers: LinkHandlers;
-  readonly #log: Logger | undefined;
   #lines: string[] = [];
   #frameBytes = 4096;
   #heartbeatMs = 0;
@@ -38,15 +37,14 @@ export class Link {
   #deadline: ReturnType<typeof setTimeout> | undefined;
   #ended = false;
 
-  constructor(WebSocket: WebSocketConstructor, url: string, handlers: LinkHandlers, log?: Logger) {
+  constructor(WebSocket: WebSocketConstructor, url: string, handlers: LinkHandlers) {
     this.#handlers = handlers;
-    this.#log = log;
     this.#socket = new WebSocket(url, SUBPROTOCOL);
     this.#socket.onopen = () => handlers.open();
     this.#socket.onmessage = (event) => this.#receive(event.data);
     this.#socket.onclose = (event) => this.#end(event.code, event.reason);
     this.#socket.onerror = null;
-    this.#deadline = setTimeout(() => this.#end(1006, 'no connection in time'), connectTimeoutMs);
+    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), connectTimeoutMs);
   }
 
   /** The server has accepted us: from here on liveness is watched. */
@@ -84,16 +82,12 @@ export class Link {
     this.#lines = [];
     if (this.#ended || this.#socket.readyState !== 1) return;
     let frame = '';
-    let size = 0;
     for (const line of lines) {
-      const bytes = byteLength(line);
-      if (frame !== '' && size + 1 + bytes > this.#frameBytes) {
+      if (frame !== '' && byteLength(frame + line) >= this.#frameBytes) {
         this.#socket.send(frame);
         frame = '';
-        size = 0;
       }
-      frame = frame === '' ? line : `${frame}\n${line}`;
-      size += bytes + 1;
+      frame += frame === '' ? line : `\n${line}`;
     }
     if (frame !== '') this.#socket.send(frame);
     this.#lastSent = Date.now();
@@ -108,16 +102,13 @@ export class Link {
     }
     for (const line of data.split('\n')) {
       if (line.trim() === '') continue;
-      let envelope: unknown;
+      let envelope: Envelope | null = null;
       try {
-        envelope = JSON.parse(line);
-      } catch (error) {
-        this.#log?.warn('a line is not JSON', error);
-        continue;
+        envelope = JSON.parse(line) as Envelope;
+      } catch {
+        // One line that cannot be read takes the others not with it.
       }
-      if (typeof envelope === 'object' && envelope !== null && typeof (envelope as Envelope).type === 'string') {
-        this.#handlers.message(envelope as Envelope);
-      }
+      if (typeof envelope?.type === 'string') this.#handlers.message(envelope);
       // A handler may have ended this link: what follows belongs to nobody.
       if (this.#ended) return;
     }

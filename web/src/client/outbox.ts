@@ -1,6 +1,7 @@
-import { ClientError } from './errors';
+import { ClientError, passing } from './errors';
 import { byteLength } from './link';
 import { Computed, until, Value } from './readable';
+import { newId } from './requests';
 import { fullJitter } from './retry';
 import type { ClientErrorLike, MessageStatus, Outgoing, OutboxOptions, OutboxStore, SendOptions } from './types';
 import type { Ack, Envelope } from './wire';
@@ -8,8 +9,6 @@ import type { Ack, Envelope } from './wire';
 /** The protocol's limit on the text of one message, bytes. */
 export const maxTextBytes = 16_384;
 const sendTimeoutMs = 15_000;
-/** Errors after which the same message is sent again, with the same id. */
-const again = new Set(['unavailable', 'timeout', 'network', 'rate-limited', 'not-joined', 'closed']);
 
 /** What is kept of a message that is not stored yet. */
 interface Kept {
@@ -94,13 +93,13 @@ export class Outbox {
 
   send(room: string, text: string, options: SendOptions = {}): OutboxEntry {
     const entry = new OutboxEntry(this, {
-      id: crypto.randomUUID(), room, text, at: Date.now(), user: this.#transport.user(), ...options,
+      id: newId(), room, text, at: Date.now(), user: this.#transport.user(), ...options,
     });
     const waiting = this.#entries.reduce((sum, e) => sum + e.bytes, 0);
-    if (text.trim() === '') entry.fail(new ClientError('bad-message', 'empty'));
+    if (text.trim() === '') entry.fail(new ClientError('bad-message'));
     else if (entry.bytes > maxTextBytes) entry.fail(new ClientError('too-large'));
     else if (this.#entries.length >= this.#maxCount || waiting + entry.bytes > this.#maxBytes) {
-      entry.fail(new ClientError('too-large', 'outbox full'));
+      entry.fail(new ClientError('too-large'));
     } else {
       this.#entries.push(entry);
       this.#changed();
@@ -159,7 +158,7 @@ export class Outbox {
     for (const entry of this.ofRoom(room)) {
       if (entry.status.value !== 'queued') continue;
       if (Date.now() - entry.kept.at > this.#maxAgeMs) {
-        entry.fail(new ClientError('timeout', 'too old'));
+        entry.fail(new ClientError('timeout'));
         this.#changed();
         continue;
       }
@@ -187,7 +186,7 @@ export class Outbox {
       // The echo or cancel() may have been quicker than the answer.
       if (entry.status.value !== 'sending') return;
       const error = ClientError.from(thrown);
-      if (again.has(error.code)) this.#later(entry, error);
+      if (passing.has(error.code) || error.code === 'closed') this.#later(entry, error);
       else entry.fail(error);
     }
     this.#changed();

@@ -10,6 +10,10 @@ const replies: Readonly<Record<string, string>> = {
 /** After this long without an answer the link itself is suspected, milliseconds. */
 const suspectMs = 3_000;
 
+/** A UUID; on pages without a secure context, which have no randomUUID, as many random bits. */
+export const newId = (): string =>
+  crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint32Array(4)).join('-');
+
 interface Pending {
   type: string;
   answer: Value<Envelope | ClientError | null>;

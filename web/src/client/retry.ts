@@ -1,6 +1,6 @@
 import type { RetryContext } from './types';
 
-export const retryBaseMs = 500;
+export const retryBaseMs = 250;
 export const retryCapMs = 20_000;
 
 /**

@@ -1,11 +1,12 @@
 import { ChatSession } from './chat';
 import type { Connection } from './connection';
-import { ClientError } from './errors';
+import { ClientError, passing } from './errors';
 import { createLocalMedia } from './media/local';
 import { Mesh } from './media/mesh';
 import { MediaStateSync } from './media/state';
 import type { Outbox } from './outbox';
 import { Emitter, until, Value } from './readable';
+import { newId } from './requests';
 import { fullJitter } from './retry';
 import { Roster } from './roster';
 import type { ParticipantView } from './roster';
@@ -16,7 +17,6 @@ import type * as wire from './wire';
 
 /** A request of a room is repeated through connection losses for this long, milliseconds. */
 const requestTimeoutMs = 20_000;
-const passing = new Set(['network', 'unavailable', 'rate-limited', 'not-joined', 'timeout']);
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
 
@@ -47,6 +47,8 @@ export class RoomSession implements Room {
   isJoined = false;
   #joining = false;
   everJoined = false;
+  /** What join() gave to the first who asked. */
+  joined!: Promise<Room>;
   /** Why the server did not let us in. */
   refusal: ClientError | null = null;
   /** `seq` of the last record of the log that was folded in. */
@@ -94,7 +96,7 @@ export class RoomSession implements Room {
   }
 
   async stats(): Promise<CallStats> {
-    return this.#mesh ? this.#mesh.stats() : { at: Date.now(), peers: [] };
+    return this.#mesh?.stats() ?? { at: Date.now(), peers: [] };
   }
 
   async leave(): Promise<void> {
@@ -110,7 +112,7 @@ export class RoomSession implements Room {
   }
 
   async request<T>(type: string, data: unknown): Promise<wire.Envelope<T>> {
-    const id = crypto.randomUUID();
+    const id = newId();
     const end = Date.now() + requestTimeoutMs;
     for (let attempt = 1; ; attempt++) {
       await this.#whenJoined(end - Date.now());
@@ -202,7 +204,7 @@ export class RoomSession implements Room {
     if (!first) {
       for (const view of this.participants.value) if (!known.has(view)) this.#events.emit('participant-joined', view);
     }
-    this.#mesh?.configure(body.media.iceServers, this.info.value.mode);
+    this.#mesh?.configure(body.media.iceServers);
     this.#syncMesh();
     if (!resync) this.#mesh?.resume();
     if (!first && !resync) this.#events.emit('resumed', { recovered: body.recovered });
@@ -282,7 +284,6 @@ export class RoomSession implements Room {
   #roomChanged(update: wire.RoomUpdate): void {
     // Only what changed is in it.
     this.info.patch(update);
-    this.#mesh?.setMode(this.info.value.mode);
     this.#syncMesh();
   }
 
@@ -293,12 +294,12 @@ export class RoomSession implements Room {
   }
 
   #syncMesh(): void {
-    if (this.self.value) this.#mesh?.sync(this.self.value.id, this.participants.value);
+    if (this.self.value) this.#mesh?.sync(this.self.value.id, this.participants.value, this.info.value.mode);
   }
 
   #refused(error: ClientError): void {
     this.refusal = error;
-    this.removed.set({ reason: error.code === 'forbidden' ? 'banned' : 'denied', text: error.message });
+    this.removed.set({ reason: 'denied', text: error.message });
     this.#end('removed');
   }
 

@@ -101,7 +101,7 @@ export class Roster {
   }
 
   get(id: string | undefined): ParticipantView | undefined {
-    return id === undefined ? undefined : this.#byId.get(id);
+    return this.#byId.get(id ?? '');
   }
 
   /** The list of a `joined`. Who was here and is not in it gets some time to come back. */

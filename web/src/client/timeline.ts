@@ -51,8 +51,7 @@ export class Timeline {
         return null;
       case 'reaction': {
         const { message, emoji, on } = record.data as Reaction;
-        const user = record.author?.user;
-        if (user !== undefined) this.#change(message, (m) => react(m, emoji, user, on));
+        this.#change(message, (m) => react(m, emoji, record.author?.user ?? '', on));
         return null;
       }
       case 'clear':

@@ -66,7 +66,7 @@ export interface ConnectionDetail {
   /** WebSocket close code of the last end; 0 when there was none. */
   readonly code: number;
   readonly reason: string;
-  /** Connections tried since the last one that was good. */
+  /** Attempts to come back since the last good connection; 0 for the first connection ever. */
   readonly attempt: number;
   /** Unix ms of the next attempt, null when none is scheduled. */
   readonly nextRetryAt: number | null;
@@ -75,7 +75,7 @@ export interface ConnectionDetail {
 }
 
 export interface RetryContext {
-  /** 1 for the first attempt after a loss. */
+  /** 1 for the first attempt to come back. */
   readonly attempt: number;
   /** Milliseconds since the connection was lost. */
   readonly elapsedMs: number;

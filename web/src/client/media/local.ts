@@ -133,7 +133,13 @@ class Local implements LocalMedia {
     const state = this[kind];
     state.patch({ busy: true });
     try {
-      const track = await this.#capture(kind, deviceId);
+      const track = await capture(kind, deviceId).catch((thrown: unknown) => {
+        // Phones open one camera at a time: the one in use has to go first.
+        if (ClientError.fromDevice(thrown).code !== 'device-busy' || !state.value.feed) throw thrown;
+        this.#release(kind);
+        state.patch({ on: false, feed: null });
+        return capture(kind, deviceId);
+      });
       if (this.#closed) {
         track.stop();
         throw new ClientError('closed');
@@ -150,18 +156,6 @@ class Local implements LocalMedia {
       // The track of the device before, if there is one, goes on.
       state.patch({ busy: false, error });
       throw error;
-    }
-  }
-
-  async #capture(kind: 'camera' | 'microphone', deviceId: string): Promise<MediaStreamTrack> {
-    try {
-      return await capture(kind, deviceId);
-    } catch (thrown) {
-      // Phones open one camera at a time: the one in use has to go first.
-      if (ClientError.fromDevice(thrown).code !== 'device-busy' || !this.#feeds.has(kind)) throw thrown;
-      this.#release(kind);
-      this[kind].patch({ on: false, feed: null });
-      return capture(kind, deviceId);
     }
   }
 
@@ -228,10 +222,10 @@ async function capture(kind: 'camera' | 'microphone', deviceId: string): Promise
   if (!devices?.getUserMedia) throw new ClientError('unsupported');
   const device = deviceId === '' ? {} : { deviceId: { exact: deviceId } };
   const stream = await devices.getUserMedia(kind === 'camera'
-    ? { video: { ...device, width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } } }
-    : { audio: { ...device, echoCancellation: true, noiseSuppression: true, autoGainControl: true } });
+    ? { video: { ...device, width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { max: 30 } } }
+    // Browsers take out echo and noise, and level the gain, unless told not to.
+    : { audio: device });
   const [track] = stream.getTracks();
   if (!track) throw new ClientError('device-missing');
-  track.contentHint = kind === 'camera' ? 'motion' : 'speech';
   return track;
 }

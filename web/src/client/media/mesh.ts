@@ -13,8 +13,9 @@ export interface MeshOptions {
   /** Resolves when the server has relayed it. */
   send(to: string, signal: Signal): Promise<unknown>;
   mayPublish(source: Source): boolean;
-  PeerConnection?: typeof RTCPeerConnection;
 }
+
+const sources: readonly Source[] = ['microphone', 'camera', 'screen', 'screen-audio'];
 
 interface Leg {
   peer: Peer;
@@ -32,7 +33,6 @@ export class Mesh {
   readonly #signals: SignalQueue;
   readonly #stopFeeds: () => void;
   #iceServers: RTCIceServer[] = [];
-  #mode: MediaMode = 'mesh';
   #self = '';
   #meter: ReturnType<typeof setInterval> | undefined;
 
@@ -44,19 +44,14 @@ export class Mesh {
     });
   }
 
-  configure(iceServers: RTCIceServer[], mode: MediaMode): void {
+  configure(iceServers: RTCIceServer[]): void {
     this.#iceServers = iceServers;
-    this.#mode = mode;
     // What we may publish can have changed too.
     for (const { peer } of this.#legs.values()) peer.update();
   }
 
-  setMode(mode: MediaMode): void {
-    this.#mode = mode;
-  }
-
   /** Makes the legs those of the people in the room. */
-  sync(self: string, participants: readonly ParticipantView[]): void {
+  sync(self: string, participants: readonly ParticipantView[], mode: MediaMode): void {
     // Another id of ours is another participant for the others: nothing of before goes on.
     if (self !== this.#self) {
       for (const id of [...this.#legs.keys()]) this.#drop(id);
@@ -66,7 +61,7 @@ export class Mesh {
     const present = new Map<string, ParticipantView>();
     for (const p of participants) {
       if (p.isSelf) this.#ownSpeech ??= new SpeechDetector(p.speaking);
-      else if (p.kind === 'human' && this.#mode === 'mesh') present.set(p.id, p);
+      else if (p.kind === 'human' && mode === 'mesh') present.set(p.id, p);
     }
     for (const [id, leg] of [...this.#legs]) if (present.get(id) !== leg.view) this.#drop(id);
     for (const view of present.values()) if (!this.#legs.has(view.id)) this.#add(view);
@@ -113,7 +108,6 @@ export class Mesh {
     const peer = new Peer({
       self: this.#self,
       remote: view.id,
-      PeerConnection: this.#o.PeerConnection,
       configuration: () => ({ iceServers: this.#iceServers }),
       send: (signal) => this.#signals.push(view.id, signal),
       tracks: () => this.#tracks(),
@@ -139,9 +133,8 @@ export class Mesh {
   }
 
   #tracks(): ReadonlyMap<Source, MediaStreamTrack | null> {
-    const tracks = new Map<Source, MediaStreamTrack | null>([['microphone', null], ['camera', null]]);
     // A screen section stays when the share ends, with nothing in it, for the next one.
-    tracks.set('screen', null).set('screen-audio', null);
+    const tracks = new Map<Source, MediaStreamTrack | null>(sources.map((source) => [source, null]));
     for (const feed of this.#o.media.feeds.value) if (this.#o.mayPublish(feed.source)) tracks.set(feed.source, feed.track);
     return tracks;
   }

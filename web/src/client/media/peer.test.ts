@@ -35,7 +35,6 @@ class Side {
     this.peer = new Peer({
       self: this.id, remote: this.other.id,
       configuration: () => ({}),
-      PeerConnection: FakePeerConnection as unknown as typeof RTCPeerConnection,
       tracks: () => this.sending as unknown as ReadonlyMap<Source, MediaStreamTrack | null>,
       received: (source, track) => {
         if (track) this.received.set(source, track as unknown as FakeTrack);
@@ -65,6 +64,7 @@ let b: Side;
 
 beforeEach(() => {
   vi.useFakeTimers();
+  vi.stubGlobal('RTCPeerConnection', FakePeerConnection);
   FakePeerConnection.all.clear();
   FakePeerConnection.network = true;
   // a is polite.
@@ -78,6 +78,7 @@ afterEach(() => {
   b.peer.close();
   expect(vi.getTimerCount()).toBeLessThan(20);
   vi.useRealTimers();
+  vi.unstubAllGlobals();
 });
 
 const tick = (ms: number) => vi.advanceTimersByTimeAsync(ms);

@@ -22,7 +22,6 @@ export interface PeerOptions {
   tracks(): ReadonlyMap<Source, MediaStreamTrack | null>;
   /** A remote track came (or went: null). */
   received(source: Source, track: MediaStreamTrack | null): void;
-  PeerConnection?: typeof RTCPeerConnection;
 }
 
 /** Of each bundle: bits a second, enough for sharp text and a good face in a mesh of four. */
@@ -141,8 +140,7 @@ export class Peer {
   }
 
   #make(offering: boolean): void {
-    const PC = this.#o.PeerConnection ?? RTCPeerConnection;
-    const pc = new PC({ ...this.#o.configuration(), bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection({ ...this.#o.configuration(), bundlePolicy: 'max-bundle' });
     this.#pc = pc;
     this.#senders = new Map();
     this.#labels = {};

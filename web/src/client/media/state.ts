@@ -39,7 +39,7 @@ export class MediaStateSync {
     this.#hand = theirs.hand;
     for (const source of off) {
       if (source === 'screen') this.#media.stopShare();
-      else void (source === 'camera' ? this.#media.setCamera(false) : this.#media.setMicrophone(false)).catch(() => undefined);
+      else void this.#media[source === 'camera' ? 'setCamera' : 'setMicrophone'](false);
     }
     return off;
   }
