@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -60,6 +61,11 @@ func serve(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
+	var memory sync.WaitGroup
+	tend, endTending := context.WithCancel(context.Background())
+	memory.Go(func() { keepMemory(tend) })
+	defer memory.Wait()
+	defer endTending()
 	registry := rooms.NewRegistry(records, rooms.Options{
 		History: s.History, Capacity: s.MaxParticipants, ICEServers: s.iceServers(), Durability: s.Durability, Logger: log,
 	})
