@@ -47,6 +47,7 @@ describe('mentions', () => {
 
   it('finds by any word of a name', () => expect(suggestions('le', people).map((person) => person.user)).toEqual(['u2']));
   it('finds without regard to capitals', () => expect(suggestions('BJ', people).map((person) => person.user)).toEqual(['u3']));
+  it('does not offer what is typed in full', () => expect(suggestions('björn', people)).toEqual([]));
   it('completes in the middle of a text', () =>
     expect(complete('hi @an you', { start: 3, end: 6, text: 'an' }, 'Ann')).toEqual({ text: 'hi @Ann you', caret: 8 }));
   it('names the longer one only', () => expect(mentionedUsers('hello @Ann Lee', people)).toEqual(['u2']));

@@ -20,14 +20,16 @@ export function queryAt(text: string, caret: number): Query | null {
   return { start: caret - typed.length - 1, end: caret, text: typed };
 }
 
-/** Those whose name, or a word of it, begins with the query. */
+/** Those whose name, or a word of it, begins with the query; none when one is typed in full already. */
 export function suggestions<T extends Mentionable>(query: string, people: readonly T[], most = 6): T[] {
   const wanted = query.toLocaleLowerCase();
   const starts = (name: string): boolean => {
     const lower = name.toLocaleLowerCase();
     return lower.startsWith(wanted) || lower.split(/\s+/).some((word) => word.startsWith(wanted));
   };
-  return people.filter((person) => starts(person.name)).slice(0, most);
+  const found = people.filter((person) => starts(person.name));
+  const complete = found.length === 1 && found[0]?.name.toLocaleLowerCase() === wanted;
+  return complete ? [] : found.slice(0, most);
 }
 
 export function complete(text: string, query: Query, name: string): { text: string; caret: number } {

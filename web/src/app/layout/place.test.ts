@@ -36,9 +36,9 @@ describe('arrange', () => {
   });
 
   it('says how many the strip leaves out', () => {
-    const { tiles, hidden } = arrange(options({ others: cameras(30), stage: screens(1) }));
-    expect(tiles.length - 1 + hidden).toBe(30);
-    expect(hidden).toBeGreaterThan(0);
+    const { tiles, more } = arrange(options({ others: cameras(30), stage: screens(1) }));
+    expect(tiles.length - 1 + (more?.count ?? 0)).toBe(30);
+    expect(more?.y).toBeGreaterThan(tiles.at(-1)?.y ?? 0);
   });
 
   it('gives a share the whole area when nobody else is there', () => {

@@ -23,8 +23,8 @@ export interface Arrangement {
   readonly tiles: readonly Placement[];
   readonly page: number;
   readonly pages: number;
-  /** Tiles that found no place in the strip. */
-  readonly hidden: number;
+  /** How many found no place in the strip, and where that is said. */
+  readonly more: { readonly count: number; readonly x: number; readonly y: number; readonly width: number; readonly height: number } | null;
 }
 
 export interface ArrangeOptions {
@@ -42,7 +42,7 @@ export interface ArrangeOptions {
 }
 
 export function arrange(options: ArrangeOptions): Arrangement {
-  if (options.area.width <= 0 || options.area.height <= 0) return { kind: 'grid', tiles: [], page: 0, pages: 1, hidden: 0 };
+  if (options.area.width <= 0 || options.area.height <= 0) return { kind: 'grid', tiles: [], page: 0, pages: 1, more: null };
   if (options.stage.length > 0) return arrangeStage(options);
   if (options.oneOnOne && options.others.length === 2 && options.self !== null) return arrangeOneOnOne(options);
   return arrangeGrid(options);
@@ -72,7 +72,7 @@ function arrangeGrid({ area, others, page }: ArrangeOptions): Arrangement {
   const pages = Math.max(1, Math.ceil(others.length / size));
   const shown = Math.min(page, pages - 1);
   const keys = others.slice(shown * size, shown * size + size).map((tile) => tile.key);
-  return { kind: 'grid', tiles: place(keys, area, 'main'), page: shown, pages, hidden: 0 };
+  return { kind: 'grid', tiles: place(keys, area, 'main'), page: shown, pages, more: null };
 }
 
 function arrangeOneOnOne({ area, others, self, corner }: ArrangeOptions): Arrangement {
@@ -98,7 +98,7 @@ function arrangeOneOnOne({ area, others, self, corner }: ArrangeOptions): Arrang
     ],
     page: 0,
     pages: 1,
-    hidden: 0,
+    more: null,
   };
 }
 
@@ -111,7 +111,7 @@ function wideInside(size: Size): number {
 /** What is shown large, with a strip of the others beside it or above: whichever leaves more for a wide picture. */
 function arrangeStage({ area, stage, others }: ArrangeOptions): Arrangement {
   const gap = gapFor(area.width);
-  const above = Math.max(84, Math.min(area.height * 0.2, 150));
+  const above = Math.max(84, Math.min(area.height * 0.2, area.width * 0.25, 150));
   const beside = Math.max(120, Math.min(area.width * 0.18, 260));
   const upright =
     wideInside({ width: area.width, height: area.height - above - gap }) > wideInside({ width: area.width - beside - gap, height: area.height });
@@ -120,9 +120,15 @@ function arrangeStage({ area, stage, others }: ArrangeOptions): Arrangement {
   const length = upright ? area.width : area.height;
   const each = (upright ? tile.width : tile.height) + gap;
   const fits = Math.max(1, Math.floor((length + gap) / each));
-  const shown = others.slice(0, fits);
-  const used = shown.length * each - gap;
-  const begin = Math.max(0, (length - used) / 2);
+  // The last place of a full strip says how many more there are.
+  const shown = others.length > fits ? others.slice(0, fits - 1) : others;
+  const places = Math.min(others.length, fits);
+  const begin = Math.max(0, (length - places * each + gap) / 2);
+  const slot = (index: number) => ({
+    x: Math.round(upright ? begin + index * each : area.width - strip),
+    y: Math.round(upright ? 0 : begin + index * each),
+    ...tile,
+  });
 
   const main: Size = upright
     ? { width: area.width, height: area.height - (strip > 0 ? strip + gap : 0) }
@@ -134,16 +140,10 @@ function arrangeStage({ area, stage, others }: ArrangeOptions): Arrangement {
     kind: 'stage',
     tiles: [
       ...place(stage.map((one) => one.key), main, 'main', offset, anyShape),
-      ...shown.map(({ key }, index): Placement => ({
-        key,
-        role: 'strip',
-        x: Math.round(upright ? begin + index * each : area.width - strip),
-        y: Math.round(upright ? 0 : begin + index * each),
-        ...tile,
-      })),
+      ...shown.map(({ key }, index): Placement => ({ key, role: 'strip', ...slot(index) })),
     ],
     page: 0,
     pages: 1,
-    hidden: others.length - shown.length,
+    more: others.length > shown.length ? { count: others.length - shown.length, ...slot(shown.length) } : null,
   };
 }

@@ -1,18 +1,6 @@
 import { defineComponent, h, type PropType } from 'vue';
-import type { Token } from 'marked';
 import { BlockCache } from './blocks';
-import { block } from './render';
-
-/** A finished block keeps its props, so that Vue does not render it again while the text grows. */
-const MarkdownBlock = defineComponent({
-  name: 'MarkdownBlock',
-  props: {
-    raw: { type: String, required: true },
-    token: { type: Object as PropType<Token>, required: true },
-    names: { type: Array as PropType<readonly string[]>, required: true },
-  },
-  setup: (props) => () => block(props.token, { names: props.names }),
-});
+import { MarkdownBlock } from './MarkdownBlock';
 
 const none: readonly string[] = [];
 

@@ -119,14 +119,14 @@ function codeBlock(token: Tokens.Code): VNode {
 
 function list(token: Tokens.List, context: Context): VNode {
   const items = token.items.map((item) =>
-    h('li', { class: 'ps-1', dir: 'auto' }, [
+    h('li', { class: 'ps-1' }, [
       ...(item.task ? [item.checked ? '\u2611 ' : '\u2610 '] : []),
       ...blocks(item.tokens, context),
     ]),
   );
   return token.ordered
-    ? h('ol', { class: 'list-decimal ps-6 space-y-0.5', start: token.start === '' ? undefined : token.start }, items)
-    : h('ul', { class: 'list-disc ps-5 space-y-0.5' }, items);
+    ? h('ol', { class: 'list-decimal ps-6 space-y-0.5', dir: 'auto', start: token.start === '' ? undefined : token.start }, items)
+    : h('ul', { class: 'list-disc ps-5 space-y-0.5', dir: 'auto' }, items);
 }
 
 function table(token: Tokens.Table, context: Context): VNode {
