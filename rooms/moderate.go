@@ -23,6 +23,7 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 	case wire.ActionAdmit, wire.ActionDeny:
 		answer(nil, wire.Errorf(wire.CodeNotFound, "nobody with this id waits at the door"))
 		return
+	default: // what acts on a participant
 	}
 	target := r.members[msg.Participant]
 	if target == nil {
