@@ -183,7 +183,7 @@ export class Connection {
   }
 
   #status(status: SystemStatus): void {
-    this.#reconnectAfterMs = status.status === 'ok' ? 0 : status.reconnectAfterMs ?? 0;
+    this.#reconnectAfterMs = status.reconnectAfterMs ?? 0;
     this.#events.emit('system-status', status);
   }
 

@@ -30,7 +30,7 @@ export class RoomSession implements Room {
   readonly removed = new Value<{ readonly reason: wire.RemovedReason; readonly text: string } | null>(null);
   readonly info = new Value<RoomInfo>({ title: '', locked: false, recording: false, mode: 'mesh' });
   readonly role = new Value<wire.Role>('member');
-  readonly grants = new Value<wire.Grants>({});
+  readonly grants = new Value<wire.Grants>({ publish: [], subscribe: false, chat: false, bots: false });
   readonly self = new Value<Participant>(null as never);
   readonly roster: Roster;
   readonly chat: ChatSession;
@@ -70,7 +70,7 @@ export class RoomSession implements Room {
     this.#mesh = options.call ?? globalThis.RTCPeerConnection ? new Mesh({
       media: this.media,
       send: (to, signal) => connection.request('webrtc-signal', signal, { room: id, to }),
-      mayPublish: (source) => this.grants.value.publish?.includes(source) ?? true,
+      mayPublish: (source) => this.grants.value.publish.includes(source),
     }) : null;
     this.#mediaState = new MediaStateSync(this.media, (state) => this.request('media-state', state));
   }

@@ -75,8 +75,8 @@ export class Feed implements MediaFeed {
 
   attach(element: HTMLMediaElement): () => void {
     element.muted = this.isLocal || this.track.kind !== 'audio';
-    element.autoplay = true;
-    if ('playsInline' in element) (element as HTMLVideoElement).playsInline = true;
+    // Phones open a player of their own otherwise; means nothing on an <audio>.
+    (element as HTMLVideoElement).playsInline = true;
     element.srcObject = this.stream;
     void this.#playback.play(element);
     return () => {

@@ -1,6 +1,7 @@
 import type { WebSocketConstructor, WebSocketLike } from '../types';
 import type { Connected, Envelope, Joined, MediaState, Participant } from '../wire';
 
+const grants = { publish: ['microphone' as const, 'camera' as const], subscribe: true, chat: true, bots: true };
 export const quiet: MediaState = { microphone: false, camera: false, screen: false, hand: false };
 
 export function participant(id: string, user = id, change: Partial<Participant> = {}): Participant {
@@ -121,7 +122,7 @@ export class FakeServer {
     const self = participant(this.self, this.user.id);
     const { seq, ...change } = this.joined;
     const data: Joined = {
-      self, role: 'member', grants: {}, participants: [self], history: [], recovered: false, more: false, threads: [],
+      self, role: 'member', grants, participants: [self], history: [], recovered: false, more: false, threads: [], bots: [], runs: [],
       media: { mode: 'mesh', iceServers: [] }, epoch: 'e1', ...change,
     };
     return { type: 'joined', id: message.id, room: message.room, seq, data };
