@@ -33,6 +33,7 @@ const (
 // Guests says who may come without an account.
 type Guests int
 
+// The three answers.
 const (
 	GuestsOff      Guests = iota // nobody: the endpoint answers 403
 	GuestsLocal                  // who asks for this machine by a loopback name, in the address bar too

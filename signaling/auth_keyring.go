@@ -164,5 +164,5 @@ func (k *Keyring) Mint(c Claims) (string, error) {
 	return token, nil
 }
 
-// ErrTokenTooLong: the claims make a token that no server would read; name fewer rooms, or a prefix.
+// ErrTokenTooLong says that the claims make a token that no server would read; name fewer rooms, or a prefix.
 var ErrTokenTooLong = errors.New("signaling: token too long: name fewer rooms, or a prefix of them")

@@ -177,6 +177,13 @@ func (h *hub) connected(ws *melody.Session) {
 	shard.mu.Unlock()
 	close(s.started)
 	s.started = nil
+	if h.server.down() {
+		// It was accepted before the draining began and is known too late to be among those that are sent away.
+		s.serverCode.Store(int32(wire.CloseServiceRestart))
+		_ = s.conn.writeClose(wire.CloseServiceRestart, "the server restarts", wire.SlowCloseTimeout) // or it is cut
+		s.conn.linger()
+		return
+	}
 	s.begin()
 }
 

@@ -243,17 +243,18 @@ func (s *Session) ended() {
 	}
 	code := wire.CloseCode(s.clientCode.Load())
 	left := (code == wire.CloseNormal || code == wire.CloseGoingAway) && !s.ending()
+	// First of all, so that whoever is seen to leave cannot be resumed any more.
+	if s.id != "" {
+		s.server.index.remove(s, s.id, !left, s.server.clock.now())
+		s.server.index.removeUser(s, s.user())
+		s.server.metrics.sessions.Dec()
+	}
 	for _, m := range s.detach() {
 		if left {
 			m.Leave(func(wire.ServerMessage, error) {}) // nobody is there to hear the answer
 		} else {
 			m.Disconnect()
 		}
-	}
-	if s.id != "" {
-		s.server.index.remove(s, s.id, !left, s.server.clock.now())
-		s.server.index.removeUser(s, s.user())
-		s.server.metrics.sessions.Dec()
 	}
 	s.server.addresses.leave(s.peer)
 	s.server.log.Debug("connection ended", "session", string(s.id), "client_code", int(code),

@@ -349,7 +349,7 @@ func TestConnectAndClose(t *testing.T) {
 				if round%2 == 0 {
 					_ = ws.Close()
 				} else {
-					defer ws.Close() //nolint:revive // these stay open until the server ends them
+					defer ws.Close() // these stay open until the server ends them
 				}
 			}
 		})

@@ -188,7 +188,7 @@ func parseICEServer(s string) (wire.ICEServer, error) {
 		}
 		return wire.ICEServer{URLs: []string{scheme + ":" + rest[at+1:]}, Username: user, Credential: password}, nil
 	}
-	return none, errors.New("not a STUN or TURN server; each begins with stun:, stuns:, turn: or turns:")
+	return none, errors.New("not a STUN or TURN server; each begins with stun, stuns, turn or turns and a colon")
 }
 
 func isICEHost(s string) bool {

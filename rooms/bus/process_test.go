@@ -84,7 +84,7 @@ func startHelper(t *testing.T, what, dir string) (*exec.Cmd, *bufio.Scanner, io.
 // TestKilledProcess kills a process that writes to its embedded server, twice on one folder.
 func TestKilledProcess(t *testing.T) {
 	dir := t.TempDir()
-	confirmed := map[string]map[string]bool{}
+	var confirmed map[string]map[string]bool
 	epochs := map[string]bool{}
 	for range 2 {
 		cmd, lines, _ := startHelper(t, "write", dir)

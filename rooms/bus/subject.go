@@ -15,7 +15,7 @@ import (
 // makes it 16.
 const partitions = 16
 
-// ErrBadName: a room or thread is not named as wire.ValidName asks. Anything else in a subject could be stored
+// ErrBadName says that a room or thread is not named as wire.ValidName asks. Anything else in a subject could be stored
 // elsewhere, or swallowed with no answer.
 var ErrBadName = errors.New("bus: not a valid room or thread name")
 
