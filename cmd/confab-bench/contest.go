@@ -14,6 +14,7 @@ type scenario struct {
 	unit  string  // of the figure
 	goal  float64 // the ratio to the plain hub to reach; 0 = the figure itself is what counts
 	limit float64 // the figure to reach, where goal is 0
+	most  int     // rounds at most; 0 = any number
 
 	// open sets the scenario up at one target.
 	open func(ctx context.Context, b *bench, t target) (contest, error)
@@ -59,7 +60,11 @@ func (b *bench) run(ctx context.Context, sc *scenario) *result {
 		contests[i] = c
 		defer c.close()
 	}
-	for round := 0; round < b.rounds && found.failed == nil; round++ {
+	rounds := b.rounds
+	if sc.most > 0 {
+		rounds = min(rounds, sc.most)
+	}
+	for round := 0; round < rounds && found.failed == nil; round++ {
 		for turn := range contests {
 			i := (turn + round) % len(contests)
 			got, err := contests[i].window(ctx)
@@ -68,7 +73,7 @@ func (b *bench) run(ctx context.Context, sc *scenario) *result {
 				break
 			}
 			found.samples[i] = append(found.samples[i], got)
-			b.progress("%-12s round %d/%d  %-9s %s", sc.name, round+1, b.rounds, b.targets[i].name, got.brief(sc.unit))
+			b.progress("%-12s round %d/%d  %-9s %s", sc.name, round+1, rounds, b.targets[i].name, got.brief(sc.unit))
 		}
 	}
 	var ratios []float64

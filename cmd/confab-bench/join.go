@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -44,7 +43,7 @@ func openJoin(rate int) func(context.Context, *bench, target) (contest, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &join{bench: b, server: s, rate: rate, repeats: 1 + int(2*b.windowLength.Seconds())*rate/(2*joinVisitors)}
+		c := &join{bench: b, server: s, rate: rate, repeats: max(1, int(b.windowLength.Seconds())*rate/joinVisitors/2)}
 		if err := c.prepare(ctx); err != nil {
 			c.close()
 			return nil, err
@@ -179,63 +178,3 @@ func (c *join) close() {
 	}
 	c.server.stop()
 }
-
-// idle is many joined connections that do nothing: what does one take of the server's memory?
-type idle struct {
-	bench  *bench
-	target target
-	count  int
-	size   int // of a room
-}
-
-const idleSettle = 5 * time.Second
-
-func openIdle(size int) func(context.Context, *bench, target) (contest, error) {
-	return func(_ context.Context, b *bench, t target) (contest, error) {
-		// Both sides of a connection are files, each in its own process; some are needed for other things.
-		count := min(b.idle, fileLimit()-500) / size * size
-		if count <= 0 {
-			return nil, fmt.Errorf("this process may open only %d files", fileLimit())
-		}
-		return &idle{bench: b, target: t, count: count, size: size}, nil
-	}
-}
-
-// window takes a new server each time: what is gone again would hide in its memory.
-func (c *idle) window(ctx context.Context) (sample, error) {
-	s, err := c.target.start(ctx, c.bench.dir, c.bench.secret)
-	if err != nil {
-		return sample{}, err
-	}
-	defer s.stop()
-	warm, err := crowd(ctx, s, c.bench.secret, 1, "warm", func(int) string { return "warm" })
-	defer part(warm)
-	if err != nil {
-		return sample{}, err
-	}
-	time.Sleep(settleTime)
-	before, err := s.rss()
-	if err != nil {
-		return sample{}, err
-	}
-	people, err := crowd(ctx, s, c.bench.secret, c.count, "p", roomsOf(c.size))
-	defer part(people)
-	if err != nil {
-		return sample{}, err
-	}
-	m, err := c.bench.begin(s)
-	if err != nil {
-		return sample{}, err
-	}
-	time.Sleep(idleSettle)
-	found, err := c.bench.end(m, c.count, nil)
-	if err != nil {
-		return found, err
-	}
-	after, err := s.rss()
-	found.figure = float64(after-before) / 1024 / float64(c.count)
-	found.note = strconv.Itoa(int(after>>20)) + " MiB in all"
-	return found, err
-}
-
-func (c *idle) close() {}
