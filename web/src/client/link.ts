@@ -121,7 +121,7 @@ export class Link {
     const silence = this.#handlers.active() ? Math.min(quietMs, this.#heartbeatMs) : this.#heartbeatMs;
     const left = Math.min(this.#lastSent + this.#heartbeatMs, this.#lastReceived + silence) - Date.now();
     if (left <= 0) this.probe();
-    this.#watch = setTimeout(() => this.#schedule(), left <= 0 ? probeTimeoutMs : left);
+    this.#watch = setTimeout(() => this.#schedule(), left <= 0 ? Math.min(probeTimeoutMs, this.#heartbeatMs) : left);
   }
 
   #end(code: number, reason: string): void {

@@ -1,4 +1,4 @@
-import { toValue } from 'vue';
+import { toRaw, toValue } from 'vue';
 import type { MaybeRefOrGetter } from 'vue';
 import type { Message, Outgoing, Person, Room } from '../client/index';
 import { useClient } from './client';
@@ -10,7 +10,7 @@ const noMarks: ReadonlyMap<string, number> = new Map();
 
 /** A room's chat as refs; the functions are those of `room.chat`, and do nothing without a room. */
 export function useChat(room: MaybeRefOrGetter<Room | null | undefined>) {
-  const chat = () => toValue(room)?.chat;
+  const chat = () => toRaw(toValue(room))?.chat;
   return {
     log: useReadable(() => chat()?.log, noMessages),
     more: useReadable(() => chat()?.more, false),

@@ -1,4 +1,4 @@
-import { onScopeDispose, shallowReadonly, shallowRef, toValue, watch } from 'vue';
+import { onScopeDispose, shallowReadonly, shallowRef, toRaw, toValue, watch } from 'vue';
 import type { MaybeRefOrGetter, ShallowRef } from 'vue';
 import type { CallStats, LocalMedia, MediaFeed, Room } from '../client/index';
 import { useReadable } from './readable';
@@ -24,7 +24,7 @@ export function useDevices(media: LocalMedia) {
 export function useFeed(feed: MaybeRefOrGetter<MediaFeed | null | undefined>): ShallowRef<HTMLMediaElement | null> {
   const element = shallowRef<HTMLMediaElement | null>(null);
   watch([element, () => toValue(feed)] as const, ([target, source], _before, onCleanup) => {
-    if (target && source) onCleanup(source.attach(target));
+    if (target && source) onCleanup(toRaw(source).attach(target));
   }, { immediate: true, flush: 'post' });
   return element;
 }
@@ -34,7 +34,7 @@ export function useCallStats(room: MaybeRefOrGetter<Room | null | undefined>, ev
   const stats = shallowRef<CallStats | null>(null);
   let reading = false;
   const read = async (): Promise<void> => {
-    const present = toValue(room);
+    const present = toRaw(toValue(room));
     if (!present || reading) return;
     reading = true;
     stats.value = await present.stats().catch(() => stats.value);

@@ -1,4 +1,4 @@
-import { onScopeDispose, shallowReadonly, shallowRef, toValue, watch } from 'vue';
+import { onScopeDispose, shallowReadonly, shallowRef, toRaw, toValue, watch } from 'vue';
 import type { MaybeRefOrGetter, ShallowRef } from 'vue';
 import type { Readable } from '../client/index';
 
@@ -17,7 +17,8 @@ export function useReadable<T>(
   watch(() => toValue(source), (readable) => {
     stop();
     stop = () => undefined;
-    if (readable) stop = readable.subscribe((next) => { value.value = next; });
+    // A deep ref wraps what is put into it, and private fields cannot be reached through that.
+    if (readable) stop = toRaw(readable).subscribe((next) => { value.value = next; });
     else value.value = fallback;
   }, { immediate: true, flush: 'sync' });
   onScopeDispose(() => stop());

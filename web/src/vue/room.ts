@@ -1,4 +1,4 @@
-import { onScopeDispose, shallowReadonly, shallowRef, toValue, watch } from 'vue';
+import { markRaw, onScopeDispose, shallowReadonly, shallowRef, toValue, watch } from 'vue';
 import type { MaybeRefOrGetter, ShallowRef } from 'vue';
 import { ClientError } from '../client/index';
 import type { ClientErrorLike, JoinOptions, Room } from '../client/index';
@@ -31,7 +31,7 @@ export function useRoom(id: MaybeRefOrGetter<string>, options: Omit<JoinOptions,
     try {
       const joined = await client.join(name, { ...options, signal });
       if (signal.aborted) void joined.leave();
-      else room.value = joined;
+      else room.value = markRaw(joined);
     } catch (thrown) {
       if (!signal.aborted) error.value = thrown instanceof ClientError ? thrown : new ClientError('internal', String(thrown));
     } finally {
