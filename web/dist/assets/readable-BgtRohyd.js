@@ -1,1 +1,0 @@
-import{$ as e,gt as t,ht as n,ut as r,yt as i}from"./i18n-BpzCwBoQ.js";function a(a,o){let s=t(o),c=()=>void 0;return e(()=>i(a),e=>{c(),c=()=>void 0,e?c=e.subscribe(e=>{s.value=e}):s.value=o},{immediate:!0,flush:`sync`}),r(()=>c()),n(s)}export{a as t};
