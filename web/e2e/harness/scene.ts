@@ -64,6 +64,7 @@ export class Scene {
     const browser = devices === 'fake' ? this.#theatre.browser : await this.#launch(devices);
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', ...contextOptions });
     this.onEnd(() => context.close());
+    context.setDefaultTimeout(10_000);
     await context.addInitScript(installProbe);
     context.on('page', (page) => this.#watches.push(watchPage(page, name, server.url)));
     const person = new Person(name, this.room, server.url, context, await context.newPage());

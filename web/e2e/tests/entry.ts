@@ -1,3 +1,4 @@
+import { violations } from '../harness/axe';
 import { audioEnergyOf } from '../harness/media';
 import { installProbe } from '../harness/probe';
 import type { Person } from '../harness/person';
@@ -39,6 +40,7 @@ test('entry: a phone does lobby, call and chat', async (scene) => {
   await Promise.all([ada.sees(grace), grace.sees(ada)]);
   await withinWidth(ada, 'call');
   await targetsAreLarge(ada);
+  assertEqual(await violations(ada.page), [], 'what axe finds in the call');
   await ada.find('mic-toggle').tap();
   await untilEqual('microphone', () => ada.find('mic-toggle').getAttribute('aria-pressed'), 'false');
 
@@ -50,6 +52,7 @@ test('entry: a phone does lobby, call and chat', async (scene) => {
   await grace.write('#grace-1');
   await ada.reads('#grace-1');
   await withinWidth(ada, 'chat');
+  assertEqual(await violations(ada.page), [], 'what axe finds in the chat');
   await ada.find('leave').tap();
   await ada.find('removed-screen').waitFor();
 });
