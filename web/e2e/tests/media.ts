@@ -77,6 +77,28 @@ test('media: a muted microphone and a camera that is off show on the tiles of th
   await Promise.all([grace.sees(ada), grace.hears(ada)]);
 });
 
+test('media: switches that are hammered on both sides end in agreement', async (scene) => {
+  const people = (await scene.inRoom(['Ada', 'Grace'])) as [Person, Person];
+  const [ada, grace] = people;
+  await ada.sees(grace);
+  await Promise.all([hammer(ada, 'camera-toggle'), hammer(grace, 'camera-toggle'), hammer(ada, 'mic-toggle'), hammer(grace, 'share-toggle')]);
+  for (const person of people) {
+    await person.press('camera-toggle', true);
+    await person.press('mic-toggle', true);
+    await person.press('share-toggle', false);
+  }
+  await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
+  for (const person of people) {
+    await untilEqual(`screens that ${person.name} sees`, () => person.tiles('screen').count(), 0);
+    assertEqual(await person.tiles().count(), 2, `tiles that ${person.name} sees`);
+  }
+});
+
+/** Clicks again as soon as the last click has been taken. */
+async function hammer(person: Person, testId: string): Promise<void> {
+  for (let clicks = 0; clicks < 5; clicks++) await person.find(testId).click();
+}
+
 test('media: another camera is taken in the call without negotiating again', async (scene) => {
   const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'])) as [Person, Person];
   await Promise.all([grace.sees(ada), ada.sees(grace)]);
