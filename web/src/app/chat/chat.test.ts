@@ -28,6 +28,8 @@ it.each([
   ['# Title\n\ntext', 'Title text'],
   ['```js\nlet a\n```', 'let a'],
   ['> quoted', 'quoted'],
+  ['- one\n2. two', 'one two'],
+  ['#topic, -5 degrees', '#topic, -5 degrees'],
 ])('excerpt of %s', (text, want) => expect(excerpt(text)).toBe(want));
 
 describe('mentions', () => {

@@ -29,7 +29,7 @@ export function rowsOf(log: readonly Message[], unreadFrom: number): Row[] {
 export function excerpt(text: string, longest = 120): string {
   const line = text
     .replace(/```[^\n]*\n?/g, '')
-    .replace(/^[#>\s-]+/gm, '')
+    .replace(/^\s*(?:>\s?|(?:#{1,6}|[-+*]|\d+[.)])\s+)*/gm, '')
     .replace(/[*_`~]+/g, '')
     .replace(/\s+/g, ' ')
     .trim();
