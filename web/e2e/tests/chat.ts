@@ -46,7 +46,7 @@ test('chat: what one writes, edits, deletes, answers and reacts with reaches all
   await alan.write('#alan-1');
   await all(async (person) => {
     const quote = (await person.reads('#alan-1')).getByTestId('chat-quote');
-    await untilEqual(`quote seen by ${person.name}`, async () => (await quote.innerText()).includes('grace-1'), true);
+    await untilEqual(`quote seen by ${person.name}`, async () => (await quote.innerText()).includes('#grace-1'), true);
   });
 
   await ada.chooseForMessage('#ada-2', 'chat-delete');
@@ -124,14 +124,21 @@ test('chat: a late joiner gets the history, and sees what is unread and who has 
   await grace.close('chat');
   await ada.write('#ada-4');
   await ada.write('#ada-5');
-  await untilEqual('unread count of Grace', async () => grace.find('unread-count').innerText(), '2');
+  await untilEqual('unread count of Grace', async () => grace.find('unread-count').getAttribute('data-count'), '2');
   await ada.reads('#ada-5');
   assertEqual(await ada.message('#ada-5').getByTestId('seen-by').count(), 0, 'readers of what nobody has opened');
   assertEqual(await ada.find('unread-count').count(), 0, 'unread count of the author');
 
   await grace.open('chat');
+  await untilEqual('lines above what is new', () => grace.find('unread-line').count(), 1);
   await untilEqual('unread count after reading', () => grace.find('unread-count').count(), 0);
   await until('Ada sees that Grace has read', async () => (await ada.message('#ada-5').getByTestId('seen-by').innerText()).includes('Grace'));
+
+  // What one sees coming is not new.
+  await grace.write('#grace-1');
+  await ada.reads('#grace-1');
+  await until('Grace sees that Ada has read', async () => (await grace.message('#grace-1').getByTestId('seen-by').innerText()).includes('Ada'));
+  assertEqual(await ada.find('unread-line').count(), 0, 'lines above what came while the chat was open');
 });
 
 test('chat: scrolling up brings what is older than the window, without holes', async (scene) => {
