@@ -32,8 +32,8 @@ type join struct {
 // A visitor is complete when it has the history.
 type visitor struct {
 	*person
-	asked time.Time
-	have  int // messages; touched by the reader while it joins
+	asked atomic.Int64 // when, in nanoseconds since 1970
+	have  atomic.Int64 // messages
 	whole chan time.Duration
 }
 
@@ -85,16 +85,15 @@ func (c *join) prepare(ctx context.Context) error {
 
 // heard counts the history: within joined, or message by message behind it.
 func (v *visitor) heard(line []byte) {
+	var more int
 	switch {
 	case isKind(line, kindJoined):
-		v.have = bytes.Count(line, chatWithin)
+		more = bytes.Count(line, chatWithin)
 	case isKind(line, kindChat):
-		v.have++
-	default:
-		return
+		more = 1
 	}
-	if v.have == joinHistory {
-		v.whole <- time.Since(v.asked)
+	if more > 0 && v.have.Add(int64(more)) == joinHistory {
+		v.whole <- time.Duration(time.Now().UnixNano() - v.asked.Load())
 	}
 }
 
@@ -125,7 +124,8 @@ func (c *join) wave() (sample, error) {
 	start := time.Now()
 	for i, v := range c.visitors {
 		time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / time.Duration(c.rate))))
-		v.have, v.asked = 0, time.Now()
+		v.have.Store(0)
+		v.asked.Store(time.Now().UnixNano())
 		if err := v.write(v.joinRequest(joinRoom, false)); err != nil {
 			return sample{}, err
 		}
@@ -137,7 +137,7 @@ func (c *join) wave() (sample, error) {
 		case <-v.done:
 			return sample{}, fmt.Errorf("a visitor was cut off: %w", v.err)
 		case <-time.After(answerTimeout):
-			return sample{}, fmt.Errorf("a visitor got %d of %d messages of history", v.have, joinHistory)
+			return sample{}, fmt.Errorf("a visitor got %d of %d messages of history", v.have.Load(), joinHistory)
 		}
 	}
 	events := int64(joinFirst * joinVisitors)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -29,8 +30,8 @@ type person struct {
 	room   string
 	seq    uint64
 	epoch  string
-	sent   int       // chat messages; touched by who writes them
-	spoke  time.Time // when the last one was written, in a closed loop
+	sent   atomic.Int64 // chat messages
+	spoke  atomic.Int64 // when the last one was written, in a closed loop, in nanoseconds since 1970
 }
 
 // mint makes a token for a user that is good for every room.
@@ -115,12 +116,11 @@ func (p *person) leave() error {
 
 // nextChat makes the person's next message, with the time in its text.
 func (p *person) nextChat() []byte {
-	p.sent++
-	return chatLine(make([]byte, 0, 320), p.room, p.chatID(p.sent), time.Now())
+	return chatLine(make([]byte, 0, 320), p.room, p.chatID(p.sent.Add(1)), time.Now())
 }
 
 // chatID names a person's nth message.
-func (p *person) chatID(n int) string { return p.user + "." + strconv.Itoa(n) }
+func (p *person) chatID(n int64) string { return p.user + "." + strconv.FormatInt(n, 10) }
 
 func chatLine(dst []byte, room, id string, at time.Time) []byte {
 	dst = append(append(dst, `{"type":"chat","id":"`...), id...)

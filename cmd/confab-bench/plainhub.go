@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -56,7 +57,11 @@ type hubMessage struct {
 
 // servePlainHub serves at addr until the process is ended.
 func servePlainHub(addr string) error {
-	h := &plainHub{melody: melody.New(), secret: []byte(os.Getenv(secretEnv)), rooms: make(map[string]*hubRoom)}
+	return http.ListenAndServe(addr, newPlainHub(os.Getenv(secretEnv)))
+}
+
+func newPlainHub(secret string) http.Handler {
+	h := &plainHub{melody: melody.New(), secret: []byte(secret), rooms: make(map[string]*hubRoom)}
 	h.melody.Config.MaxMessageSize = 64 << 10 // the default of 512 bytes ends the connection at the first long message
 	h.melody.HandleMessage(h.received)
 	h.melody.HandleDisconnect(func(s *melody.Session) { h.leave(s) })
@@ -65,7 +70,7 @@ func servePlainHub(addr string) error {
 	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
 		_ = h.melody.HandleRequest(w, r) // a refusal has been answered
 	})
-	return http.ListenAndServe(addr, mux)
+	return mux
 }
 
 func (h *plainHub) received(s *melody.Session, frame []byte) {
@@ -158,10 +163,14 @@ func (h *plainHub) join(s *melody.Session, msg hubMessage) {
 		members = append(members, person)
 	}
 	h.answer(s, hubMessage{Type: "joined", ID: msg.ID, Room: msg.Room, Seq: room.seq}, map[string]any{"participants": members})
+	var missed [][]byte
 	for _, old := range room.history {
 		if old.seq > data.Since.Seq {
-			_ = s.Write(old.line)
+			missed = append(missed, old.line)
 		}
+	}
+	if len(missed) > 0 { // in one frame: melody drops what goes beyond 256 messages waiting, and says nothing
+		_ = s.Write(bytes.Join(missed, newline))
 	}
 }
 

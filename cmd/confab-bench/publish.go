@@ -46,7 +46,7 @@ func (c *publish) loop(p *person) func([]byte) {
 		if !isKind(line, kindAck) {
 			return
 		}
-		c.latency.Load().add(time.Since(p.spoke))
+		c.latency.Load().add(time.Duration(time.Now().UnixNano() - p.spoke.Load()))
 		c.acked.Add(1)
 		c.flying.Add(-1)
 		c.speak(p)
@@ -59,7 +59,7 @@ func (c *publish) speak(p *person) {
 		return
 	}
 	c.flying.Add(1)
-	p.spoke = time.Now()
+	p.spoke.Store(time.Now().UnixNano())
 	if err := p.write(p.nextChat()); err != nil {
 		c.flying.Add(-1)
 	}
