@@ -62,6 +62,7 @@ func (r *Room) remove(m *Member, id wire.RequestID, thread wire.ThreadID, msg wi
 		}
 		return
 	}
+	was.open()
 	head := was.head
 	r.append(m, id, &content{
 		head: r.head(m, wire.KindDelete, id),
@@ -80,16 +81,17 @@ func (r *Room) react(m *Member, id wire.RequestID, thread wire.ThreadID, msg wir
 		return
 	}
 	to := r.main.find(msg.Message)
-	if to == nil || to.body.Deleted {
+	if to == nil || to.deleted {
 		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such message"))
 		return
 	}
-	users, known := to.body.Reactions[msg.Emoji]
+	reactions := to.open().Reactions
+	users, known := reactions[msg.Emoji]
 	if slices.Contains(users, m.User) == msg.On {
 		answer(wire.Ack{Duplicate: true}, nil) // as asked already: nothing to store
 		return
 	}
-	if msg.On && !known && len(to.body.Reactions) >= wire.MaxReactionKinds {
+	if msg.On && !known && len(reactions) >= wire.MaxReactionKinds {
 		answer(nil, wire.Errorf(wire.CodeTooLarge, "a message bears at most %d kinds of reactions", wire.MaxReactionKinds))
 		return
 	}
@@ -164,10 +166,10 @@ func (r *Room) mayChange(m *Member, thread wire.ThreadID, seq wire.Seq) (*messag
 		return nil, err
 	}
 	msg := r.main.find(seq)
-	if msg == nil || msg.body.Deleted {
+	if msg == nil || msg.deleted {
 		return nil, wire.Errorf(wire.CodeNotFound, "there is no such message")
 	}
-	if msg.head.Author != nil && msg.head.Author.User != m.User && r.roleOf(m) != wire.RoleModerator {
+	if msg.user != m.User && r.roleOf(m) != wire.RoleModerator {
 		return nil, wire.Errorf(wire.CodeForbidden, "only its author or a moderator may change a message")
 	}
 	return msg, nil

@@ -46,12 +46,16 @@ type entry struct {
 	frame  []byte   // with seq, prev and ts
 }
 
-// A message is a chat message as it stands now.
+// A message is a chat message as it stands now. Most never change: only one that does is decoded.
 type message struct {
-	seq    wire.Seq
-	head   wire.Envelope // type to ts, without data
-	body   wire.ChatRecord
-	folded []byte // the frame; nil = has changed
+	seq     wire.Seq
+	user    wire.UserID // who wrote it
+	deleted bool
+	folded  []byte // the frame; nil = has changed
+
+	// Set by open.
+	head wire.Envelope // type to ts, without data
+	body *wire.ChatRecord
 }
 
 func newTimeline(window int) *timeline {
@@ -88,22 +92,22 @@ func (t *timeline) apply(rec Record, c *content) []byte {
 		seq: rec.Seq, kind: c.head.Type, key: c.key(rec.ID),
 		frame: frameRecord(rec, t.last),
 	}
-	c.head.Seq, c.head.Prev, c.head.TS = rec.Seq, t.last, rec.Time.UnixMilli()
 	if e.key != "" {
 		t.keys[e.key] = rec.Seq
 	}
 	t.last = rec.Seq
 	switch {
 	case c.chat != nil:
-		t.messages = append(t.messages, &message{seq: rec.Seq, head: c.head, body: *c.chat, folded: e.frame})
+		t.messages = append(t.messages, &message{seq: rec.Seq, user: c.user(), folded: e.frame})
 		t.joined = nil
 	case c.edit != nil:
 		e.target = c.edit.Message
-		if m := t.find(e.target); m != nil && !m.body.Deleted {
-			m.body.Text, m.body.Edited = c.edit.Text, c.head.TS
+		if m := t.find(e.target); m != nil && !m.deleted {
+			body := m.open()
+			body.Text, body.Edited = c.edit.Text, rec.Time.UnixMilli()
 			t.touch(m)
 		} else {
-			e.frame = blankEdit(c.head, e.target) // of a message that is gone: no text may come back
+			e.frame = blankEdit(headOf(e.frame), e.target) // of a message that is gone: no text may come back
 			t.leftovers = append(t.leftovers, rec.Seq)
 		}
 	case c.remove != nil:
@@ -111,7 +115,7 @@ func (t *timeline) apply(rec Record, c *content) []byte {
 		t.blank(c.remove)
 	case c.reaction != nil:
 		e.target = c.reaction.Message
-		if m := t.find(e.target); m != nil && !m.body.Deleted {
+		if m := t.find(e.target); m != nil && !m.deleted {
 			m.react(c.user(), c.reaction)
 			t.touch(m)
 		}
@@ -183,7 +187,9 @@ func (t *timeline) blank(d *deletion) {
 	} else {
 		t.leftovers = append(t.leftovers, d.Message)
 	}
-	m.body = wire.ChatRecord{Deleted: true, ReplyTo: m.body.ReplyTo}
+	body := m.open()
+	*body = wire.ChatRecord{Deleted: true, ReplyTo: body.ReplyTo}
+	m.deleted = true
 	t.touch(m)
 	for i := range t.records {
 		e := &t.records[i]
@@ -207,12 +213,13 @@ func (t *timeline) restore(d *deletion) *message {
 	if at > 0 {
 		head.Prev = t.records[at-1].seq
 	}
-	m := &message{seq: d.Message, head: head, body: wire.ChatRecord{ReplyTo: d.Was.ReplyTo, Deleted: true}}
+	m := &message{seq: d.Message, head: head, deleted: true, body: &wire.ChatRecord{ReplyTo: d.Was.ReplyTo, Deleted: true}}
 	i, _ := slices.BinarySearchFunc(t.messages, d.Message, func(m *message, s wire.Seq) int { return compareSeq(m.seq, s) })
 	t.messages = slices.Insert(t.messages, i, m)
 	key := ""
 	if d.Was.Author != nil {
-		key = keyOf(d.Was.Room, d.Was.Author.User, d.Was.ID)
+		m.user = d.Was.Author.User
+		key = keyOf(d.Was.Room, m.user, d.Was.ID)
 		t.keys[key] = d.Message
 	}
 	t.records = slices.Insert(t.records, at, entry{seq: d.Message, kind: wire.KindChat, key: key, frame: m.frame()})
@@ -221,28 +228,43 @@ func (t *timeline) restore(d *deletion) *message {
 
 // react folds one reaction in.
 func (m *message) react(user wire.UserID, r *wire.Reaction) {
-	users := m.body.Reactions[r.Emoji]
+	body := m.open()
+	users := body.Reactions[r.Emoji]
 	i := slices.Index(users, user)
 	switch {
 	case r.On && i < 0:
-		if m.body.Reactions == nil {
-			m.body.Reactions = make(map[string][]wire.UserID)
+		if body.Reactions == nil {
+			body.Reactions = make(map[string][]wire.UserID)
 		}
-		m.body.Reactions[r.Emoji] = append(slices.Clone(users), user)
+		body.Reactions[r.Emoji] = append(slices.Clone(users), user)
 	case !r.On && i >= 0:
 		users = slices.Delete(slices.Clone(users), i, i+1)
 		if len(users) == 0 {
-			delete(m.body.Reactions, r.Emoji)
+			delete(body.Reactions, r.Emoji)
 			return
 		}
-		m.body.Reactions[r.Emoji] = users
+		body.Reactions[r.Emoji] = users
 	}
+}
+
+// open returns the body to look at or to change, decoded from the frame at the first call. Whoever changes it calls
+// touch.
+func (m *message) open() *wire.ChatRecord {
+	if m.body == nil {
+		m.head = headOf(m.folded)
+		m.body = &wire.ChatRecord{}
+		if err := json.Unmarshal(m.head.Data, m.body); err != nil {
+			panic("rooms: a chat of ours that cannot be read: " + err.Error())
+		}
+		m.head.Data = nil
+	}
+	return m.body
 }
 
 // frame returns the message as it stands now.
 func (m *message) frame() []byte {
 	if m.folded == nil {
-		m.folded = wire.Encode(m.head, m.body)
+		m.folded = wire.Encode(m.head, *m.body)
 	}
 	return m.folded
 }
