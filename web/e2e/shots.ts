@@ -19,8 +19,8 @@ async function talk([mira, jonas, amara]: Cast): Promise<void> {
     [jonas, 'Which ferry on **Saturday**?'],
     [amara, 'Two would work for us:\n\n- 8:15, arrives 9:05\n- 10:40, arrives 11:25'],
     [mira, 'Then the early one, with breakfast!'],
-    [jonas, 'The route is in our notes:\n\n```js\nconst stops = ["Pier", "Old mill"];\n```'],
-    [amara, 'The mill has to be booked ahead, I will do that today'],
+    [jonas, 'The route is in our notes:\n\n```js\nconst stops = ["Pier", "Mill"];\n```'],
+    [amara, 'The mill has to be booked ahead'],
   ];
   for (const [person, text] of said) {
     await person.write(text);

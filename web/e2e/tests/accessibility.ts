@@ -13,6 +13,8 @@ for (const colorScheme of ['light', 'dark'] as const) {
 
       const ada = await scene.person('Ada', { colorScheme, locale });
       assertEqual(await ada.page.evaluate(() => [document.documentElement.dir, document.documentElement.lang.slice(0, 2)]), locale === 'ar' ? ['rtl', 'ar'] : ['ltr', 'en'], 'language of the page');
+      const direction = await ada.find('lobby-name').evaluate((field) => getComputedStyle(field).direction);
+      assertEqual(direction, locale === 'ar' ? 'rtl' : 'ltr', 'direction of a field with nothing in it');
       await look(ada, 'lobby');
       await ada.page.locator('summary').click();
       await look(ada, 'lobby with devices');
