@@ -71,7 +71,7 @@ func serve(ctx context.Context, p *process) error {
 	})
 	h, err := openHub(ctx, p, registry, records, log)
 	if err == nil {
-		announce(p, h, listener.Addr())
+		announce(p, listener.Addr())
 		log.Info("serving", "version", version(), "address", listener.Addr().String(), "data", s.Data, "nats", maskURL(s.NATS),
 			"guests", s.guests() != signaling.GuestsOff)
 		err = h.run(ctx, listener)
@@ -221,7 +221,7 @@ func newLogger(s *Settings, w io.Writer) *slog.Logger {
 
 // announce tells the person who started the server where to go. A ready room is offered rather than the front
 // page, so that one click is enough.
-func announce(p *process, h *hub, addr net.Addr) {
+func announce(p *process, addr net.Addr) {
 	s, room := p.settings, randomRoom()
 	address := reachableAt(addr) + "/r/" + room
 	fmt.Fprintf(p.stdout, "Confab is ready. A room for you:\n\n  %s\n\n", address)
