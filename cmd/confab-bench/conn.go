@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,7 +62,7 @@ func dial(ctx context.Context, addr string) (*conn, error) {
 // caching proxies. It returns what came behind the response.
 func upgrade(raw net.Conn, addr string) ([]byte, error) {
 	_ = raw.SetDeadline(time.Now().Add(answerTimeout))
-	defer raw.SetDeadline(time.Time{})
+	defer func() { _ = raw.SetDeadline(time.Time{}) }() // an error means that it is closed
 	_, err := io.WriteString(raw, "GET /ws HTTP/1.1\r\nHost: "+addr+"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 	if err != nil {
@@ -205,7 +204,6 @@ var (
 	newline      = []byte{'\n'}
 	typeIs       = []byte(`{"type":"`)
 	textIs       = []byte(`"text":"`)
-	ackSeqIs     = []byte(`"seq":`)
 	kindError    = []byte("error")
 	kindChat     = []byte("chat")
 	kindAck      = []byte("ack")
@@ -233,19 +231,4 @@ func sentAt(line []byte) int64 {
 		at = at*10 + int64(digit-'0')
 	}
 	return at
-}
-
-// numberAfter reads the digits behind the first name; 0 = none.
-func numberAfter(line, name []byte) uint64 {
-	i := bytes.Index(line, name)
-	if i < 0 {
-		return 0
-	}
-	i += len(name)
-	end := i
-	for end < len(line) && line[end] >= '0' && line[end] <= '9' {
-		end++
-	}
-	n, _ := strconv.ParseUint(string(line[i:end]), 10, 64) // no digits: 0
-	return n
 }

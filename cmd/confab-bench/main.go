@@ -34,7 +34,7 @@ var scenarios = []*scenario{
 	{name: "join-slow", title: "the same, 10/s", unit: "us", open: openJoin(10)},
 	{name: "idle-10", title: "memory of an idle person, rooms of 10", unit: "KiB", goal: 0.36, most: 1, open: openIdle(10)},
 	{name: "idle-100", title: "memory of an idle person, rooms of 100", unit: "KiB", goal: 0.36, most: 1, open: openIdle(100)},
-	{name: "comeback", title: "1,000 people come back to 100 missed messages each", unit: "s", limit: 0.3, open: openComeback(1000)},
+	{name: "comeback", title: "1,000 people come back to 100 missed messages each", unit: "s", limit: 0.3, most: 3, open: openComeback(1000)},
 	{name: "survive", title: "acknowledged messages lost by SIGKILL and restart", unit: "lost", most: 2, open: openSurvive},
 }
 
@@ -81,7 +81,7 @@ func parseOptions() (options, error) {
 	flag.BoolVar(&o.quick, "quick", false, "take less than a minute: fewer rounds, shorter windows, fewer connections")
 	flag.BoolVar(&o.json, "json", false, "print the result as JSON")
 	flag.StringVar(&o.only, "only", "", "run only these scenarios, separated by commas: "+strings.Join(names(), ", "))
-	flag.IntVar(&o.rounds, "rounds", 0, "rounds of each scenario; 0 = 5, with -quick 2")
+	flag.IntVar(&o.rounds, "rounds", 0, "rounds of each scenario; 0 = 5, with -quick 1")
 	flag.StringVar(&o.binary, "binary", "", "the confab to measure; without it, one is built from the sources")
 	flag.Parse()
 	for name := range strings.SplitSeq(o.only, ",") {
@@ -95,7 +95,7 @@ func parseOptions() (options, error) {
 	if o.rounds <= 0 {
 		o.rounds = 5
 		if o.quick {
-			o.rounds = 2
+			o.rounds = 1
 		}
 	}
 	return o, nil
@@ -137,7 +137,7 @@ func measure() error {
 	if err != nil {
 		return err
 	}
-	report := &report{Conditions: conditionsOf(b, o.quick)}
+	report := &report{Conditions: conditionsOf(b)}
 	for _, sc := range scenarios {
 		if !o.wants(sc) {
 			continue
@@ -170,7 +170,7 @@ func newBench(ctx context.Context, o options, dir string) (*bench, error) {
 		windowLength: 3 * time.Second, idle: 5000,
 	}
 	if o.quick {
-		b.windowLength, b.idle = time.Second, 1000
+		b.windowLength, b.idle = time.Second, 2000
 	}
 	if o.binary == "" {
 		b.progress("building confab …")

@@ -62,7 +62,7 @@ type side struct {
 	Remarks string    `json:"remarks,omitempty"`
 }
 
-func conditionsOf(b *bench, quick bool) *conditions {
+func conditionsOf(b *bench) *conditions {
 	gogc := os.Getenv("GOGC")
 	if gogc == "" {
 		gogc = "100"
