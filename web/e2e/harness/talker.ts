@@ -1,12 +1,12 @@
 import { WebSocket } from 'ws';
-import { until } from './until';
+import { assertEqual, until } from './until';
 
 interface Answer {
   readonly type: string;
   readonly id?: string;
 }
 
-/** Writes `texts` into `room` as somebody without a browser: over the bare protocol, and as fast as allowed. */
+/** Writes `texts` into `room` as somebody without a browser: over the bare protocol, each once the last is stored. */
 export async function recite(url: string, room: string, name: string, texts: readonly string[]): Promise<void> {
   const response = await fetch(`${url}/api/v1/guest`, { method: 'POST', body: JSON.stringify({ name, room }) });
   const { token } = (await response.json()) as { token: string };
@@ -28,9 +28,8 @@ export async function recite(url: string, room: string, name: string, texts: rea
     await ask('auth', 'auth', { token });
     await ask('join', 'join', {});
     for (const [index, text] of texts.entries()) {
-      const said = async (): Promise<boolean> => (await ask(`m-${index}`, 'chat', { text })).type === 'ack';
-      // Refused while it is too fast: the same id makes the repeat harmless.
-      await until(`message ${index} is stored`, said, { everyMs: 50 });
+      const { type } = await ask(`m-${index}`, 'chat', { text });
+      assertEqual(type, 'ack', `answer to "${text}"`);
     }
     await ask('leave', 'leave', {});
   } finally {

@@ -142,7 +142,7 @@ test('chat: a late joiner gets the history, and sees what is unread and who has 
 });
 
 test('chat: scrolling up brings what is older than the window, without holes', async (scene) => {
-  const server = await scene.ownServer(['--history', '30']);
+  const server = await scene.ownServer(['--history', '30', '--rate-limit', '0']);
   const last = 120;
   await recite(server.url, scene.room, 'Grace', Array.from({ length: last }, (_, index) => `#old-${index + 1}`));
   const ada = await scene.person('Ada', { server });
