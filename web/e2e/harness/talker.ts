@@ -16,7 +16,8 @@ export async function recite(url: string, room: string, name: string, texts: rea
     for (const line of frame.toString().split('\n')) {
       if (line === '') continue;
       const answer = JSON.parse(line) as Answer;
-      if (answer.id !== undefined) answers.set(answer.id, answer);
+      // Everybody gets the message itself under the same id, its author too: that is no answer.
+      if (answer.id !== undefined && answer.type !== 'chat') answers.set(answer.id, answer);
     }
   });
   const ask = async (id: string, type: string, data: object): Promise<Answer> => {
