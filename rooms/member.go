@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"confab/signaling/wire"
@@ -148,27 +149,48 @@ func (m *Member) Expel() {
 
 func noAnswer(wire.ServerMessage, error) {}
 
-// participant describes the member to others.
-func (m *Member) participant() wire.Participant {
+// describe returns the member as wire.Participant in JSON, kept until the member changes. It is written by hand: the
+// encoder's stack would stay with every room that somebody has joined.
+func (m *Member) describe() []byte {
+	if m.described != nil {
+		return m.described
+	}
 	status := wire.Online
 	if m.state == memberReconnecting {
 		status = wire.Reconnecting
 	}
-	return wire.Participant{
-		ID: m.Participant, User: m.User, Name: m.Name, Kind: m.Kind, Role: m.room.roleOf(m), Status: status,
-		JoinedAt: m.joinedAt.UnixMilli(), Media: m.media,
-	}
-}
-
-// describe returns participant as JSON, kept until the member changes.
-func (m *Member) describe() []byte {
-	if m.described == nil {
-		m.described = mustJSON(m.participant())
-	}
+	out := make([]byte, 0, 320)
+	out = wire.AppendString(append(out, `{"id":`...), string(m.Participant))
+	out = wire.AppendString(append(out, `,"user":`...), string(m.User))
+	out = wire.AppendString(append(out, `,"name":`...), m.Name)
+	out = wire.AppendString(append(out, `,"kind":`...), string(m.Kind))
+	out = wire.AppendString(append(out, `,"role":`...), string(m.room.roleOf(m)))
+	out = wire.AppendString(append(out, `,"status":`...), string(status))
+	out = strconv.AppendInt(append(out, `,"joinedAt":`...), m.joinedAt.UnixMilli(), 10)
+	out = strconv.AppendBool(append(out, `,"media":{"microphone":`...), m.media.Microphone)
+	out = strconv.AppendBool(append(out, `,"camera":`...), m.media.Camera)
+	out = strconv.AppendBool(append(out, `,"screen":`...), m.media.Screen)
+	out = strconv.AppendBool(append(out, `,"hand":`...), m.media.Hand)
+	m.described = append(out, "}}"...)
 	return m.described
 }
 
-// changed must be called when anything that participant shows has changed.
+// appendGrants appends g in JSON.
+func appendGrants(out []byte, g wire.Grants) []byte {
+	out = append(out, `{"publish":[`...)
+	for i, source := range g.Publish {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = wire.AppendString(out, string(source))
+	}
+	out = strconv.AppendBool(append(out, `],"subscribe":`...), g.Subscribe)
+	out = strconv.AppendBool(append(out, `,"chat":`...), g.Chat)
+	out = strconv.AppendBool(append(out, `,"bots":`...), g.Bots)
+	return append(out, '}')
+}
+
+// changed must be called when anything that describe shows has changed.
 func (m *Member) changed() { m.described = nil }
 
 // author is how logged messages name the member.

@@ -273,7 +273,7 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	}
 	out = append(append(out, `,"data":{"self":`...), m.describe()...)
 	out = append(append(append(out, `,"role":"`...), r.roleOf(m)...), '"')
-	out = append(append(out, `,"grants":`...), mustJSON(r.grantsOf(m))...)
+	out = appendGrants(append(out, `,"grants":`...), r.grantsOf(m))
 	out = append(out, `,"participants":[`...)
 	for i, other := range r.order {
 		if i > 0 {
@@ -285,23 +285,12 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = strconv.AppendBool(append(out, `,"recovered":`...), recovered)
 	out = strconv.AppendBool(append(out, `,"more":`...), more)
 	out = append(out, `,"threads":[],"bots":[],"runs":[],"media":`...)
-	out = append(out, mustJSON(wire.MediaSetup{Mode: wire.Mesh, ICEServers: r.iceServers()})...)
+	out = append(out, r.registry.media...)
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
-	out = append(append(out, `,"room":`...), mustJSON(r.info())...)
+	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
+	out = append(out, `,"mode":"mesh"}`...)
 	if len(r.reads) > 0 {
 		out = append(append(out, `,"reads":`...), mustJSON(r.reads)...)
 	}
 	return append(out, `}}`...)
-}
-
-func (r *Room) iceServers() []wire.ICEServer {
-	if r.registry.opts.ICEServers == nil {
-		return []wire.ICEServer{}
-	}
-	return r.registry.opts.ICEServers
-}
-
-func (r *Room) info() wire.RoomInfo {
-	locked := r.doc.Locked
-	return wire.RoomInfo{Locked: &locked, Mode: wire.Mesh}
 }

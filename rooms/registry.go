@@ -41,6 +41,7 @@ type Registry struct {
 	opts    Options
 	logger  *slog.Logger
 	started time.Time
+	media   []byte // wire.MediaSetup in JSON: the same for everybody
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup // rooms and their background work
@@ -61,10 +62,14 @@ func NewRegistry(log Log, opts Options) *Registry {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
+	if opts.ICEServers == nil {
+		opts.ICEServers = []wire.ICEServer{} // an array on the wire
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	return &Registry{
 		log: log, opts: opts, logger: opts.Logger, started: time.Now(),
-		ctx: ctx, cancel: cancel, rooms: make(map[wire.RoomID]*Room),
+		media: mustJSON(wire.MediaSetup{Mode: wire.Mesh, ICEServers: opts.ICEServers}),
+		ctx:   ctx, cancel: cancel, rooms: make(map[wire.RoomID]*Room),
 	}
 }
 

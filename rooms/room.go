@@ -10,7 +10,7 @@ import (
 
 const (
 	// Commands and records that wait for a room; who brings one more waits too. Small: every room has one.
-	inboxSize = 64
+	inboxSize = 32
 	// Commands that wait while the room is loaded.
 	maxDeferred = 4096
 )

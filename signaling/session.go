@@ -154,7 +154,11 @@ func (s *Session) handle(line []byte) {
 	if wait := s.takeMessage(); wait > 0 {
 		err = &wire.Error{Code: wire.CodeRateLimited, Text: "too many messages; slow down", RetryAfter: wait}
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case env.Type == wire.KindJoin: // needs a deep stack, and nearly every connection does it once
+		s.deep(env, func() { err = s.server.mux.dispatch(s.server.lifetime, s, env) })
+	default:
 		err = s.server.mux.dispatch(s.server.lifetime, s, env)
 	}
 	if err != nil {

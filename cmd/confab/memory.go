@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -10,16 +9,12 @@ import (
 
 const (
 	memoryPeriod = 5 * time.Second
-	// A collection is not worth its work before this much has been allocated: with a small live heap the default of
-	// 100 % collects many times a second under load.
-	minHeadroom = 32 << 20
-	maxPercent  = 800
 	// When less than this is allocated in a period the server is quiet, and gives back what it does not need.
 	quietBytes = 4 << 20
-	minReturn  = 8 << 20
+	minReturn  = 4 << 20
 )
 
-// heapSample is what keepMemory looks at, in bytes.
+// heapSample is what returnMemory looks at, in bytes.
 type heapSample struct {
 	allocated uint64 // since the start of the process
 	live      uint64 // after the last collection
@@ -27,20 +22,13 @@ type heapSample struct {
 	free      uint64 // kept from the system, unused
 }
 
-// keepMemory fits the collector to a server whose heap is small and whose load comes in waves, until ctx ends: fewer
-// collections while the heap is small, and memory given back soon after a wave instead of minutes later. Whoever
-// sets GOGC knows better: then it only gives back.
-func keepMemory(ctx context.Context) {
-	_, chosen := os.LookupEnv("GOGC")
+// returnMemory gives memory back to the system soon after a wave of load instead of minutes later, until ctx ends:
+// people come in waves, and what a wave of joins leaves behind is more than what those who joined need.
+func returnMemory(ctx context.Context) {
 	ticker := time.NewTicker(memoryPeriod)
 	defer ticker.Stop()
 	before := sampleHeap()
-	percent := 100
 	for {
-		if p := before.percent(); !chosen && p != percent {
-			percent = p
-			debug.SetGCPercent(p)
-		}
 		select {
 		case <-ctx.Done():
 			return
@@ -55,22 +43,13 @@ func keepMemory(ctx context.Context) {
 	}
 }
 
-// percent is how much may be allocated, in percent of the live heap, before the next collection.
-func (s heapSample) percent() int {
-	if s.live == 0 {
-		return maxPercent
-	}
-	p := minHeadroom * 100 / s.live
-	return int(min(max(p/25*25, 100), maxPercent)) // in steps: each change begins a collection
-}
-
 // wasteful reports whether the process has been quiet since before and holds much that it does not need.
 func (s heapSample) wasteful(before heapSample) bool {
 	if s.allocated-before.allocated > quietBytes {
 		return false
 	}
 	garbage := s.objects - min(s.live, s.objects)
-	return garbage+s.free > max(minReturn, s.live/4)
+	return garbage+s.free > max(minReturn, s.live/8)
 }
 
 func sampleHeap() heapSample {

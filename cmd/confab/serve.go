@@ -63,7 +63,7 @@ func serve(ctx context.Context, p *process) error {
 	}
 	var memory sync.WaitGroup
 	tend, endTending := context.WithCancel(context.Background())
-	memory.Go(func() { keepMemory(tend) })
+	memory.Go(func() { returnMemory(tend) })
 	defer memory.Wait()
 	defer endTending()
 	registry := rooms.NewRegistry(records, rooms.Options{
