@@ -1,6 +1,6 @@
 import type { Person } from '../harness/person';
 import { test } from '../harness/suite';
-import { assertEqual, pass, until, untilEqual } from '../harness/until';
+import { assert, assertEqual, pass, until, untilEqual } from '../harness/until';
 
 /** Waits until both have every one of `said` once, in the same order. */
 async function sameTranscript(people: readonly Person[], said: readonly string[]): Promise<void> {
@@ -144,3 +144,31 @@ test('recovery: a server that was killed comes back under an open call', async (
   for (const person of people) assertEqual(await person.tiles().count(), 2, `tiles that ${person.name} sees`);
   await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
 }, { limit: 120 });
+
+test('recovery: ICE restarts on both sides at once leave the call as it was', async (scene) => {
+  const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'])) as [Person, Person];
+  await Promise.all([grace.sees(ada), ada.sees(grace)]);
+
+  const credentials = (person: Person): Promise<string[]> =>
+    person.page.evaluate(() =>
+      globalThis.e2e.connections
+        .filter((connection) => connection.connectionState !== 'closed')
+        .map((connection) => /a=ice-ufrag:(\S+)/.exec(connection.currentLocalDescription?.sdp ?? '')?.[1] ?? ''),
+    );
+  const before = await Promise.all([ada, grace].map(credentials));
+  assert(before.every((all) => all.length === 1 && all[0] !== ''), 'one connection on each side');
+  await Promise.all(
+    [ada, grace].map((person) =>
+      person.page.evaluate(() => {
+        for (const connection of globalThis.e2e.connections) connection.restartIce();
+      }),
+    ),
+  );
+  for (const [i, person] of [ada, grace].entries()) {
+    await until(`new ICE credentials of ${person.name}`, async () => {
+      const now = await credentials(person);
+      return now.length === 1 && now[0] !== '' && now[0] !== before[i]?.[0];
+    });
+  }
+  await Promise.all([grace.sees(ada), ada.sees(grace), grace.hears(ada)]);
+});

@@ -36,7 +36,9 @@ const sessionOf = (sdp: string | undefined): string => /^o=\S+ (\S+)/m.exec(sdp 
  *
  * Who makes the first offer of a peer connection allocates its media sections: microphone and
  * camera at once, so that switching them on, off or to another device needs no negotiation. The
- * impolite side makes it; the polite one only when nothing comes.
+ * polite side makes it; the impolite one only when nothing comes. That way the side that rolls
+ * back has offered before: Chromium (156) loses the remote video of a peer connection that has
+ * only answered when it rolls back its first offer.
  *
  * `generation` grows with every peer connection and ICE restart and belongs to the pair, not to
  * one side: both use the highest they have seen, answers and candidates bear that of the offer they
@@ -50,9 +52,11 @@ export class Peer {
   readonly #patience: number;
   #pc!: RTCPeerConnection;
   #generation = 0;
-  #makingOffer = false;
-  #ignoringOffer = false;
-  #restarting = false;
+  #makingOffer!: boolean;
+  #ignoringOffer!: boolean;
+  #restarting!: boolean;
+  /** This peer connection has offered: it may roll back. */
+  #hasOffered!: boolean;
   /** Session id of the newest description that came, taken or not. */
   #seen = '';
   #senders = new Map<Source, RTCRtpTransceiver>();
@@ -69,7 +73,7 @@ export class Peer {
     this.#o = options;
     this.#polite = options.self < options.remote;
     this.#patience = this.#polite ? politeFactor : 1;
-    this.#make(!this.#polite);
+    this.#make(this.#polite);
   }
 
   get connection(): RTCPeerConnection { return this.#pc; }
@@ -145,6 +149,7 @@ export class Peer {
     this.#senders = new Map();
     this.#labels = {};
     this.#makingOffer = this.#ignoringOffer = this.#restarting = false;
+    this.#hasOffered = offering;
     pc.onnegotiationneeded = () => void this.#negotiate(pc);
     pc.onicecandidate = ({ candidate }) => {
       // The empty string ends one generation of candidates; null, which follows, ends them all.
@@ -256,6 +261,10 @@ export class Peer {
     this.#sendDescription();
     this.update();
     this.#watch();
+    if (this.#polite && !this.#hasOffered) {
+      this.#hasOffered = true;
+      void this.#negotiate(pc);
+    }
   }
 
   async #answered(description: RTCSessionDescriptionInit, generation: number, tracks: Tracks): Promise<void> {
