@@ -11,11 +11,11 @@ const (
 	// messages cost little more than 1,000 writes of one.
 	largeRoom = 200
 	largeTick = 10 * time.Millisecond
-	// From this many members on, presence and other state are gathered.
-	mediumRoom = 16
-	stateTick  = 50 * time.Millisecond
-	// State in a large room changes all the time and nobody reads it so fast.
-	largeStateTick = 200 * time.Millisecond
+	// From this many members on, presence and other state are gathered, the longer the more there are: it changes the
+	// more often, and is told to the more.
+	mediumRoom   = 16
+	statePerHead = 2 * time.Millisecond
+	maxStateTick = 250 * time.Millisecond
 )
 
 func now() time.Time { return time.Now() }
@@ -84,14 +84,11 @@ func (r *Room) flushBatch() {
 
 // broadcastState tells everyone but except of state.
 func (r *Room) broadcastState(frame []byte, key string, except *Member) {
-	switch n := len(r.order); {
-	case n < mediumRoom && !r.states.armed:
+	if len(r.order) < mediumRoom && !r.states.armed {
 		r.sendAll(frame, key, except)
-	case n < largeRoom:
-		r.states.add(stateFrame{frame, key, except}, stateTick)
-	default:
-		r.states.add(stateFrame{frame, key, except}, largeStateTick)
+		return
 	}
+	r.states.add(stateFrame{frame, key, except}, min(time.Duration(len(r.order))*statePerHead, maxStateTick))
 	if r.states.bytes >= wire.MaxBatchBytes {
 		r.flushStates()
 	}
