@@ -1,0 +1,452 @@
+package media
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"confab/signaling/wire"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 10 * time.Second
+
+var loopback = netip.MustParseAddrPort("127.0.0.1:0")
+
+func newTestServer(t testing.TB, limits Limits) *Server {
+	t.Helper()
+	s, err := New(Options{Listen: loopback, Limits: limits, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// eventually waits for something that other goroutines bring about.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// A client is a participant with a PeerConnection of its own. It negotiates politely.
+type client struct {
+	t      testing.TB
+	id     wire.ParticipantID
+	peer   *Peer
+	pc     *webrtc.PeerConnection
+	link   *link
+	work   chan func()
+	ended  chan struct{}
+	reads  sync.WaitGroup
+	stop   chan struct{} // ends publishing
+	sendWG sync.WaitGroup
+
+	labels     map[string]wire.TrackLabel // owned by the loop: what it sends
+	generation int                        // owned by the loop
+	remoteSet  bool                       // owned by the loop
+
+	mu       sync.Mutex
+	theirs   map[string]wire.TrackLabel
+	received map[wire.TrackLabel][]rtp.Packet
+	tracks   int
+	offers   int // offers of the server's
+	rolled   int // own offers taken back
+	nulls    int // ends of candidates
+	early    []webrtc.ICECandidateInit
+	plis     atomic.Int32
+}
+
+// A link drops packets near the wire. It is an interceptor.
+type link struct {
+	interceptor.NoOp
+	dropOut, dropIn atomic.Uint32 // one in so many; 0 = none
+	out, in         atomic.Uint32
+}
+
+func (l *link) NewInterceptor(string) (interceptor.Interceptor, error) { return l, nil }
+
+func (l *link) BindLocalStream(_ *interceptor.StreamInfo, w interceptor.RTPWriter) interceptor.RTPWriter {
+	return interceptor.RTPWriterFunc(func(h *rtp.Header, payload []byte, a interceptor.Attributes) (int, error) {
+		if n := l.dropOut.Load(); n != 0 && l.out.Add(1)%n == 0 {
+			return len(payload), nil
+		}
+		return w.Write(h, payload, a)
+	})
+}
+
+func (l *link) BindRemoteStream(_ *interceptor.StreamInfo, r interceptor.RTPReader) interceptor.RTPReader {
+	return interceptor.RTPReaderFunc(func(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
+		for {
+			n, attrs, err := r.Read(b, a)
+			if every := l.dropIn.Load(); err == nil && every != 0 && l.in.Add(1)%every == 0 {
+				continue
+			}
+			return n, attrs, err
+		}
+	})
+}
+
+func allGrants() wire.Grants { return wire.RoleGrants(wire.RoleMember) }
+
+// join makes a client and its peer. Cleanup ends both.
+func join(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, grants wire.Grants) *client {
+	t.Helper()
+	c := &client{
+		t: t, id: id, work: make(chan func(), 1024), ended: make(chan struct{}), stop: make(chan struct{}), link: &link{},
+		labels: map[string]wire.TrackLabel{}, theirs: map[string]wire.TrackLabel{}, received: map[wire.TrackLabel][]rtp.Packet{},
+	}
+	c.connect(s)
+	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: func(signal wire.Signal) {
+		c.work <- func() { c.take(signal) }
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.peer = peer
+	go c.loop()
+	t.Cleanup(c.close)
+	return c
+}
+
+func (c *client) connect(s *Server) {
+	var settings webrtc.SettingEngine
+	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	settings.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
+	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	settings.LoggerFactory = logFactory{s.log}
+	var media webrtc.MediaEngine
+	if err := media.RegisterDefaultCodecs(); err != nil {
+		c.t.Fatal(err)
+	}
+	registry := &interceptor.Registry{}
+	registry.Add(c.link)
+	if err := webrtc.RegisterDefaultInterceptors(&media, registry); err != nil {
+		c.t.Fatal(err)
+	}
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(&media), webrtc.WithInterceptorRegistry(registry))
+	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.pc = pc
+	pc.OnICECandidate(func(candidate *webrtc.ICECandidate) {
+		raw := json.RawMessage("null")
+		if candidate != nil {
+			raw, _ = json.Marshal(candidate.ToJSON())
+		}
+		c.do(func() { c.signal(wire.Signal{Candidate: raw, Generation: c.generation}) })
+	})
+	pc.OnTrack(c.read)
+}
+
+// do has the loop do something, if it still runs.
+func (c *client) do(f func()) {
+	select {
+	case c.work <- f:
+	case <-c.ended:
+	}
+}
+
+func (c *client) loop() {
+	for {
+		select {
+		case f := <-c.work:
+			f()
+		case <-c.ended:
+			return
+		}
+	}
+}
+
+func (c *client) signal(signal wire.Signal) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := c.peer.Signal(ctx, signal); err != nil && c.peer.Err() == nil {
+		c.t.Errorf("%s: %v", c.id, err)
+	}
+}
+
+// offer negotiates what the client has to send. It runs in the loop.
+func (c *client) offer(options *webrtc.OfferOptions) {
+	if c.pc.SignalingState() != webrtc.SignalingStateStable {
+		return // the answer leads to an offer of its own
+	}
+	offer, err := c.pc.CreateOffer(options)
+	if err == nil {
+		err = c.pc.SetLocalDescription(offer)
+	}
+	if err != nil {
+		c.t.Errorf("%s: offer: %v", c.id, err)
+		return
+	}
+	c.label()
+	c.signal(wire.Signal{Description: &wire.SessionDescription{Type: "offer", SDP: offer.SDP}, Tracks: c.labels, Generation: c.generation})
+}
+
+// label names what is sent on which mid.
+func (c *client) label() {
+	c.labels = map[string]wire.TrackLabel{}
+	for _, tr := range c.pc.GetTransceivers() {
+		if tr.Sender() != nil && tr.Sender().Track() != nil && tr.Mid() != "" {
+			c.labels[tr.Mid()] = wire.TrackLabel{Participant: c.id, Source: wire.Source(tr.Sender().Track().ID())}
+		}
+	}
+}
+
+// take takes a signal of the server. It runs in the loop.
+func (c *client) take(signal wire.Signal) {
+	if d := signal.Description; d != nil {
+		c.takeDescription(signal)
+	}
+	if len(signal.Candidate) == 0 {
+		return
+	}
+	candidate, err := readCandidate(signal.Candidate)
+	if err != nil {
+		c.t.Error(err)
+	}
+	if candidate.Candidate == "" {
+		c.mu.Lock()
+		c.nulls++
+		c.mu.Unlock()
+		return
+	}
+	if !c.remoteSet {
+		c.early = append(c.early, candidate)
+		return
+	}
+	if err := c.pc.AddICECandidate(candidate); err != nil {
+		c.t.Errorf("%s: candidate: %v", c.id, err)
+	}
+}
+
+func (c *client) takeDescription(signal wire.Signal) {
+	again := false
+	if signal.Description.Type == "offer" {
+		c.mu.Lock()
+		c.offers++
+		c.mu.Unlock()
+		if c.pc.SignalingState() == webrtc.SignalingStateHaveLocalOffer {
+			again = true
+			c.mu.Lock()
+			c.rolled++
+			c.mu.Unlock()
+			if err := c.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback}); err != nil {
+				c.t.Errorf("%s: rollback: %v", c.id, err)
+			}
+		}
+	}
+	c.mu.Lock()
+	c.theirs = signal.Tracks
+	c.mu.Unlock()
+	desc := webrtc.SessionDescription{Type: webrtc.NewSDPType(signal.Description.Type), SDP: signal.Description.SDP}
+	if err := c.pc.SetRemoteDescription(desc); err != nil {
+		c.t.Errorf("%s: %s: %v", c.id, desc.Type, err)
+		return
+	}
+	c.remoteSet = true
+	for _, candidate := range c.early {
+		_ = c.pc.AddICECandidate(candidate)
+	}
+	c.early = nil
+	if desc.Type == webrtc.SDPTypeOffer {
+		answer, err := c.pc.CreateAnswer(nil)
+		if err == nil {
+			err = c.pc.SetLocalDescription(answer)
+		}
+		if err != nil {
+			c.t.Errorf("%s: answer: %v", c.id, err)
+			return
+		}
+		c.signal(wire.Signal{Description: &wire.SessionDescription{Type: "answer", SDP: answer.SDP}, Tracks: c.labels, Generation: signal.Generation})
+	}
+	if again {
+		c.offer(nil)
+	}
+}
+
+// read keeps what comes of one track under the label it has when its first packet comes.
+func (c *client) read(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+	mid := receiver.RTPTransceiver().Mid()
+	c.reads.Go(func() {
+		for {
+			if _, _, err := receiver.ReadRTCP(); err != nil {
+				return
+			}
+		}
+	})
+	c.reads.Go(func() {
+		for {
+			p, _, err := track.ReadRTP()
+			if err != nil {
+				return
+			}
+			c.mu.Lock()
+			label := c.theirs[mid]
+			c.received[label] = append(c.received[label], *p)
+			c.mu.Unlock()
+		}
+	})
+}
+
+// got returns the packets of one track so far.
+func (c *client) got(from wire.ParticipantID, source wire.Source) []rtp.Packet {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.received[wire.TrackLabel{Participant: from, Source: source}])
+}
+
+// A source sends a track at a steady pace, with a counter at the end of each payload.
+type source struct {
+	track  *webrtc.TrackLocalStaticRTP
+	muted  atomic.Bool
+	keys   atomic.Int32 // key frames asked for
+	needed atomic.Bool
+	sent   atomic.Uint32
+	rtp    *webrtc.RTPTransceiver
+}
+
+// publish adds a source and begins to send. The caller has the loop offer it.
+func (c *client) publish(name wire.Source, mime string) *source {
+	c.t.Helper()
+	capability := webrtc.RTPCodecCapability{MimeType: mime}
+	track, err := webrtc.NewTrackLocalStaticRTP(capability, string(name), string(c.id))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	tr, err := c.pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	src := &source{track: track, rtp: tr}
+	src.needed.Store(true)
+	c.reads.Go(func() { c.watch(src, tr.Sender()) })
+	c.sendWG.Go(func() { src.run(c.stop, kindOfSource(name) == "video") })
+	return src
+}
+
+// watch counts the key frames that are asked for.
+func (c *client) watch(src *source, sender *webrtc.RTPSender) {
+	for {
+		packets, _, err := sender.ReadRTCP()
+		if err != nil {
+			return
+		}
+		for _, p := range packets {
+			if _, ok := p.(*rtcp.PictureLossIndication); ok {
+				src.keys.Add(1)
+				src.needed.Store(true)
+				c.plis.Add(1)
+			}
+		}
+	}
+}
+
+const (
+	testAudioGap = 10 * time.Millisecond
+	testVideoGap = 4 * time.Millisecond
+)
+
+func (src *source) run(stop chan struct{}, video bool) {
+	gap, step := testAudioGap, uint32(480)
+	if video {
+		gap, step = testVideoGap, 180
+	}
+	tick := time.NewTicker(gap)
+	defer tick.Stop()
+	p := rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: 65000, Timestamp: 1<<32 - 4000}}
+	for n := uint32(0); ; {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		if src.muted.Load() {
+			continue
+		}
+		p.Payload = testPayload(video, src.needed.Swap(false), n)
+		_ = src.track.WriteRTP(&p)
+		n++
+		src.sent.Store(n)
+		p.SequenceNumber++
+		p.Timestamp += step
+	}
+}
+
+// testPayload is a VP8 frame of one packet (RFC 7741 section 4.2, with a picture id of 15 bits), or just the counter.
+func testPayload(video, key bool, n uint32) []byte {
+	if !video {
+		return binary.BigEndian.AppendUint32(make([]byte, 40, 44), n)
+	}
+	b := []byte{0x90, 0xc0, 0x80 | byte(n>>8)&0x7f, byte(n), byte(n), 0x01}
+	if key {
+		b[5] = 0x00
+	}
+	return binary.BigEndian.AppendUint32(append(b, make([]byte, 600)...), n)
+}
+
+func counter(p rtp.Packet) uint32 {
+	if len(p.Payload) < 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(p.Payload[len(p.Payload)-4:])
+}
+
+// checkUnbroken says what is wrong with packets that should be one stream without loss, repeats or disorder.
+func checkUnbroken(list []rtp.Packet) error {
+	for i := 1; i < len(list); i++ {
+		if counter(list[i]) != counter(list[i-1])+1 {
+			return fmt.Errorf("packet %d of %d: counter %d after %d", i, len(list), counter(list[i]), counter(list[i-1]))
+		}
+		if list[i].SequenceNumber != list[i-1].SequenceNumber+1 {
+			return fmt.Errorf("packet %d of %d: number %d after %d", i, len(list), list[i].SequenceNumber, list[i-1].SequenceNumber)
+		}
+	}
+	return nil
+}
+
+// close ends the client and its peer.
+func (c *client) close() {
+	select {
+	case <-c.ended:
+		return
+	default:
+	}
+	close(c.stop)
+	c.sendWG.Wait()
+	close(c.ended)
+	c.peer.Close()
+	if err := c.pc.GracefulClose(); err != nil {
+		c.t.Error(err)
+	}
+	c.reads.Wait()
+}

@@ -1,0 +1,193 @@
+package media
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/interceptor/pkg/twcc"
+	"github.com/pion/rtcp"
+)
+
+// write is the peer's writer goroutine: it alone sends media to the client.
+func (p *Peer) write() {
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-p.wake:
+		}
+		now := time.Now()
+		for _, e := range *p.sending.Load() {
+			e.pump(now)
+		}
+	}
+}
+
+// control is the goroutine that sends the RTCP that is due by time or by request.
+func (p *Peer) control() {
+	tick := time.NewTicker(controlTick)
+	defer tick.Stop()
+	var reported time.Time
+	for {
+		var out []rtcp.Packet
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-tick.C:
+			out = p.feedback.take()
+		case <-p.due:
+		}
+		if !p.connected.Load() {
+			continue
+		}
+		now := time.Now()
+		for _, in := range *p.receiving.Load() {
+			if in.keyDue(now) {
+				out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.ssrc, MediaSSRC: in.ssrc})
+			}
+		}
+		if now.Sub(reported) >= reportInterval {
+			reported = now
+			out = p.reports(out, now)
+		}
+		p.writeRTCP(out)
+	}
+}
+
+// maxCompound is how many RTCP packets share a datagram, so that it stays below a path's MTU.
+const maxCompound = 16
+
+// writeRTCP sends packets; what cannot be sent is lost, as on any network.
+func (p *Peer) writeRTCP(packets []rtcp.Packet) {
+	for len(packets) > 0 {
+		n := min(len(packets), maxCompound)
+		if err := p.pc.WriteRTCP(packets[:n]); err != nil && p.ctx.Err() == nil {
+			p.log.Debug("sending RTCP", "error", err)
+		}
+		packets = packets[n:]
+	}
+}
+
+// reports adds a sender report for each track sent and receiver reports for those received.
+func (p *Peer) reports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
+	for _, e := range *p.sending.Load() {
+		if sr := e.report(now); sr != nil {
+			out = append(out, sr)
+		}
+	}
+	var blocks []rtcp.ReceptionReport
+	for _, in := range *p.receiving.Load() {
+		in.mu.Lock()
+		if in.stats.started {
+			blocks = append(blocks, in.stats.report(in.ssrc, in.sr, now))
+		}
+		in.mu.Unlock()
+	}
+	for len(blocks) > 0 {
+		n := min(len(blocks), 31) // RFC 3550 section 6.4.1
+		out = append(out, &rtcp.ReceiverReport{SSRC: p.ssrc, Reports: blocks[:n]})
+		blocks = blocks[n:]
+	}
+	return out
+}
+
+// report translates the publisher's last sender report: the same clock, so that the tracks of one participant stay
+// in step, carried on to now; the timestamp as this subscriber sees it. nil: there is nothing to say yet.
+func (e *egress) report(now time.Time) *rtcp.SenderReport {
+	b := e.bound.Load()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if b == nil || !e.active || !e.rewriter.started {
+		return nil
+	}
+	in := e.feed.in
+	in.mu.Lock()
+	sr := in.sr
+	in.mu.Unlock()
+	if sr.at.IsZero() {
+		return nil
+	}
+	elapsed := now.Sub(sr.at)
+	return &rtcp.SenderReport{
+		SSRC: b.ssrc, NTPTime: sr.ntp + ntpSpan(elapsed), RTPTime: sr.rtp + rtpSpan(elapsed, in.clock) + e.rewriter.shiftTS,
+		PacketCount: e.packets, OctetCount: e.octets,
+	}
+}
+
+// arrivals gathers when packets came, for the transport-wide feedback of one peer. It is safe for concurrent use.
+type arrivals struct {
+	extension atomic.Uint32 // the header extension's id, 0 = not yet known
+
+	mu       sync.Mutex
+	epoch    time.Time      // guarded by mu
+	recorder *twcc.Recorder // guarded by mu
+}
+
+func (a *arrivals) init(ssrc uint32) {
+	a.epoch, a.recorder = time.Now(), twcc.NewRecorder(ssrc)
+}
+
+// arrived notes one packet, if it bears a number.
+func (a *arrivals) arrived(ssrc uint32, packet []byte, now time.Time) {
+	number := headerExtension(packet, uint8(a.extension.Load()))
+	if len(number) < 2 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.recorder.Record(ssrc, uint16(number[0])<<8|uint16(number[1]), now.Sub(a.epoch).Microseconds())
+}
+
+// take returns the feedback since the last call.
+func (a *arrivals) take() []rtcp.Packet {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.recorder.BuildFeedbackPacket()
+}
+
+// reception counts what came of one stream, for its receiver reports (RFC 3550 section 6.4.1, appendices A.3, A.8).
+type reception struct {
+	started  bool
+	epoch    time.Time // when the first packet came
+	first    uint64    // extended sequence numbers
+	highest  uint64
+	received uint64
+	transit  uint32
+	jitter   float64 // ticks
+
+	expectedBefore uint64 // at the last report
+	receivedBefore uint64
+}
+
+func (r *reception) count(seq uint64, ts, clock uint32, now time.Time) {
+	if !r.started {
+		r.started, r.first, r.epoch, r.transit = true, seq, now, -ts
+	}
+	transit := rtpSpan(now.Sub(r.epoch), clock) - ts
+	difference := int32(transit - r.transit)
+	r.jitter += (float64(max(difference, -difference)) - r.jitter) / 16
+	r.transit = transit
+	r.received++
+	r.highest = max(r.highest, seq)
+}
+
+func (r *reception) report(ssrc uint32, sr senderReport, now time.Time) rtcp.ReceptionReport {
+	expected := r.highest - min(r.first, r.highest) + 1
+	block := rtcp.ReceptionReport{
+		SSRC: ssrc, LastSequenceNumber: uint32(r.highest - 1<<16), Jitter: uint32(r.jitter),
+	}
+	if expected > r.received {
+		block.TotalLost = uint32(min(expected-r.received, 1<<23-1))
+	}
+	since, came := expected-r.expectedBefore, r.received-r.receivedBefore
+	if since > came {
+		block.FractionLost = uint8(min((since-came)<<8/since, 255))
+	}
+	r.expectedBefore, r.receivedBefore = expected, r.received
+	if !sr.at.IsZero() {
+		block.LastSenderReport = uint32(sr.ntp >> 16)
+		block.Delay = uint32(ntpSpan(now.Sub(sr.at)) >> 16)
+	}
+	return block
+}

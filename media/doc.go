@@ -1,0 +1,19 @@
+// Package media is the SFU: it receives what each participant of a room publishes and forwards it to the others.
+//
+// The model: a Server has one UDP port and a set of rooms; a room has peers; a Peer is one PeerConnection with one
+// participant and carries both directions. What a participant publishes enters by an ingress, whose ring keeps the
+// newest packets and is at once the answer to retransmission requests, the key frame cache for who comes late and
+// the source of the fan-out. An egress is one media section towards a subscriber: it reads the ring at its own pace,
+// rewrites the header (rewriter) and writes through pion. No interceptor of pion is registered: RTCP is ours.
+//
+//	RTP: ingress.receive -> ring.put -> (wake) -> egress.pump -> rewriter.rewrite -> TrackLocalWriter
+//
+// Concurrency. A Peer is an actor: its run goroutine owns negotiation; exported methods post to it and wait. Each
+// peer has a writer goroutine, which alone sends its media, so that a receiver whose transport blocks delays nobody
+// else: it falls behind in the ring and goes on with the next key frame. A control goroutine sends the RTCP that is
+// due. Each published track has two readers (RTP and RTCP) and each sent one has one (RTCP). A peer's run goroutine
+// waits for all of them before it returns; the Server waits for all peers. Rooms tell peers only "look again":
+// what a peer sends is worked out from the room's state, so no change can be lost or arrive twice.
+//
+// The package is the only one that imports pion. It imports signaling/wire and must not import rooms or signaling.
+package media

@@ -1,0 +1,242 @@
+package media
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/dtls/v3/pkg/crypto/elliptic"
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/logging"
+	"github.com/pion/transport/v4/packetio"
+	"github.com/pion/webrtc/v4"
+)
+
+// Header extensions that are read or passed on.
+const (
+	uriMid                  = "urn:ietf:params:rtp-hdrext:sdes:mid"
+	uriRid                  = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+	uriRepairedRid          = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
+	uriTransportCC          = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+	uriAudioLevel           = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+	uriDependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+)
+
+// Payload types offered where the client has not offered its own first.
+const (
+	payloadOpus = 111
+	payloadVP8  = 96
+	payloadVP9  = 98
+	payloadH264 = 102
+	payloadAV1  = 45
+)
+
+const videoClock = 90000 // RFC 3551 section 5
+
+// newConnection makes a PeerConnection that only negotiates and encrypts: no interceptor, all RTCP is ours. Each
+// has its own API, since a BufferFactory is not told whose packets it is for.
+func (s *Server) newConnection(p *Peer) (*webrtc.PeerConnection, error) {
+	media, err := newMediaEngine()
+	if err != nil {
+		return nil, err
+	}
+	settings, err := s.newSettings()
+	if err != nil {
+		return nil, err
+	}
+	settings.BufferFactory = func(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
+		buffer := packetio.NewBuffer()
+		buffer.SetLimitSize(readBuffer)
+		if kind == packetio.RTPBufferPacket {
+			return &tap{Buffer: buffer, peer: p, ssrc: ssrc}
+		}
+		return buffer
+	}
+	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(*settings),
+		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
+	return api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.certificate}})
+}
+
+// readBuffer bounds, in bytes, what one stream may have waiting for its reader. Beyond it pion drops.
+const readBuffer = 512 << 10
+
+func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
+	settings := &webrtc.SettingEngine{LoggerFactory: logFactory{s.log}}
+	settings.DisableMediaEngineCopy(true) // it is made for this one connection
+	settings.SetICEUDPMux(s.mux)
+	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	settings.DisableActiveTCP(true)
+	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	settings.SetICETimeouts(5*time.Second, 25*time.Second, 2*time.Second)
+	settings.SetSRTPReplayProtectionWindow(512) // Firefox probes with packets that were sent before
+	settings.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
+	settings.SetDTLSEllipticCurves(elliptic.X25519, elliptic.P256, elliptic.P384)
+	settings.SetIncludeLoopbackCandidate(s.opts.Listen.Addr().IsLoopback())
+	if s.opts.network != nil {
+		settings.SetNet(s.opts.network)
+	}
+	// As the DTLS server we choose the profile by our order.
+	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
+		return nil, fmt.Errorf("media: DTLS role: %w", err)
+	}
+	if len(s.opts.PublicIPs) > 0 {
+		external := make([]string, len(s.opts.PublicIPs))
+		for i, ip := range s.opts.PublicIPs {
+			external[i] = ip.String()
+		}
+		rule := webrtc.ICEAddressRewriteRule{
+			External: external, AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteReplace,
+		}
+		if err := settings.SetICEAddressRewriteRules(rule); err != nil {
+			return nil, fmt.Errorf("media: public addresses: %w", err)
+		}
+	}
+	return settings, nil
+}
+
+// newMediaEngine lists what is forwarded.
+func newMediaEngine() (*webrtc.MediaEngine, error) {
+	media := &webrtc.MediaEngine{}
+	opus := webrtc.RTPCodecParameters{PayloadType: payloadOpus, RTPCodecCapability: webrtc.RTPCodecCapability{
+		MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
+		RTCPFeedback: []webrtc.RTCPFeedback{{Type: "transport-cc"}},
+	}}
+	if err := media.RegisterCodec(opus, webrtc.RTPCodecTypeAudio); err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	feedback := []webrtc.RTCPFeedback{
+		{Type: "transport-cc"}, {Type: "ccm", Parameter: "fir"}, {Type: "nack"}, {Type: "nack", Parameter: "pli"},
+	}
+	for _, codec := range []struct {
+		mime, fmtp string
+		payload    webrtc.PayloadType
+	}{
+		{webrtc.MimeTypeVP8, "", payloadVP8},
+		{webrtc.MimeTypeVP9, "profile-id=0", payloadVP9},
+		{webrtc.MimeTypeH264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f", payloadH264},
+		{webrtc.MimeTypeAV1, "level-idx=5;profile=0;tier=0", payloadAV1},
+	} {
+		main := webrtc.RTPCodecParameters{PayloadType: codec.payload, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: codec.mime, ClockRate: videoClock, SDPFmtpLine: codec.fmtp, RTCPFeedback: feedback,
+		}}
+		rtx := webrtc.RTPCodecParameters{PayloadType: codec.payload + 1, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeRTX, ClockRate: videoClock, SDPFmtpLine: fmt.Sprintf("apt=%d", codec.payload),
+		}}
+		for _, params := range []webrtc.RTPCodecParameters{main, rtx} {
+			if err := media.RegisterCodec(params, webrtc.RTPCodecTypeVideo); err != nil {
+				return nil, fmt.Errorf("media: %w", err)
+			}
+		}
+	}
+	return media, registerExtensions(media)
+}
+
+// registerExtensions asks publishers for what routing and feedback need, and passes on what receivers can use. On
+// what we send no packet is numbered for transport-wide feedback, so none is offered there.
+func registerExtensions(media *webrtc.MediaEngine) error {
+	const audio, video = webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo
+	in := []webrtc.RTPTransceiverDirection{webrtc.RTPTransceiverDirectionRecvonly}
+	for _, ext := range []struct {
+		uri        string
+		kinds      []webrtc.RTPCodecType
+		directions []webrtc.RTPTransceiverDirection
+	}{
+		{uriMid, []webrtc.RTPCodecType{audio, video}, in},
+		{uriTransportCC, []webrtc.RTPCodecType{audio, video}, in},
+		{uriRid, []webrtc.RTPCodecType{video}, in},
+		{uriRepairedRid, []webrtc.RTPCodecType{video}, in},
+		{uriAudioLevel, []webrtc.RTPCodecType{audio}, nil},
+		{uriDependencyDescriptor, []webrtc.RTPCodecType{video}, nil},
+	} {
+		for _, kind := range ext.kinds {
+			if err := media.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: ext.uri}, kind, ext.directions...); err != nil {
+				return fmt.Errorf("media: header extension %s: %w", ext.uri, err)
+			}
+		}
+	}
+	return nil
+}
+
+// extensionID finds the negotiated id of a header extension, 0 if there is none.
+func extensionID(list []webrtc.RTPHeaderExtensionParameter, uri string) uint8 {
+	for _, ext := range list {
+		if ext.URI == uri && ext.ID > 0 && ext.ID < 256 {
+			return uint8(ext.ID)
+		}
+	}
+	return 0
+}
+
+// matchCodec finds what a codec of one peer is called by another, and the payload type of its retransmissions (0 =
+// none). The parameters that make two streams undecodable by one decoder must be the same.
+func matchCodec(want webrtc.RTPCodecParameters, have []webrtc.RTPCodecParameters) (codec webrtc.RTPCodecParameters, rtx uint8, ok bool) {
+	for _, codec = range have {
+		if !strings.EqualFold(codec.MimeType, want.MimeType) || codec.ClockRate != want.ClockRate {
+			continue
+		}
+		same := true
+		for _, name := range []string{"packetization-mode", "profile-id", "profile"} {
+			same = same && parameter(codec.SDPFmtpLine, name) == parameter(want.SDPFmtpLine, name)
+		}
+		if !same {
+			continue
+		}
+		for _, other := range have {
+			if strings.EqualFold(other.MimeType, webrtc.MimeTypeRTX) && parameter(other.SDPFmtpLine, "apt") == fmt.Sprint(codec.PayloadType) {
+				rtx = uint8(other.PayloadType)
+			}
+		}
+		return codec, rtx, true
+	}
+	return webrtc.RTPCodecParameters{}, 0, false
+}
+
+// parameter reads one parameter of a format line; what is absent counts as its default, 0.
+func parameter(line, name string) string {
+	for part := range strings.SplitSeq(line, ";") {
+		if key, value, _ := strings.Cut(strings.TrimSpace(part), "="); strings.EqualFold(key, name) {
+			return value
+		}
+	}
+	return "0"
+}
+
+// A tap is the buffer of one received stream, retransmissions included. It notes each packet's arrival for the
+// transport-wide feedback before any reader, also of those that readers never see, such as padding.
+type tap struct {
+	*packetio.Buffer
+	peer *Peer
+	ssrc uint32
+}
+
+func (t *tap) Write(b []byte) (int, error) {
+	t.peer.feedback.arrived(t.ssrc, b, time.Now())
+	return t.Buffer.Write(b)
+}
+
+// logFactory hands pion's logs to slog. What pion calls an error is often only a peer's network, so it is a warning.
+type logFactory struct{ log *slog.Logger }
+
+// NewLogger implements logging.LoggerFactory.
+func (f logFactory) NewLogger(scope string) logging.LeveledLogger {
+	return pionLog{f.log.With("pion", scope)}
+}
+
+type pionLog struct{ log *slog.Logger }
+
+func (pionLog) Trace(string)                    {}
+func (pionLog) Tracef(string, ...any)           {}
+func (pionLog) Debug(string)                    {}
+func (pionLog) Debugf(string, ...any)           {}
+func (pionLog) Info(string)                     {}
+func (pionLog) Infof(string, ...any)            {}
+func (l pionLog) Warn(text string)              { l.log.Debug(text) }
+func (l pionLog) Warnf(format string, a ...any) { l.log.Debug(fmt.Sprintf(format, a...)) }
+func (l pionLog) Error(text string)             { l.log.Warn(text) }
+func (l pionLog) Errorf(format string, a ...any) {
+	l.log.Warn(fmt.Sprintf(format, a...))
+}

@@ -1,0 +1,74 @@
+package media
+
+import (
+	"cmp"
+	"sync"
+	"time"
+)
+
+// Limits bound what one server, room or peer may hold. A field that is 0 takes the default named beside it.
+type Limits struct {
+	PeersPerRoom  int // 100; beyond it Join fails with room-full
+	UpTracks      int // 8 media sections a client may send on; an offer or answer with more fails with too-large
+	DownTracks    int // 128 tracks sent to one client; later ones are not sent until others end
+	MediaSections int // 192 media sections in one description; beyond it too-large
+	SDPBytes      int // 64 KiB; a larger description fails with too-large
+	Candidates    int // 64 of one generation; beyond it rate-limited
+	Subscriptions int // 256 explicit subscriptions remembered, of tracks there are or will be; beyond it rate-limited
+	RTCPPerSecond int // 500 RTCP packets processed of one peer; what comes above is read and dropped
+	Requests      int // 64 signals waiting for one peer; beyond it the caller waits, as long as its context lets it
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		PeersPerRoom:  cmp.Or(l.PeersPerRoom, 100),
+		UpTracks:      cmp.Or(l.UpTracks, 8),
+		DownTracks:    cmp.Or(l.DownTracks, 128),
+		MediaSections: cmp.Or(l.MediaSections, 192),
+		SDPBytes:      cmp.Or(l.SDPBytes, 64<<10),
+		Candidates:    cmp.Or(l.Candidates, 64),
+		Subscriptions: cmp.Or(l.Subscriptions, 256),
+		RTCPPerSecond: cmp.Or(l.RTCPPerSecond, 500),
+		Requests:      cmp.Or(l.Requests, 64),
+	}
+}
+
+// Timing of the media plane.
+const (
+	coalesceOffers  = 10 * time.Millisecond  // changes of a room within it make one offer
+	answerTimeout   = 20 * time.Second       // an offer without an answer ends the peer
+	failedGrace     = 30 * time.Second       // a peer whose ICE failed waits this long for a restart
+	controlTick     = 100 * time.Millisecond // transport-wide feedback and delayed key frame requests
+	reportInterval  = time.Second            // sender and receiver reports
+	keyInterval     = 500 * time.Millisecond // least time between two key frame requests for one source
+	nackInterval    = 40 * time.Millisecond  // least time between two requests for one packet, both ways
+	maxNACKs        = 3                      // requests for one packet, both ways
+	maxMissing      = 128                    // packets of one source waited for; a wider hole needs a key frame
+	videoSlots      = 1024                   // packets kept of a video track: 4 s at 2.5 Mb/s
+	audioSlots      = 256                    // packets kept of an audio track: 5 s at 20 ms
+	maxReplay       = 512                    // packets sent at once to who comes late; a longer group needs a key frame
+	maxPacket       = 1500                   // bytes of one RTP packet; larger ones are dropped
+	maxDropout      = 3000                   // RFC 3550 appendix A.1: a jump beyond it is a new start
+	resendBurst     = 256                    // resends a track may owe at once
+	resendPerPacket = 0.5                    // resends earned by each packet sent: at most half on top
+)
+
+// A rate counts events against a number a second. It is safe for concurrent use.
+type rate struct {
+	perSecond int
+
+	mu     sync.Mutex
+	second int64 // guarded by mu: Unix time
+	count  int   // guarded by mu: events in that second
+}
+
+// allow counts one event and reports whether it is within the rate.
+func (r *rate) allow(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := now.Unix(); s != r.second {
+		r.second, r.count = s, 0
+	}
+	r.count++
+	return r.count <= r.perSecond
+}

@@ -1,0 +1,322 @@
+package media
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"confab/signaling/wire"
+
+	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
+)
+
+// Perfect negotiation (W3C WebRTC section 10.7): the client is polite, this side is not. An offer that meets ours is
+// ignored; the client takes its own back, answers ours and offers again. Media sections made here bear mids with a
+// prefix, so that two offers that cross never mean different sections by one mid.
+const midPrefix = "s"
+
+// Signal takes a signal of the client: an offer, an answer, a candidate or the end of candidates. An error is a
+// *wire.Error, and then no part of the signal has taken effect. A signal of an older generation is ignored.
+func (p *Peer) Signal(ctx context.Context, signal wire.Signal) error {
+	if err := p.server.limits.check(signal); err != nil {
+		return err
+	}
+	return p.call(ctx, func() error { return p.take(signal) })
+}
+
+// maxCandidate bounds one candidate, in bytes of JSON. Browsers write up to about 300.
+const maxCandidate = 2 << 10
+
+func (l Limits) check(signal wire.Signal) error {
+	if signal.Description != nil && len(signal.Description.SDP) > l.SDPBytes {
+		return wire.Errorf(wire.CodeTooLarge, "the description has %d bytes; at most %d", len(signal.Description.SDP), l.SDPBytes)
+	}
+	if len(signal.Candidate) > maxCandidate {
+		return wire.Errorf(wire.CodeTooLarge, "the candidate has %d bytes; at most %d", len(signal.Candidate), maxCandidate)
+	}
+	if len(signal.Tracks) > l.MediaSections {
+		return wire.Errorf(wire.CodeTooLarge, "tracks names %d media sections; at most %d", len(signal.Tracks), l.MediaSections)
+	}
+	return nil
+}
+
+func (p *Peer) take(signal wire.Signal) error {
+	if signal.Generation < p.generation {
+		return nil
+	}
+	if d := signal.Description; d != nil {
+		var err error
+		switch d.Type {
+		case "offer":
+			err = p.takeOffer(signal)
+		case "answer":
+			err = p.takeAnswer(signal)
+		default:
+			err = wire.Errorf(wire.CodeBadMessage, "a description is an offer or an answer, not %.20q", d.Type)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(signal.Candidate) > 0 {
+		return p.takeCandidate(signal)
+	}
+	return nil
+}
+
+func (p *Peer) takeOffer(signal wire.Signal) error {
+	if p.pc.SignalingState() != webrtc.SignalingStateStable {
+		return nil // the client is polite and will offer again
+	}
+	sections, err := p.readSections(signal)
+	if err != nil {
+		return err
+	}
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: signal.Description.SDP}); err != nil {
+		return &wire.Error{Code: wire.CodeBadMessage, Text: "the offer cannot be used", Err: err}
+	}
+	answer, err := p.pc.CreateAnswer(nil)
+	if err == nil {
+		err = p.pc.SetLocalDescription(answer)
+	}
+	if err != nil {
+		p.end(err) // it can neither go back nor on
+		return &wire.Error{Code: wire.CodeInternal, Text: "the offer cannot be answered", Err: err}
+	}
+	if signal.Generation > p.generation {
+		p.generation, p.candidates, p.gathered = signal.Generation, 0, false
+	}
+	p.accept(sections)
+	p.send(wire.Signal{
+		Description: &wire.SessionDescription{Type: "answer", SDP: answer.SDP}, Generation: p.generation, Tracks: p.sentTracks(),
+	})
+	return p.takeEarly()
+}
+
+func (p *Peer) takeAnswer(signal wire.Signal) error {
+	if p.pc.SignalingState() != webrtc.SignalingStateHaveLocalOffer {
+		return nil // of an offer that is settled
+	}
+	sections, err := p.readSections(signal)
+	if err != nil {
+		return err
+	}
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: signal.Description.SDP}); err != nil {
+		return &wire.Error{Code: wire.CodeBadMessage, Text: "the answer cannot be used", Err: err}
+	}
+	p.answerTimer.Stop()
+	p.accept(sections)
+	p.goLive()
+	if p.needOffer {
+		p.offerTimer.Reset(coalesceOffers)
+	}
+	return p.takeEarly()
+}
+
+// offer sends an offer, unless none is needed or the last one is not answered; then the answer leads here again.
+func (p *Peer) offer() {
+	if !p.needOffer || p.pc.SignalingState() != webrtc.SignalingStateStable {
+		return
+	}
+	offer, err := p.pc.CreateOffer(nil)
+	if err == nil {
+		err = p.pc.SetLocalDescription(offer)
+	}
+	if err != nil {
+		p.end(err)
+		return
+	}
+	p.needOffer = false
+	p.offered = map[*egress]*feed{}
+	for _, e := range *p.sending.Load() {
+		if f := e.want.Load(); f != nil {
+			p.offered[e] = f
+		}
+	}
+	p.answerTimer.Reset(answerTimeout)
+	p.send(wire.Signal{
+		Description: &wire.SessionDescription{Type: "offer", SDP: offer.SDP}, Generation: p.generation, Tracks: p.sentTracks(),
+	})
+}
+
+// sentTracks says what we send, by mid.
+func (p *Peer) sentTracks() map[string]wire.TrackLabel {
+	tracks := map[string]wire.TrackLabel{}
+	for _, e := range *p.sending.Load() {
+		if f := e.want.Load(); f != nil {
+			tracks[e.mid] = wire.TrackLabel{Participant: f.in.key.participant, Source: f.in.key.source}
+		}
+	}
+	return tracks
+}
+
+// sections is what a description of the client says: the source sent by mid.
+type sections map[string]wire.Source
+
+// readSections checks a description against limits, labels and grants.
+func (p *Peer) readSections(signal wire.Signal) (sections, error) {
+	var desc sdp.SessionDescription
+	if err := desc.UnmarshalString(signal.Description.SDP); err != nil {
+		return nil, &wire.Error{Code: wire.CodeBadMessage, Text: "the description is no SDP", Err: err}
+	}
+	limits := p.server.limits
+	if len(desc.MediaDescriptions) > limits.MediaSections {
+		return nil, wire.Errorf(wire.CodeTooLarge, "%d media sections; at most %d", len(desc.MediaDescriptions), limits.MediaSections)
+	}
+	found, taken := sections{}, map[wire.Source]string{}
+	for _, m := range desc.MediaDescriptions {
+		mid, _ := m.Attribute("mid")
+		if !sends(m) {
+			continue
+		}
+		source := signal.Tracks[mid].Source
+		if source == "" {
+			source = p.labels[mid]
+		}
+		if err := p.checkSection(mid, m.MediaName.Media, source); err != nil {
+			return nil, err
+		}
+		if other, ok := taken[source]; ok {
+			return nil, wire.Errorf(wire.CodeConflict, "media sections %.20q and %.20q both send %s", other, mid, source)
+		}
+		taken[source], found[mid] = mid, source
+	}
+	if len(found) > limits.UpTracks {
+		return nil, wire.Errorf(wire.CodeTooLarge, "%d tracks sent; at most %d", len(found), limits.UpTracks)
+	}
+	return found, nil
+}
+
+func (p *Peer) checkSection(mid, kind string, source wire.Source) error {
+	switch {
+	case source == "" || kind != kindOfSource(source):
+		return wire.Errorf(wire.CodeBadMessage, "media section %.20q sends %.20s, and tracks does not say which source", mid, kind)
+	case p.labels[mid] != "" && p.labels[mid] != source:
+		return wire.Errorf(wire.CodeConflict, "media section %.20q has been %s; send %s on another one", mid, p.labels[mid], source)
+	case !p.grants.May(source):
+		return wire.Errorf(wire.CodeForbidden, "you may not send %s", source)
+	default:
+		return nil
+	}
+}
+
+// kindOfSource returns the media type of a source's section, "" for an unknown source.
+func kindOfSource(source wire.Source) string {
+	switch source {
+	case wire.Microphone, wire.ScreenAudio:
+		return "audio"
+	case wire.Camera, wire.Screen:
+		return "video"
+	default:
+		return ""
+	}
+}
+
+// sends reports whether a section of the client's says that the client sends (RFC 8866 section 6.7: sendrecv is the
+// default).
+func sends(m *sdp.MediaDescription) bool {
+	if m.MediaName.Media != "audio" && m.MediaName.Media != "video" || m.MediaName.Port.Value == 0 {
+		return false
+	}
+	for _, quiet := range []string{"recvonly", "inactive"} {
+		if _, ok := m.Attribute(quiet); ok {
+			return false
+		}
+	}
+	return true
+}
+
+// accept notes what a description that has taken effect says.
+func (p *Peer) accept(found sections) {
+	clear(p.sendingMids)
+	for mid, source := range found {
+		p.labels[mid], p.sendingMids[mid] = source, true
+	}
+	for mid, in := range p.publishing {
+		if p.sendingMids[mid] {
+			p.room.publish(in)
+		} else {
+			p.room.unpublish(in)
+		}
+	}
+}
+
+// takeCandidate takes a candidate, or keeps it until the description comes that it belongs to.
+func (p *Peer) takeCandidate(signal wire.Signal) error {
+	if p.candidates >= p.server.limits.Candidates {
+		return wire.Errorf(wire.CodeRateLimited, "more than %d candidates", p.server.limits.Candidates)
+	}
+	candidate, err := readCandidate(signal.Candidate)
+	if err != nil {
+		return err
+	}
+	p.candidates++
+	if p.pc.RemoteDescription() == nil || signal.Generation > p.generation {
+		p.early = append(p.early, wire.Signal{Candidate: signal.Candidate, Generation: signal.Generation})
+		return nil
+	}
+	// A name of multicast DNS says nothing outside the client's network; its checks tell us its address.
+	if isMulticastName(candidate.Candidate) {
+		return nil
+	}
+	if err := p.pc.AddICECandidate(candidate); err != nil {
+		return &wire.Error{Code: wire.CodeBadMessage, Text: "the candidate cannot be used", Err: err}
+	}
+	return nil
+}
+
+// readCandidate reads an RTCIceCandidateInit; null and an empty candidate are the end of candidates.
+func readCandidate(raw json.RawMessage) (webrtc.ICECandidateInit, error) {
+	var candidate *webrtc.ICECandidateInit
+	if err := json.Unmarshal(raw, &candidate); err != nil {
+		return webrtc.ICECandidateInit{}, &wire.Error{Code: wire.CodeBadMessage, Text: "the candidate is malformed", Err: err}
+	}
+	if candidate == nil {
+		return webrtc.ICECandidateInit{}, nil
+	}
+	return *candidate, nil
+}
+
+func isMulticastName(candidate string) bool {
+	fields := strings.Fields(candidate)
+	return len(fields) > 4 && strings.HasSuffix(strings.ToLower(fields[4]), ".local")
+}
+
+// takeEarly takes the candidates that came before their description. A bad one has been acknowledged and is dropped.
+func (p *Peer) takeEarly() error {
+	early := p.early
+	p.early, p.candidates = nil, max(0, p.candidates-len(early))
+	for _, signal := range early {
+		if signal.Generation < p.generation {
+			continue
+		}
+		if err := p.takeCandidate(signal); err != nil {
+			p.log.Debug("early candidate", "error", err)
+		}
+	}
+	return nil
+}
+
+// sendCandidates sends our candidates, and null after the last one.
+func (p *Peer) sendCandidates(list []webrtc.ICECandidateInit, last bool) {
+	for _, candidate := range list {
+		raw, err := json.Marshal(candidate)
+		if err != nil {
+			p.log.Warn("own candidate", "error", err)
+			continue
+		}
+		p.send(wire.Signal{Candidate: raw, Generation: p.generation})
+	}
+	if last && !p.gathered {
+		p.gathered = true
+		p.send(wire.Signal{Candidate: json.RawMessage("null"), Generation: p.generation})
+	}
+}
+
+// nextMid names a media section made by us.
+func (p *Peer) nextMid() string {
+	p.sections++
+	return midPrefix + strconv.Itoa(p.sections-1)
+}

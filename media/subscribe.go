@@ -1,0 +1,175 @@
+package media
+
+import (
+	"context"
+	"slices"
+
+	"confab/signaling/wire"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// Subscribe turns one track on or off for this client; without it every track is on. What is off stays negotiated,
+// so that turning it on needs no offer: audio goes on at once, video with a key frame. The track need not exist yet.
+// The sizes in msg do not count as long as a source is published in one size. The error is a *wire.Error.
+func (p *Peer) Subscribe(ctx context.Context, msg wire.SubscribeMedia) error {
+	if err := msg.Validate(); err != nil {
+		return err
+	}
+	return p.call(ctx, func() error { return p.subscribe(trackKey{msg.Participant, msg.Source}, msg.Enabled) })
+}
+
+func (p *Peer) subscribe(key trackKey, enabled bool) error {
+	if !p.grants.Subscribe {
+		return wire.Errorf(wire.CodeForbidden, "you may not receive media")
+	}
+	if _, known := p.subscriptions[key]; !known && len(p.subscriptions) >= p.server.limits.Subscriptions {
+		return wire.Errorf(wire.CodeRateLimited, "more than %d subscriptions", p.server.limits.Subscriptions)
+	}
+	p.subscriptions[key] = enabled
+	for _, e := range *p.sending.Load() {
+		if f := e.want.Load(); f != nil && f.in.key == key && f.enabled != enabled {
+			next := *f
+			next.enabled = enabled
+			p.replaceFeed(e, f, &next)
+		}
+	}
+	return nil
+}
+
+// replaceFeed changes what e is to do with the track it has.
+func (p *Peer) replaceFeed(e *egress, old, next *feed) {
+	if p.offered[e] == old {
+		p.offered[e] = next
+	}
+	e.assign(next)
+}
+
+func (p *Peer) enabled(key trackKey) bool {
+	on, chosen := p.subscriptions[key]
+	return on || !chosen
+}
+
+// reconcile compares what the room has with what we send and sees to it that an offer follows where they differ.
+func (p *Peer) reconcile() {
+	if !p.grants.Subscribe {
+		return
+	}
+	missing := p.room.tracks(p)
+	changed := false
+	for _, e := range *p.sending.Load() {
+		f := e.want.Load()
+		if f == nil {
+			continue
+		}
+		if i := slices.Index(missing, f.in); i >= 0 {
+			missing = slices.Delete(missing, i, i+1)
+			continue
+		}
+		f.in.unsubscribe(e)
+		e.assign(nil)
+		changed = true
+	}
+	for _, in := range missing {
+		changed = p.attach(in) || changed
+	}
+	if changed {
+		p.needOffer = true
+		p.offerTimer.Reset(coalesceOffers)
+	}
+}
+
+// attach gives in a media section: a free one, else a new one as long as there may be more.
+func (p *Peer) attach(in *ingress) bool {
+	var free *egress
+	count := 0
+	for _, e := range *p.sending.Load() {
+		if e.want.Load() != nil {
+			count++
+		} else if free == nil && e.kind == in.track.Kind() {
+			free = e
+		}
+	}
+	if count >= p.server.limits.DownTracks {
+		return false
+	}
+	if free == nil {
+		var err error
+		if free, err = p.addSection(in.track.Kind()); err != nil {
+			p.log.Warn("adding a media section", "error", err)
+			return false
+		}
+	}
+	free.assign(&feed{in: in, enabled: p.enabled(in.key)})
+	in.subscribe(free)
+	return true
+}
+
+func (p *Peer) addSection(kind webrtc.RTPCodecType) (*egress, error) {
+	e := newEgress(p, kind, p.nextMid())
+	transceiver, err := p.pc.AddTransceiverFromTrack(e, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	if err != nil {
+		return nil, err
+	}
+	if err := transceiver.SetMid(e.mid); err != nil {
+		return nil, err
+	}
+	e.sender = transceiver.Sender()
+	list := append(slices.Clone(*p.sending.Load()), e)
+	p.sending.Store(&list)
+	p.running.Go(e.readRTCP)
+	return e, nil
+}
+
+// goLive lets flow what an answered offer has named, where it still is what we have to send.
+func (p *Peer) goLive() {
+	for e, f := range p.offered {
+		if e.want.Load() == f && !f.live {
+			next := *f
+			next.live = true
+			e.assign(&next)
+		}
+	}
+	p.offered = nil
+}
+
+// publish takes a track of the client's: it is read, and offered to the room if the client has said what it is.
+func (p *Peer) publish(t remoteTrack) {
+	mid := ""
+	if transceiver := t.receiver.RTPTransceiver(); transceiver != nil {
+		mid = transceiver.Mid()
+	}
+	source, known := p.labels[mid]
+	in := newIngress(p, mid, trackKey{p.id, source}, t)
+	if _, twice := p.publishing[mid]; !known || twice {
+		// A second layer or a stray stream. It must be read all the same.
+		p.running.Go(in.discard)
+		return
+	}
+	p.publishing[mid] = in
+	p.setReceiving()
+	if p.feedback.extension.Load() == 0 {
+		p.feedback.extension.Store(uint32(extensionID(t.receiver.GetParameters().HeaderExtensions, uriTransportCC)))
+	}
+	p.running.Go(in.read)
+	p.running.Go(in.readRTCP)
+	if p.sendingMids[mid] {
+		p.room.publish(in)
+	}
+}
+
+func (p *Peer) unpublish(in *ingress) {
+	if p.publishing[in.mid] == in {
+		delete(p.publishing, in.mid)
+		p.setReceiving()
+	}
+	p.room.unpublish(in)
+}
+
+func (p *Peer) setReceiving() {
+	list := make([]*ingress, 0, len(p.publishing))
+	for _, in := range p.publishing {
+		list = append(list, in)
+	}
+	p.receiving.Store(&list)
+}
