@@ -67,7 +67,7 @@ func (s *Session) authenticate(env wire.Envelope, auth wire.Auth, old bool) {
 func (s *Session) refuse(env wire.Envelope, problem *wire.Error, code wire.CloseCode) {
 	s.server.metrics.failed(problem.Code)
 	if s.out.open() {
-		go s.write(encodeError(env, problem)) // ended waits for it
+		s.server.flusher.add(s, encodeError(env, problem))
 	}
 	s.finish(code, string(problem.Code))
 }
@@ -116,7 +116,7 @@ func (s *Session) connected(id wire.RequestID, claims *Claims, resumed, deprecat
 		Limits: wire.Limits{MessageBytes: wire.MaxFrameBytes, RatePerSecond: opts.RateLimit, History: opts.History},
 	})
 	if s.out.open() {
-		go s.write(frame) // ended waits for it
+		s.server.flusher.add(s, frame)
 	}
 }
 

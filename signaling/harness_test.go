@@ -129,7 +129,9 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{Server: server, t: t, http: httptest.NewServer(server.Handler()), registry: opts.Registry}
+	w := &world{Server: server, t: t, http: httptest.NewUnstartedServer(server.Handler()), registry: opts.Registry}
+	w.http.Listener = Listener(w.http.Listener)
+	w.http.Start()
 	t.Cleanup(func() {
 		_ = server.Close()
 		w.http.Close()
@@ -370,13 +372,16 @@ func (w *world) session(id wire.ParticipantID) *Session {
 }
 
 // tightDialer makes connections whose client side holds little, so that a client that does not read is noticed.
-func tightDialer() *websocket.Dialer {
+func tightDialer() *websocket.Dialer { return narrowDialer(4 << 10) }
+
+// narrowDialer makes connections whose client side holds bytes. One that holds very little is slow also when it reads.
+func narrowDialer(bytes int) *websocket.Dialer {
 	return &websocket.Dialer{
 		HandshakeTimeout: patience,
 		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 			if tcp, ok := conn.(*net.TCPConn); ok {
-				_ = tcp.SetReadBuffer(4 << 10)
+				_ = tcp.SetReadBuffer(bytes)
 			}
 			return conn, err
 		},

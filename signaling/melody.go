@@ -171,6 +171,7 @@ func (h *hub) connected(ws *melody.Session) {
 	s := ws.Request.Context().Value(requestKey{}).(*Session)
 	ws.Request = nil // and with it the HTTP server's buffers
 	s.conn.ws = ws
+	s.conn.raw, _ = ws.WebsocketConnection().NetConn().(*rawConn)
 	shard := h.shard(ws)
 	shard.mu.Lock()
 	shard.all[ws] = s
@@ -208,7 +209,9 @@ func (h *hub) failed(ws *melody.Session, err error) {
 
 // A conn is a session's connection. Its methods may be called from any goroutine unless they say otherwise.
 type conn struct {
-	ws *melody.Session // set before the first read, then constant
+	// Set before the first read, then constant.
+	ws  *melody.Session
+	raw *rawConn // nil when the connection can only be written to by waiting for it
 }
 
 // write writes a frame, however long that takes: the sweeper ends a write that takes too long. A deadline for each

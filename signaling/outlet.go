@@ -43,7 +43,7 @@ func (s *Session) Removed(room wire.RoomID, why wire.RemovedReason) {
 func (s *Session) send(frame []byte, key string, counted bool) {
 	switch s.out.push(frame, key, counted) {
 	case pushWrite:
-		go s.write(frame) // ended waits for it
+		s.server.flusher.add(s, frame) // ended waits for the writer
 	case pushSlow:
 		s.server.metrics.slow.Inc()
 		s.finish(wire.CloseTooSlow, "too much is waiting for this client; resume")
@@ -51,27 +51,48 @@ func (s *Session) send(frame []byte, key string, counted bool) {
 	}
 }
 
-// write is the session's writer: it writes first and then what has gathered meanwhile, until there is nothing more.
-// The outbox sees to it that there is only one.
-func (s *Session) write(first []byte) {
+// write is the session's writer when the flusher is not: it writes frame and then what has gathered meanwhile, until
+// there is nothing more. The outbox sees to it that there is only one writer. frame may be in b, which write releases.
+func (s *Session) write(frame []byte, b *batch) {
 	s.writes.Add(1)
-	err := s.conn.write(first)
+	err := s.conn.write(frame)
 	s.writes.Add(1)
-	b := batches.Get().(*batch)
-	for {
+	if err != nil {
+		s.cut()
+	}
+	s.writeGathered(b)
+}
+
+// writeGathered is the writer after its first frame. It releases b.
+func (s *Session) writeGathered(b *batch) {
+	for s.out.take(b) {
+		s.writes.Add(1)
+		err := s.conn.write(b.frame())
+		s.writes.Add(1)
 		if err != nil {
-			s.out.die() // the client resumes from what it has seen
-			s.conn.abort()
+			s.cut()
 		}
-		if !s.out.take(b) {
-			break
-		}
-		frame := b.frame()
-		s.writes.Add(1)
-		err = s.conn.write(frame)
-		s.writes.Add(1)
 	}
 	b.release()
+}
+
+// writeSpill is the writer after the flusher, when the client did not take a frame at once. err is what became of
+// the frame otherwise.
+func (s *Session) writeSpill(err error) {
+	if failed := s.conn.raw.drain(); failed != nil {
+		err = failed
+	}
+	s.writes.Add(1) // begun by the flusher
+	if err != nil {
+		s.cut()
+	}
+	s.writeGathered(batches.Get().(*batch))
+}
+
+// cut ends a connection that cannot be written to. The client resumes from what it has seen.
+func (s *Session) cut() {
+	s.out.die()
+	s.conn.abort()
 }
 
 // finish ends the connection from the server's side: what waits is written, then the close frame, and if the

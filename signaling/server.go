@@ -11,10 +11,11 @@
 //
 // # Concurrency
 //
-// Each session has melody's two goroutines, the reader and one that sleeps, a writer while there is something to
-// write, and no timer: one sweeper looks after timeouts and pings for all. Messages of one session are handled in order, one at a time. Nothing that a room calls
-// (Session as rooms.Outlet, answers) blocks. A Server owns every goroutine that it starts; Drain and Close wait
-// for them.
+// Each session has melody's two goroutines, the reader and one that sleeps, and no timer: one sweeper looks after
+// timeouts and pings for all. A few writers (flusher) write for all sessions, and a session that does not take a frame
+// at once has one of its own until it does. Messages of one session are handled in order, one at a time. Nothing that
+// a room calls (Session as rooms.Outlet, answers) blocks. A Server owns every goroutine that it starts; Drain and
+// Close wait for them.
 //
 // The package does not import the log, media or bots.
 package signaling
@@ -81,6 +82,7 @@ type Server struct {
 	index       *index
 	hub         *hub
 	mux         mux
+	flusher     *flusher
 	metrics     *metrics
 	engine      *gin.Engine
 	lifetime    context.Context // ends when the server stops
@@ -119,7 +121,7 @@ func New(opts Options) (*Server, error) {
 		opts.Metrics = prometheus.NewRegistry()
 	}
 	s := &Server{
-		opts: opts, log: opts.Logger, clock: clock{start: time.Now()}, index: newIndex(), mux: newMux(),
+		opts: opts, log: opts.Logger, clock: clock{start: time.Now()}, index: newIndex(), mux: newMux(), flusher: newFlusher(),
 		origins: make(map[string]bool), swept: make(chan struct{}),
 		addresses: addresses{limit: opts.ConnectionLimit, all: make(map[netip.Prefix]*address)},
 	}
@@ -218,6 +220,7 @@ func (s *Server) shut(ctx context.Context) error {
 	}
 	s.stop(errStopped) // a verification that is under way ends now
 	<-done
+	s.flusher.close()
 	<-s.swept
 	return err
 }
