@@ -81,6 +81,9 @@ func unmarshalEnvelope(line []byte) (Envelope, error) {
 // Errors: *Error with CodeBadMessage, or what M.Validate returns.
 func DecodeBody[M ClientMessage](data json.RawMessage) (M, error) {
 	var m M
+	if chat, ok := any(&m).(*Chat); ok && scanChat(data, chat) {
+		return m, m.Validate()
+	}
 	if len(data) > 0 {
 		if err := json.Unmarshal(data, &m); err != nil {
 			return m, &Error{Code: CodeBadMessage, Text: string(m.Kind()) + ": " + badJSON(err), Err: err}

@@ -56,6 +56,32 @@ func FuzzScanEnvelope(f *testing.F) {
 	})
 }
 
+// FuzzScanChat holds the fast way for chat messages against encoding/json.
+func FuzzScanChat(f *testing.F) {
+	for _, data := range []string{
+		`{"text":"hello"}`, " {\t\"text\" : \"a b\" } \n", `{"text":""}`, `{"text":"naïve 👍"}`, "{\"text\":\"\xff\"}", "{\"text\":\"\xed\xa0\x80\"}",
+		`{"text":"a\"b"}`, `{"text":"\u0041"}`, `{"Text":"a"}`, `{"text":"a","text":"b"}`, `{"text":"a","TEXT":"b"}`, `{"text":7}`, `{"text":null}`,
+		`{"text":"a"}}`, `{"text":"a"`, `{"text":"a`, `{"text":`, `{`, ``, `{"text":"a",}`, `{"text":"a","replyTo":3}`, "{\"text\":\"\x1f\"}", "{\"text\":\"\x7f\"}",
+	} {
+		f.Add([]byte(data))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var fast, slow Chat
+		if !scanChat(data, &fast) {
+			if !reflect.DeepEqual(fast, slow) {
+				t.Fatalf("%q not taken, but read as %+v", data, fast)
+			}
+			return
+		}
+		if err := json.Unmarshal(data, &slow); err != nil {
+			t.Fatalf("taken, but encoding/json says %v: %q", err, data)
+		}
+		if !reflect.DeepEqual(fast, slow) {
+			t.Fatalf("%q\nread as %+v\ninstead of %+v", data, fast, slow)
+		}
+	})
+}
+
 // FuzzDecodeEnvelope: whatever comes, the answer's id is valid, the error is one that may cross the socket, and
 // what decodes encodes again to something that decodes equal.
 func FuzzDecodeEnvelope(f *testing.F) {
