@@ -150,16 +150,28 @@ func (a *appender) send() {
 		msg    = &nats.Msg{Header: nats.Header{nats.MsgIdHdr: ids}}
 		prefix = len(a.inbox)
 		reply  = append(make([]byte, 0, prefix+16), a.inbox...)
+		gather gatherer
+		timer  = time.NewTimer(0)
 	)
+	defer timer.Stop()
 	for {
 		select {
 		case <-a.bus.lifetime.Done():
 			return
 		case <-a.queued:
 		}
+		if wait := gather.wait(time.Now()); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-a.bus.lifetime.Done():
+				return
+			case <-timer.C:
+			}
+		}
 		a.mu.Lock()
 		batch, a.queue = a.queue, batch[:0]
 		a.mu.Unlock()
+		gather.sent(len(batch), time.Now())
 		for i, p := range batch {
 			batch[i] = nil
 			ids[0] = p.id
