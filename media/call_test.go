@@ -44,3 +44,288 @@ func TestThreeParticipants(t *testing.T) {
 		}
 	}
 }
+
+// start joins a client that sends sound and picture.
+func start(t testing.TB, s *Server, id wire.ParticipantID) (c *client, mic, cam *source) {
+	c = join(t, s, "room", id, allGrants())
+	mic, cam = c.publish(wire.Microphone, webrtc.MimeTypeOpus), c.publish(wire.Camera, webrtc.MimeTypeVP8)
+	c.do(func() { c.offer(nil) })
+	return c, mic, cam
+}
+
+// more waits until c has n more packets of a track than now.
+func more(t testing.TB, c *client, from wire.ParticipantID, source wire.Source, n int) {
+	t.Helper()
+	before := len(c.got(from, source))
+	eventually(t, string(c.id)+" has more of "+string(from)+"'s "+string(source), func() bool {
+		return len(c.got(from, source)) >= before+n
+	})
+}
+
+func unbroken(t testing.TB, c *client, from wire.ParticipantID, source wire.Source) {
+	t.Helper()
+	if err := checkUnbroken(c.got(from, source)); err != nil {
+		t.Errorf("%s, %s of %s: %v", c.id, source, from, err)
+	}
+}
+
+// Both share a screen at the same moment: each offers while the server has to offer the other's, and all arrives.
+func TestScreensCross(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	ann, _, _ := start(t, s, "ann")
+	ben, _, _ := start(t, s, "ben")
+	more(t, ann, "ben", wire.Camera, 20)
+	more(t, ben, "ann", wire.Camera, 20)
+	for _, c := range []*client{ann, ben} {
+		c.publish(wire.Screen, webrtc.MimeTypeVP8)
+		c.publish(wire.ScreenAudio, webrtc.MimeTypeOpus)
+		c.do(func() { c.offer(nil) })
+	}
+	for _, source := range wire.Sources {
+		more(t, ann, "ben", source, 50)
+		more(t, ben, "ann", source, 50)
+		unbroken(t, ann, "ben", source)
+		unbroken(t, ben, "ann", source)
+	}
+}
+
+// An offer of the server's that meets one of the client's wins, and the client's follows.
+func TestGlare(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	ann, _, _ := start(t, s, "ann")
+	ben, _, _ := start(t, s, "ben")
+	more(t, ann, "ben", wire.Camera, 20)
+	more(t, ben, "ann", wire.Camera, 20)
+	// The server's offer is under way before ben's is looked at.
+	ben.publish(wire.Screen, webrtc.MimeTypeVP8)
+	held := make(chan struct{})
+	ben.do(func() { <-held })
+	if err := ben.peer.call(t.Context(), func() error {
+		ben.peer.needOffer = true
+		ben.peer.offer()
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan func(), 1)
+	taken <- <-ben.work // the server's offer, which comes after ben's own
+	ben.do(func() { ben.offer(nil) })
+	ben.do(<-taken)
+	close(held)
+	more(t, ann, "ben", wire.Screen, 50)
+	unbroken(t, ann, "ben", wire.Screen)
+	unbroken(t, ben, "ann", wire.Camera)
+	ben.mu.Lock()
+	defer ben.mu.Unlock()
+	if ben.rolled != 1 {
+		t.Errorf("ben took back %d offers", ben.rolled)
+	}
+}
+
+// A muted source is silent, and goes on where it was.
+func TestMute(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	_, mic, cam := start(t, s, "ann")
+	ben, _, _ := start(t, s, "ben")
+	more(t, ben, "ann", wire.Camera, 20)
+	more(t, ben, "ann", wire.Microphone, 20)
+	mic.muted.Store(true)
+	cam.muted.Store(true)
+	more(t, ben, "ann", wire.Camera, 0)
+	last := cam.sent.Load()
+	eventually(t, "the last picture", func() bool {
+		list := ben.got("ann", wire.Camera)
+		return counter(list[len(list)-1])+1 >= last
+	})
+	mic.muted.Store(false)
+	cam.muted.Store(false)
+	more(t, ben, "ann", wire.Camera, 20)
+	more(t, ben, "ann", wire.Microphone, 20)
+	unbroken(t, ben, "ann", wire.Camera)
+	unbroken(t, ben, "ann", wire.Microphone)
+}
+
+// A source whose section goes inactive ends for the others, and comes back on the same section.
+func TestUnpublish(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	ann, _, _ := start(t, s, "ann")
+	ben, _, _ := start(t, s, "ben")
+	screen := ann.publish(wire.Screen, webrtc.MimeTypeVP8)
+	ann.do(func() { ann.offer(nil) })
+	more(t, ben, "ann", wire.Screen, 20)
+	sender := screen.rtp.Sender()
+	ann.do(func() {
+		if err := ann.pc.RemoveTrack(sender); err != nil {
+			t.Error(err)
+		}
+		ann.offer(nil)
+	})
+	eventually(t, "ben is told that the screen has ended", func() bool {
+		ben.mu.Lock()
+		defer ben.mu.Unlock()
+		for _, label := range ben.theirs {
+			if label.Source == wire.Screen {
+				return false
+			}
+		}
+		return true
+	})
+	ann.publish(wire.Screen, webrtc.MimeTypeVP8)
+	ann.do(func() { ann.offer(nil) })
+	more(t, ben, "ann", wire.Screen, 20)
+	more(t, ben, "ann", wire.Camera, 20)
+	unbroken(t, ben, "ann", wire.Camera)
+	if n := len(*ben.peer.sending.Load()); n != 3 {
+		t.Errorf("%d sections to ben; the screen's was not used again", n)
+	}
+}
+
+// Who comes late gets a picture from what is kept: the publisher is asked for no key frame, or for one at most.
+func TestLateJoiner(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	_, _, cam := start(t, s, "ann")
+	ben, _, _ := start(t, s, "ben")
+	more(t, ben, "ann", wire.Camera, 100)
+	before := cam.keys.Load()
+	for _, id := range []wire.ParticipantID{"cem", "dan", "eve"} {
+		c := join(t, s, "room", id, allGrants())
+		more(t, c, "ann", wire.Camera, 50)
+		list := c.got("ann", wire.Camera)
+		if !codecVP8.startsKeyFrame(list[0].Payload) {
+			t.Errorf("%s does not begin with a key frame", id)
+		}
+		unbroken(t, c, "ann", wire.Camera)
+	}
+	if asked := cam.keys.Load() - before; asked != 0 {
+		t.Errorf("the publisher was asked for %d key frames", asked)
+	}
+}
+
+// What is lost on the way to the server or from it comes again.
+func TestLoss(t *testing.T) {
+	const oneIn, enough = 20, 600
+	for name, lossy := range map[string]func(ann, ben *client){
+		"publisher":  func(ann, _ *client) { ann.link.dropOut.Store(oneIn) },
+		"subscriber": func(_, ben *client) { ben.link.dropIn.Store(oneIn) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTestServer(t, Limits{})
+			ann, _, _ := start(t, s, "ann")
+			ben := join(t, s, "room", "ben", allGrants())
+			lossy(ann, ben)
+			more(t, ben, "ann", wire.Camera, enough)
+			seen := map[uint32]int{}
+			var newest uint32
+			list := ben.got("ann", wire.Camera)
+			for _, p := range list {
+				if len(p.Payload) > 0 {
+					seen[counter(p)]++
+					newest = max(newest, counter(p))
+				}
+			}
+			missing, repeated := 0, 0
+			const underway = 60 // the newest may still be on the way
+			for n := counter(list[0]); n+underway < newest; n++ {
+				switch {
+				case seen[n] == 0:
+					missing++
+				case seen[n] > 1:
+					repeated++
+				}
+			}
+			t.Logf("%d packets, %d missing, %d repeated", len(list), missing, repeated)
+			if missing > 0 {
+				t.Errorf("%d packets were not repaired", missing)
+			}
+			if repeated > len(list)/10 {
+				t.Errorf("%d packets came more than once", repeated)
+			}
+		})
+	}
+}
+
+// One who leaves and comes again under a new id is seen again, and sees the others.
+func TestRejoin(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	ann, _, _ := start(t, s, "ann")
+	ben, _, _ := start(t, s, "ben-1")
+	more(t, ann, "ben-1", wire.Camera, 20)
+	more(t, ben, "ann", wire.Camera, 20)
+	ben.close()
+	again, _, _ := start(t, s, "ben-2")
+	more(t, ann, "ben-2", wire.Camera, 20)
+	more(t, again, "ann", wire.Camera, 20)
+	unbroken(t, ann, "ben-2", wire.Camera)
+	unbroken(t, again, "ann", wire.Camera)
+	if n := len(*ann.peer.sending.Load()); n != 2 {
+		t.Errorf("%d sections to ann; the old ones were not used again", n)
+	}
+	if list := again.got("ann", wire.Camera); !codecVP8.startsKeyFrame(list[0].Payload) {
+		t.Error("the picture does not begin with a key frame")
+	}
+}
+
+// An ICE restart by the client's offer keeps all tracks.
+func TestICERestart(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	ann, _, _ := start(t, s, "ann")
+	ben, _, _ := start(t, s, "ben")
+	more(t, ann, "ben", wire.Camera, 20)
+	more(t, ben, "ann", wire.Camera, 20)
+	before := ben.pc.RemoteDescription().SDP
+	ben.do(func() {
+		ben.generation++
+		ben.offer(&webrtc.OfferOptions{ICERestart: true})
+	})
+	eventually(t, "new credentials and all candidates", func() bool {
+		ben.mu.Lock()
+		defer ben.mu.Unlock()
+		return ben.pc.RemoteDescription().SDP != before && ben.nulls >= 2
+	})
+	eventually(t, "a connection", func() bool { return ben.pc.ICEConnectionState() == webrtc.ICEConnectionStateConnected })
+	more(t, ann, "ben", wire.Camera, 100)
+	more(t, ben, "ann", wire.Camera, 100)
+	more(t, ben, "ann", wire.Microphone, 20)
+	if err := ben.peer.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is turned off stops, and goes on without a hole when it is turned on again, the picture with a key frame.
+func TestSubscribe(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	_, _, cam := start(t, s, "ann")
+	ben := join(t, s, "room", "ben", allGrants())
+	set := func(source wire.Source, on bool) {
+		t.Helper()
+		if err := ben.peer.Subscribe(t.Context(), wire.SubscribeMedia{Participant: "ann", Source: source, Enabled: on}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(wire.Microphone, false)
+	more(t, ben, "ann", wire.Camera, 50)
+	set(wire.Camera, false)
+	set(wire.Microphone, true)
+	more(t, ben, "ann", wire.Microphone, 50)
+	paused := len(ben.got("ann", wire.Camera))
+	more(t, ben, "ann", wire.Microphone, 20)
+	if got := len(ben.got("ann", wire.Camera)); got != paused {
+		t.Errorf("%d packets of a track that is off", got-paused)
+	}
+	cam.needed.Store(true)
+	more(t, ben, "ann", wire.Microphone, 5)
+	set(wire.Camera, true)
+	more(t, ben, "ann", wire.Camera, 50)
+	list := ben.got("ann", wire.Camera)
+	if !codecVP8.startsKeyFrame(list[paused].Payload) {
+		t.Error("the picture does not go on with a key frame")
+	}
+	for i := 1; i < len(list); i++ {
+		before, _ := parseVP8(list[i-1].Payload)
+		after, _ := parseVP8(list[i].Payload)
+		if list[i].SequenceNumber != list[i-1].SequenceNumber+1 || after.pid != (before.pid+1)&0x7fff ||
+			int32(list[i].Timestamp-list[i-1].Timestamp) <= 0 {
+			t.Fatalf("packet %d: number %d after %d, picture %d after %d", i, list[i].SequenceNumber, list[i-1].SequenceNumber, after.pid, before.pid)
+		}
+	}
+}

@@ -72,15 +72,16 @@ type client struct {
 	labels     map[string]wire.TrackLabel // owned by the loop: what it sends
 	generation int                        // owned by the loop
 	remoteSet  bool                       // owned by the loop
+	pending    *webrtc.SessionDescription // owned by the loop: its offer that is not answered
+	again      bool                       // owned by the loop: to offer once more
+	early      []webrtc.ICECandidateInit  // owned by the loop
 
 	mu       sync.Mutex
 	theirs   map[string]wire.TrackLabel
 	received map[wire.TrackLabel][]rtp.Packet
-	tracks   int
 	offers   int // offers of the server's
 	rolled   int // own offers taken back
 	nulls    int // ends of candidates
-	early    []webrtc.ICECandidateInit
 	plis     atomic.Int32
 }
 
@@ -195,19 +196,19 @@ func (c *client) signal(signal wire.Signal) {
 	}
 }
 
-// offer negotiates what the client has to send. It runs in the loop.
+// offer negotiates what the client has to send. It runs in the loop. Pion cannot take an offer back, so it becomes the
+// local description only with its answer; until then, forgetting it is the rollback.
 func (c *client) offer(options *webrtc.OfferOptions) {
-	if c.pc.SignalingState() != webrtc.SignalingStateStable {
-		return // the answer leads to an offer of its own
+	if c.pending != nil || c.pc.SignalingState() != webrtc.SignalingStateStable {
+		c.again = true
+		return
 	}
 	offer, err := c.pc.CreateOffer(options)
-	if err == nil {
-		err = c.pc.SetLocalDescription(offer)
-	}
 	if err != nil {
 		c.t.Errorf("%s: offer: %v", c.id, err)
 		return
 	}
+	c.pending = &offer
 	c.label()
 	c.signal(wire.Signal{Description: &wire.SessionDescription{Type: "offer", SDP: offer.SDP}, Tracks: c.labels, Generation: c.generation})
 }
@@ -250,20 +251,25 @@ func (c *client) take(signal wire.Signal) {
 }
 
 func (c *client) takeDescription(signal wire.Signal) {
-	again := false
-	if signal.Description.Type == "offer" {
-		c.mu.Lock()
+	c.mu.Lock()
+	offer := signal.Description.Type == "offer"
+	if offer {
 		c.offers++
-		c.mu.Unlock()
-		if c.pc.SignalingState() == webrtc.SignalingStateHaveLocalOffer {
-			again = true
-			c.mu.Lock()
+		if c.pending != nil {
+			c.pending, c.again = nil, true
 			c.rolled++
-			c.mu.Unlock()
-			if err := c.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback}); err != nil {
-				c.t.Errorf("%s: rollback: %v", c.id, err)
-			}
 		}
+	}
+	c.mu.Unlock()
+	if !offer && c.pending == nil {
+		c.t.Errorf("%s: an answer to nothing", c.id)
+		return
+	}
+	if !offer {
+		if err := c.pc.SetLocalDescription(*c.pending); err != nil {
+			c.t.Errorf("%s: own offer: %v", c.id, err)
+		}
+		c.pending = nil
 	}
 	c.mu.Lock()
 	c.theirs = signal.Tracks
@@ -289,7 +295,8 @@ func (c *client) takeDescription(signal wire.Signal) {
 		}
 		c.signal(wire.Signal{Description: &wire.SessionDescription{Type: "answer", SDP: answer.SDP}, Tracks: c.labels, Generation: signal.Generation})
 	}
-	if again {
+	if c.again {
+		c.again = false
 		c.offer(nil)
 	}
 }

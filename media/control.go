@@ -11,15 +11,20 @@ import (
 
 // write is the peer's writer goroutine: it alone sends media to the client.
 func (p *Peer) write() {
+	later := time.NewTimer(time.Hour)
+	defer later.Stop()
 	for {
 		select {
 		case <-p.ctx.Done():
 			return
 		case <-p.wake:
+		case <-later.C:
 		}
 		now := time.Now()
 		for _, e := range *p.sending.Load() {
-			e.pump(now)
+			if e.pump(now) {
+				later.Reset(replayPause)
+			}
 		}
 	}
 }

@@ -54,10 +54,11 @@ type outlet struct {
 	cutNext bool  // the next packet begins a run
 	waitKey bool  // nothing is sent until a key frame begins
 
-	cursor    uint64 // next arrival to look at
-	replay    uint64 // next packet of the cached key frame to send, 0 = none
-	replayEnd uint64 // the last one
-	replayed  uint64 // arrivals when the replay began: what came later comes by the cursor
+	cursor    uint64    // next arrival to look at
+	replay    uint64    // next packet of the cached key frame to send, 0 = none
+	replayEnd uint64    // the last one
+	replayAt  time.Time // not before this
+	replayed  uint64    // arrivals when the replay began: what came later comes by the cursor
 
 	// How this subscriber calls what the feed brings.
 	payloadType uint8
@@ -137,18 +138,29 @@ func (e *egress) StreamID() string {
 // Kind implements webrtc.TrackLocal.
 func (e *egress) Kind() webrtc.RTPCodecType { return e.kind }
 
-// pump sends all that is there to be sent. Only the peer's writer calls it.
-func (e *egress) pump(now time.Time) {
+// pump sends what is there to be sent. Only the peer's writer calls it. It returns true when part of a cached key
+// frame is left for later: all of it at once would overflow the receiver's socket.
+func (e *egress) pump(now time.Time) (later bool) {
 	if !e.pending.Swap(false) {
-		return
+		return false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	b := e.bound.Load()
 	if b == nil || !e.follow(b) {
-		return
+		return false
 	}
-	for e.next() {
+	for sent := 0; ; sent++ {
+		if e.replay != 0 && (sent >= replayBurst || now.Before(e.replayAt)) {
+			if sent > 0 {
+				e.replayAt = now.Add(replayPause)
+			}
+			e.pending.Store(true)
+			return true
+		}
+		if !e.next() {
+			return false
+		}
 		e.write(b, now)
 	}
 }

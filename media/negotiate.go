@@ -234,11 +234,14 @@ func (p *Peer) accept(found sections) {
 	for mid, source := range found {
 		p.labels[mid], p.sendingMids[mid] = source, true
 	}
+	for mid, in := range p.publishing { // first, since a source may have moved to another section
+		if !p.sendingMids[mid] {
+			p.room.unpublish(in)
+		}
+	}
 	for mid, in := range p.publishing {
 		if p.sendingMids[mid] {
 			p.room.publish(in)
-		} else {
-			p.room.unpublish(in)
 		}
 	}
 }

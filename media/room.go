@@ -67,16 +67,15 @@ func (r *room) leave(p *Peer) int {
 	return len(r.peers)
 }
 
-// publish makes a track available to the others, unless its key is taken: then it returns false.
-func (r *room) publish(in *ingress) bool {
+// publish makes a track available to the others, if it is not yet.
+func (r *room) publish(in *ingress) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if slices.ContainsFunc(r.published, func(other *ingress) bool { return other.key == in.key }) {
-		return false
+	if slices.Contains(r.published, in) {
+		return
 	}
 	r.published = append(r.published, in)
 	r.changedLocked()
-	return true
 }
 
 func (r *room) unpublish(in *ingress) {
