@@ -236,8 +236,17 @@ func (c conn) writeClose(code wire.CloseCode, reason string, limit time.Duration
 }
 
 // abort ends the connection without a word. melody's own Close would queue behind what a slow client does not
-// read.
+// read; and so that the system does not keep on offering it what nobody waits for any more, for minutes and up to
+// megabytes, the connection is reset (RFC 9293 section 3.10.4).
 func (c conn) abort() {
+	if socket, ok := c.ws.WebsocketConnection().NetConn().(interface{ SetLinger(sec int) error }); ok {
+		_ = socket.SetLinger(0) // an error means that it is closed already
+	}
+	c.close()
+}
+
+// close ends a connection to which all has been said.
+func (c conn) close() {
 	raw := c.ws.WebsocketConnection().NetConn()
 	_ = raw.SetDeadline(time.Now()) // wakes reader and writer; an error means that it is closed already
 	_ = raw.Close()

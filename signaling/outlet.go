@@ -121,5 +121,5 @@ func (s *Session) closeWith(code wire.CloseCode, reason string, drained <-chan s
 		s.conn.abort()
 		return
 	}
-	time.AfterFunc(closeTimeout, s.conn.abort)
+	time.AfterFunc(closeTimeout, s.conn.close)
 }

@@ -149,6 +149,14 @@ func (c *rawConn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
+// SetLinger is what conn.abort calls.
+func (c *rawConn) SetLinger(sec int) error {
+	if tcp, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+		return tcp.SetLinger(sec)
+	}
+	return errors.ErrUnsupported
+}
+
 // CloseWrite is what net/http calls when it ends a connection on which the client may still be writing.
 func (c *rawConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

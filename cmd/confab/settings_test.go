@@ -115,7 +115,7 @@ func TestBadSettings(t *testing.T) {
 		{"origin with a path", []string{"--origins", "https://a.example/app"}, nil, "", []string{"--origins", "https://a.example/app"}},
 		{"origin without a scheme", []string{"--origins", "a.example"}, nil, "", []string{"--origins", "https://"}},
 		{"proxy by name", []string{"--trusted-proxies", "proxy"}, nil, "", []string{"--trusted-proxies", "10.0.0.0/8"}},
-		{"ICE by http", []string{"--ice-servers", "http://h"}, nil, "", []string{"--ice-servers", "stun:"}},
+		{"ICE by http", []string{"--ice-servers", "http://h"}, nil, "", []string{"--ice-servers", "stun, stuns"}},
 		{"TURN without a password", []string{"--ice-servers", "turn:h:3478"}, nil, "", []string{"--ice-servers", "USER:PASSWORD"}},
 		{"unknown flag", []string{"--tls-domain", "a"}, nil, "", []string{"--tls-domain"}},
 		{"unknown key", nil, nil, "listen: :1\nhistroy: 5\n", []string{"--config", "line 2", `"histroy"`, "history"}},
