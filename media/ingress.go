@@ -64,6 +64,14 @@ func newIngress(p *Peer, mid string, key trackKey, t remoteTrack) *ingress {
 	return in
 }
 
+// mediaType is what pion calls the track's type.
+func (in *ingress) mediaType() webrtc.RTPCodecType {
+	if in.video {
+		return webrtc.RTPCodecTypeVideo
+	}
+	return webrtc.RTPCodecTypeAudio
+}
+
 // maxReadErrors ends a reader whose stream yields nothing else; it is a bound against a busy loop.
 const maxReadErrors = 1000
 

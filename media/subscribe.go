@@ -86,7 +86,7 @@ func (p *Peer) attach(in *ingress) bool {
 	for _, e := range *p.sending.Load() {
 		if e.want.Load() != nil {
 			count++
-		} else if free == nil && e.kind == in.track.Kind() {
+		} else if free == nil && e.kind == in.mediaType() {
 			free = e
 		}
 	}
@@ -95,7 +95,7 @@ func (p *Peer) attach(in *ingress) bool {
 	}
 	if free == nil {
 		var err error
-		if free, err = p.addSection(in.track.Kind()); err != nil {
+		if free, err = p.addSection(in.mediaType()); err != nil {
 			p.log.Warn("adding a media section", "error", err)
 			return false
 		}
