@@ -1,10 +1,12 @@
 package media
 
 import (
+	"fmt"
 	"testing"
 
 	"confab/signaling/wire"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -328,4 +330,116 @@ func TestSubscribe(t *testing.T) {
 			t.Fatalf("packet %d: number %d after %d, picture %d after %d", i, list[i].SequenceNumber, list[i-1].SequenceNumber, after.pid, before.pid)
 		}
 	}
+}
+
+// The server's own RTCP: transport-wide feedback and receiver reports towards who sends, sender reports with one
+// clock for both tracks towards who receives.
+func TestReports(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	ann, mic, cam := start(t, s, "ann")
+	ben, _, _ := start(t, s, "ben")
+	more(t, ben, "ann", wire.Camera, 20)
+	defer func() {
+		t.Logf("%d feedback, %d and %d reports", ann.twcc.Load(), mic.reports.Load(), cam.reports.Load())
+	}()
+	eventually(t, "feedback and reports", func() bool {
+		return ann.twcc.Load() > 3 && mic.reports.Load() > 0 && cam.reports.Load() > 0
+	})
+	eventually(t, "sender reports for both tracks", func() bool {
+		ben.mu.Lock()
+		defer ben.mu.Unlock()
+		return len(ben.reports) == 2
+	})
+	ben.mu.Lock()
+	defer ben.mu.Unlock()
+	var clocks []uint64
+	for _, report := range ben.reports {
+		sr := report.(*rtcp.SenderReport)
+		clocks = append(clocks, sr.NTPTime)
+		if sr.PacketCount == 0 || sr.OctetCount == 0 {
+			t.Errorf("%+v", sr)
+		}
+	}
+	if apart := int64(clocks[0]-clocks[1]) >> 32; apart < -2 || apart > 2 {
+		t.Errorf("the clocks are %d s apart", apart)
+	}
+}
+
+// Each codec is forwarded, also to a client that has other payload types for it.
+func TestCodecs(t *testing.T) {
+	for _, c := range []struct {
+		mime, key, delta string
+	}{
+		{webrtc.MimeTypeVP9, "8c 80 2a 18 02 80 02 e0 49 83 42", "cc 80 2b 86 00"},
+		{webrtc.MimeTypeH264, "78 00 04 67 42 c0 1f 00 04 68 ce 3c 80", "41 9a 00 10"},
+		{webrtc.MimeTypeAV1, "18 0a 0b 00 00 00", "10 32 00 00"},
+	} {
+		t.Run(c.mime, func(t *testing.T) {
+			s := newTestServer(t, Limits{})
+			ann := join(t, s, "room", "ann", allGrants())
+			ann.publishRaw(wire.Screen, c.mime, unhex(t, c.key), unhex(t, c.delta))
+			ann.do(func() { ann.offer(nil) })
+			ben := joinFrom(t, s, "room", "ben", allGrants(), func(_ *webrtc.SettingEngine, media *webrtc.MediaEngine) {
+				shiftPayloadTypes(t, media)
+			})
+			mic := ben.publish(wire.Microphone, webrtc.MimeTypeOpus)
+			ben.do(func() { ben.offer(nil) })
+			ben.link.dropIn.Store(20)
+			more(t, ben, "ann", wire.Screen, 200)
+			more(t, ann, "ben", wire.Microphone, 20)
+			list := ben.got("ann", wire.Screen)
+			if key := kindOfCodec(c.mime); !key.startsKeyFrame(list[0].Payload) {
+				t.Errorf("begins with %x", list[0].Payload)
+			}
+			want, _ := codecOf(ben, c.mime)
+			for _, p := range list {
+				if p.PayloadType != want {
+					t.Fatalf("payload type %d, want %d", p.PayloadType, want)
+				}
+			}
+			if mic.sent.Load() == 0 {
+				t.Error("no sound")
+			}
+		})
+	}
+}
+
+// shiftPayloadTypes registers codecs under numbers like Firefox's, unlike the server's.
+func shiftPayloadTypes(t testing.TB, media *webrtc.MediaEngine) {
+	t.Helper()
+	next := webrtc.PayloadType(112)
+	for _, mime := range []string{webrtc.MimeTypeOpus, webrtc.MimeTypeVP9, webrtc.MimeTypeH264, webrtc.MimeTypeAV1} {
+		params := webrtc.RTPCodecParameters{PayloadType: next, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: mime, ClockRate: videoClock}}
+		kind := webrtc.RTPCodecTypeVideo
+		switch mime {
+		case webrtc.MimeTypeOpus:
+			params.ClockRate, params.Channels, kind = 48000, 2, webrtc.RTPCodecTypeAudio
+		case webrtc.MimeTypeVP9:
+			params.SDPFmtpLine = "profile-id=0"
+		case webrtc.MimeTypeH264:
+			params.SDPFmtpLine = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+		}
+		rtx := webrtc.RTPCodecParameters{PayloadType: next + 1, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeRTX, ClockRate: videoClock, SDPFmtpLine: fmt.Sprintf("apt=%d", next),
+		}}
+		if err := media.RegisterCodec(params, kind); err != nil {
+			t.Fatal(err)
+		}
+		if kind == webrtc.RTPCodecTypeVideo {
+			if err := media.RegisterCodec(rtx, kind); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next += 2
+	}
+}
+
+// codecOf returns the payload type under which a client receives a codec.
+func codecOf(c *client, mime string) (uint8, bool) {
+	for _, receiver := range c.pc.GetReceivers() {
+		if track := receiver.Track(); track != nil && track.Codec().MimeType == mime {
+			return uint8(track.PayloadType()), true
+		}
+	}
+	return 0, false
 }

@@ -79,10 +79,11 @@ type client struct {
 	mu       sync.Mutex
 	theirs   map[string]wire.TrackLabel
 	received map[wire.TrackLabel][]rtp.Packet
-	offers   int // offers of the server's
-	rolled   int // own offers taken back
-	nulls    int // ends of candidates
-	plis     atomic.Int32
+	offers   int                    // offers of the server's
+	rolled   int                    // own offers taken back
+	nulls    int                    // ends of candidates
+	twcc     atomic.Int32           // feedback packets that came
+	reports  map[uint32]rtcp.Packet // the last sender report by SSRC
 }
 
 // A link drops packets near the wire. It is an interceptor.
@@ -120,11 +121,23 @@ func allGrants() wire.Grants { return wire.RoleGrants(wire.RoleMember) }
 // join makes a client and its peer. Cleanup ends both.
 func join(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, grants wire.Grants) *client {
 	t.Helper()
+	return joinFrom(t, s, room, id, grants, func(_ *webrtc.SettingEngine, media *webrtc.MediaEngine) {
+		if err := media.RegisterDefaultCodecs(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// joinFrom is join from another network, or with other codecs: change sets them.
+func joinFrom(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, grants wire.Grants,
+	change func(*webrtc.SettingEngine, *webrtc.MediaEngine),
+) *client {
+	t.Helper()
 	c := &client{
 		t: t, id: id, work: make(chan func(), 1024), ended: make(chan struct{}), stop: make(chan struct{}), link: &link{},
-		labels: map[string]wire.TrackLabel{}, theirs: map[string]wire.TrackLabel{}, received: map[wire.TrackLabel][]rtp.Packet{},
+		labels: map[string]wire.TrackLabel{}, theirs: map[string]wire.TrackLabel{}, received: map[wire.TrackLabel][]rtp.Packet{}, reports: map[uint32]rtcp.Packet{},
 	}
-	c.connect(s)
+	c.connect(s, change)
 	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: func(signal wire.Signal) {
 		c.work <- func() { c.take(signal) }
 	}})
@@ -137,7 +150,7 @@ func join(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, gran
 	return c
 }
 
-func (c *client) connect(s *Server) {
+func (c *client) connect(s *Server, change func(*webrtc.SettingEngine, *webrtc.MediaEngine)) {
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
@@ -145,11 +158,12 @@ func (c *client) connect(s *Server) {
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.LoggerFactory = logFactory{s.log}
 	var media webrtc.MediaEngine
-	if err := media.RegisterDefaultCodecs(); err != nil {
-		c.t.Fatal(err)
-	}
+	change(&settings, &media)
 	registry := &interceptor.Registry{}
 	registry.Add(c.link)
+	if err := webrtc.ConfigureTWCCHeaderExtensionSender(&media, registry); err != nil {
+		c.t.Fatal(err)
+	}
 	if err := webrtc.RegisterDefaultInterceptors(&media, registry); err != nil {
 		c.t.Fatal(err)
 	}
@@ -306,8 +320,16 @@ func (c *client) read(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 	mid := receiver.RTPTransceiver().Mid()
 	c.reads.Go(func() {
 		for {
-			if _, _, err := receiver.ReadRTCP(); err != nil {
+			packets, _, err := receiver.ReadRTCP()
+			if err != nil {
 				return
+			}
+			for _, p := range packets {
+				if sr, ok := p.(*rtcp.SenderReport); ok {
+					c.mu.Lock()
+					c.reports[sr.SSRC] = sr
+					c.mu.Unlock()
+				}
 			}
 		}
 	})
@@ -334,16 +356,24 @@ func (c *client) got(from wire.ParticipantID, source wire.Source) []rtp.Packet {
 
 // A source sends a track at a steady pace, with a counter at the end of each payload.
 type source struct {
-	track  *webrtc.TrackLocalStaticRTP
-	muted  atomic.Bool
-	keys   atomic.Int32 // key frames asked for
-	needed atomic.Bool
-	sent   atomic.Uint32
-	rtp    *webrtc.RTPTransceiver
+	track      *webrtc.TrackLocalStaticRTP
+	muted      atomic.Bool
+	keys       atomic.Int32 // key frames asked for
+	reports    atomic.Int32 // receiver reports
+	needed     atomic.Bool
+	sent       atomic.Uint32
+	rtp        *webrtc.RTPTransceiver
+	key, delta []byte // payloads instead of the usual ones
 }
 
 // publish adds a source and begins to send. The caller has the loop offer it.
 func (c *client) publish(name wire.Source, mime string) *source {
+	c.t.Helper()
+	return c.publishRaw(name, mime, nil, nil)
+}
+
+// publishRaw is publish with the payloads of key frames and of others.
+func (c *client) publishRaw(name wire.Source, mime string, key, delta []byte) *source {
 	c.t.Helper()
 	capability := webrtc.RTPCodecCapability{MimeType: mime}
 	track, err := webrtc.NewTrackLocalStaticRTP(capability, string(name), string(c.id))
@@ -354,14 +384,14 @@ func (c *client) publish(name wire.Source, mime string) *source {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	src := &source{track: track, rtp: tr}
+	src := &source{track: track, rtp: tr, key: key, delta: delta}
 	src.needed.Store(true)
 	c.reads.Go(func() { c.watch(src, tr.Sender()) })
 	c.sendWG.Go(func() { src.run(c.stop, kindOfSource(name) == "video") })
 	return src
 }
 
-// watch counts the key frames that are asked for.
+// watch counts what the server says about a source.
 func (c *client) watch(src *source, sender *webrtc.RTPSender) {
 	for {
 		packets, _, err := sender.ReadRTCP()
@@ -369,10 +399,14 @@ func (c *client) watch(src *source, sender *webrtc.RTPSender) {
 			return
 		}
 		for _, p := range packets {
-			if _, ok := p.(*rtcp.PictureLossIndication); ok {
+			switch p.(type) {
+			case *rtcp.PictureLossIndication:
 				src.keys.Add(1)
 				src.needed.Store(true)
-				c.plis.Add(1)
+			case *rtcp.ReceiverReport:
+				src.reports.Add(1)
+			case *rtcp.TransportLayerCC:
+				c.twcc.Add(1)
 			}
 		}
 	}
@@ -400,7 +434,13 @@ func (src *source) run(stop chan struct{}, video bool) {
 		if src.muted.Load() {
 			continue
 		}
-		p.Payload = testPayload(video, src.needed.Swap(false), n)
+		key := src.needed.Swap(false)
+		if p.Payload = src.delta; key {
+			p.Payload = src.key
+		}
+		if p.Payload == nil {
+			p.Payload = testPayload(video, key, n)
+		}
 		_ = src.track.WriteRTP(&p)
 		n++
 		src.sent.Store(n)

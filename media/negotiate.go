@@ -92,7 +92,8 @@ func (p *Peer) takeOffer(signal wire.Signal) error {
 	p.send(wire.Signal{
 		Description: &wire.SessionDescription{Type: "answer", SDP: answer.SDP}, Generation: p.generation, Tracks: p.sentTracks(),
 	})
-	return p.takeEarly()
+	p.takeEarly()
+	return nil
 }
 
 func (p *Peer) takeAnswer(signal wire.Signal) error {
@@ -112,7 +113,8 @@ func (p *Peer) takeAnswer(signal wire.Signal) error {
 	if p.needOffer {
 		p.offerTimer.Reset(coalesceOffers)
 	}
-	return p.takeEarly()
+	p.takeEarly()
+	return nil
 }
 
 // offer sends an offer, unless none is needed or the last one is not answered; then the answer leads here again.
@@ -215,9 +217,12 @@ func kindOfSource(source wire.Source) string {
 }
 
 // sends reports whether a section of the client's says that the client sends (RFC 8866 section 6.7: sendrecv is the
-// default).
+// default; RFC 9143 section 6: port 0 is a section that is rejected, unless it exists in its bundle only).
 func sends(m *sdp.MediaDescription) bool {
-	if m.MediaName.Media != "audio" && m.MediaName.Media != "video" || m.MediaName.Port.Value == 0 {
+	if m.MediaName.Media != "audio" && m.MediaName.Media != "video" {
+		return false
+	}
+	if _, bundled := m.Attribute("bundle-only"); m.MediaName.Port.Value == 0 && !bundled {
 		return false
 	}
 	for _, quiet := range []string{"recvonly", "inactive"} {
@@ -288,7 +293,7 @@ func isMulticastName(candidate string) bool {
 }
 
 // takeEarly takes the candidates that came before their description. A bad one has been acknowledged and is dropped.
-func (p *Peer) takeEarly() error {
+func (p *Peer) takeEarly() {
 	early := p.early
 	p.early, p.candidates = nil, max(0, p.candidates-len(early))
 	for _, signal := range early {
@@ -299,7 +304,6 @@ func (p *Peer) takeEarly() error {
 			p.log.Debug("early candidate", "error", err)
 		}
 	}
-	return nil
 }
 
 // sendCandidates sends our candidates, and null after the last one.

@@ -25,7 +25,7 @@ var (
 // PeerOptions say who a peer is for and what it may do.
 type PeerOptions struct {
 	Grants wire.Grants // Publish and Subscribe count here
-	// Send takes a signal for the client. It is called by one goroutine, in order, and must neither block nor call
+	// Send takes a signal for the client; it must be set. It is called by one goroutine, in order, and must neither block nor call
 	// the peer. What it takes is not changed afterwards.
 	Send func(wire.Signal)
 }

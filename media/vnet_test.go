@@ -1,0 +1,143 @@
+package media
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"confab/signaling/wire"
+
+	"github.com/pion/transport/v4/vnet"
+	"github.com/pion/webrtc/v4"
+)
+
+// A lab is a virtual network, whose time is that of a bubble, with a server in it.
+type lab struct {
+	t      *testing.T
+	router *vnet.Router
+	server *Server
+	cut    atomic.Bool // nothing gets through
+}
+
+// inLab runs a test in a bubble.
+func inLab(t *testing.T, test func(t *testing.T, l *lab)) {
+	synctest.Test(t, func(t *testing.T) {
+		router, err := vnet.NewRouter(&vnet.RouterConfig{
+			CIDR: "10.0.0.0/24", LoggerFactory: logFactory{slog.New(slog.DiscardHandler)}, MinDelay: 20 * time.Millisecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &lab{t: t, router: router}
+		router.AddChunkFilter(func(vnet.Chunk) bool { return !l.cut.Load() })
+		network := l.network("10.0.0.1")
+		if err := router.Start(); err != nil {
+			t.Fatal(err)
+		}
+		l.server, err = New(Options{
+			Listen: netip.MustParseAddrPort("10.0.0.1:5000"), Log: slog.New(slog.DiscardHandler), network: network,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, l)
+		if err := errors.Join(l.server.Close(), router.Stop()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (l *lab) network(address string) *vnet.Net {
+	network, err := vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{address}})
+	if err == nil {
+		err = l.router.AddNet(network)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return network
+}
+
+func (l *lab) start(id wire.ParticipantID, address string) (c *client, mic, cam *source) {
+	c = joinFrom(l.t, l.server, "room", id, allGrants(), func(settings *webrtc.SettingEngine, media *webrtc.MediaEngine) {
+		settings.SetNet(l.network(address))
+		settings.SetIPFilter(func(net.IP) bool { return true })
+		if err := media.RegisterDefaultCodecs(); err != nil {
+			l.t.Fatal(err)
+		}
+	})
+	mic, cam = c.publish(wire.Microphone, webrtc.MimeTypeOpus), c.publish(wire.Camera, webrtc.MimeTypeVP8)
+	c.do(func() { c.offer(nil) })
+	return c, mic, cam
+}
+
+// An offer that is never answered ends the peer.
+func TestNoAnswer(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		p, err := l.server.Join("room", "ann", PeerOptions{Grants: allGrants(), Send: func(wire.Signal) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.room.publish(bareIngress(webrtc.MimeTypeVP8))
+		began := time.Now()
+		<-p.Done()
+		if after := time.Since(began); !errors.Is(p.Err(), ErrNoAnswer) || after < answerTimeout || after > answerTimeout+time.Second {
+			t.Errorf("%v after %v", p.Err(), after)
+		}
+	})
+}
+
+// Changes that come together make one offer.
+func TestOffersCoalesce(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		var offers atomic.Int32
+		p, err := l.server.Join("room", "ann", PeerOptions{Grants: allGrants(), Send: func(signal wire.Signal) {
+			if signal.Description != nil {
+				offers.Add(1)
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			p.room.publish(bareIngress(webrtc.MimeTypeVP8))
+			p.room.publish(bareIngress(webrtc.MimeTypeOpus))
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := offers.Load(); n != 1 || len(*p.sending.Load()) != 40 {
+			t.Errorf("%d offers for %d tracks", n, len(*p.sending.Load()))
+		}
+	})
+}
+
+// A short outage is survived. A peer whose network is gone for good ends by itself, and the others see it go.
+func TestOutage(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		ann, _, _ := l.start("ann", "10.0.0.2")
+		ben, _, _ := l.start("ben", "10.0.0.3")
+		defer ann.close()
+		defer ben.close()
+		more(t, ben, "ann", wire.Camera, 50)
+		more(t, ann, "ben", wire.Camera, 50)
+		l.cut.Store(true)
+		time.Sleep(3 * time.Second)
+		l.cut.Store(false)
+		more(t, ben, "ann", wire.Camera, 50)
+		more(t, ann, "ben", wire.Microphone, 50)
+		if ann.peer.Err() != nil || ben.peer.Err() != nil {
+			t.Errorf("ended: %v, %v", ann.peer.Err(), ben.peer.Err())
+		}
+		l.cut.Store(true)
+		began := time.Now()
+		<-ann.peer.Done()
+		if after := time.Since(began); !errors.Is(ann.peer.Err(), ErrLost) || after < failedGrace || after > 2*failedGrace+10*time.Second {
+			t.Errorf("%v after %v", ann.peer.Err(), after)
+		}
+	})
+}
