@@ -58,16 +58,17 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 // A client is a participant with a PeerConnection of its own. It negotiates politely.
 type client struct {
-	t      testing.TB
-	id     wire.ParticipantID
-	peer   *Peer
-	pc     *webrtc.PeerConnection
-	link   *link
-	work   chan func()
-	ended  chan struct{}
-	reads  sync.WaitGroup
-	stop   chan struct{} // ends publishing
-	sendWG sync.WaitGroup
+	t       testing.TB
+	id      wire.ParticipantID
+	peer    *Peer
+	pc      *webrtc.PeerConnection
+	link    *link
+	work    chan func()
+	ended   chan struct{}
+	looping sync.WaitGroup
+	reads   sync.WaitGroup
+	stop    chan struct{} // ends publishing
+	sendWG  sync.WaitGroup
 
 	labels     map[string]wire.TrackLabel // owned by the loop: what it sends
 	generation int                        // owned by the loop
@@ -139,13 +140,13 @@ func joinFrom(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, 
 	}
 	c.connect(s, change)
 	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: func(signal wire.Signal) {
-		c.work <- func() { c.take(signal) }
+		c.do(func() { c.take(signal) })
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.peer = peer
-	go c.loop()
+	c.looping.Go(c.loop)
 	t.Cleanup(c.close)
 	return c
 }
@@ -369,11 +370,17 @@ type source struct {
 // publish adds a source and begins to send. The caller has the loop offer it.
 func (c *client) publish(name wire.Source, mime string) *source {
 	c.t.Helper()
-	return c.publishRaw(name, mime, nil, nil)
+	return c.publishRaw(name, mime, nil, nil, false)
+}
+
+// publishMuted is publish with a source that sends nothing yet.
+func (c *client) publishMuted(name wire.Source, mime string) *source {
+	c.t.Helper()
+	return c.publishRaw(name, mime, nil, nil, true)
 }
 
 // publishRaw is publish with the payloads of key frames and of others.
-func (c *client) publishRaw(name wire.Source, mime string, key, delta []byte) *source {
+func (c *client) publishRaw(name wire.Source, mime string, key, delta []byte, muted bool) *source {
 	c.t.Helper()
 	capability := webrtc.RTPCodecCapability{MimeType: mime}
 	track, err := webrtc.NewTrackLocalStaticRTP(capability, string(name), string(c.id))
@@ -386,6 +393,7 @@ func (c *client) publishRaw(name wire.Source, mime string, key, delta []byte) *s
 	}
 	src := &source{track: track, rtp: tr, key: key, delta: delta}
 	src.needed.Store(true)
+	src.muted.Store(muted)
 	c.reads.Go(func() { c.watch(src, tr.Sender()) })
 	c.sendWG.Go(func() { src.run(c.stop, kindOfSource(name) == "video") })
 	return src
@@ -472,7 +480,12 @@ func counter(p rtp.Packet) uint32 {
 func checkUnbroken(list []rtp.Packet) error {
 	for i := 1; i < len(list); i++ {
 		if counter(list[i]) != counter(list[i-1])+1 {
-			return fmt.Errorf("packet %d of %d: counter %d after %d", i, len(list), counter(list[i]), counter(list[i-1]))
+			var all []uint32
+			for _, p := range list {
+				all = append(all, counter(p))
+			}
+			return fmt.Errorf("packet %d of %d: counter %d after %d, number %d after %d; all: %v", i, len(list), counter(list[i]), counter(list[i-1]),
+				list[i].SequenceNumber, list[i-1].SequenceNumber, all)
 		}
 		if list[i].SequenceNumber != list[i-1].SequenceNumber+1 {
 			return fmt.Errorf("packet %d of %d: number %d after %d", i, len(list), list[i].SequenceNumber, list[i-1].SequenceNumber)
@@ -491,6 +504,7 @@ func (c *client) close() {
 	close(c.stop)
 	c.sendWG.Wait()
 	close(c.ended)
+	c.looping.Wait()
 	c.peer.Close()
 	if err := c.pc.GracefulClose(); err != nil {
 		c.t.Error(err)

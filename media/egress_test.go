@@ -300,6 +300,42 @@ func TestExtensionsPassOn(t *testing.T) {
 	})
 }
 
+// So is a dependency descriptor, which may be longer than a short extension can be (RFC 8285 section 4.3).
+func TestDependencyDescriptorPassesOn(t *testing.T) {
+	in := bareIngress(webrtc.MimeTypeVP8)
+	w := &sink{}
+	e := subscriber(t.Context(), t, in, w)
+	sizes := []int{40, 3, 0, 12}
+	for n, size := range sizes {
+		p := rtp.Packet{
+			Header:  rtp.Header{Version: 2, PayloadType: in.payloadType, SequenceNumber: uint16(n), Timestamp: uint32(n)},
+			Payload: testPayload(true, n == 0, uint32(n)),
+		}
+		if size > 0 {
+			if err := p.SetExtension(in.ddID, bytes.Repeat([]byte{byte(n + 1)}, size)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		raw, err := p.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.receive(raw, time.Now())
+		e.pump(time.Now())
+	}
+	if len(w.sent) != len(sizes) {
+		t.Fatalf("%d packets", len(w.sent))
+	}
+	for n, size := range sizes {
+		if got := w.sent[n].GetExtension(9); !bytes.Equal(got, bytes.Repeat([]byte{byte(n + 1)}, size)) {
+			t.Errorf("packet %d: %x", n, got)
+		}
+		if _, err := w.sent[n].Marshal(); err != nil {
+			t.Errorf("packet %d: %v", n, err)
+		}
+	}
+}
+
 // Forwarding one packet allocates nothing, however many there are.
 func TestForwardAllocates(t *testing.T) {
 	in := bareIngress(webrtc.MimeTypeVP8)
