@@ -78,6 +78,7 @@ type client struct {
 	early      []webrtc.ICECandidateInit  // owned by the loop
 
 	mu       sync.Mutex
+	closed   bool // no more tracks are read
 	theirs   map[string]wire.TrackLabel
 	received map[wire.TrackLabel][]rtp.Packet
 	offers   int                    // offers of the server's
@@ -211,6 +212,13 @@ func (c *client) signal(signal wire.Signal) {
 	}
 }
 
+// fail fails the test, unless the connection was closed meanwhile: by the test, or by the server's end of DTLS.
+func (c *client) fail(format string, args ...any) {
+	if c.pc.SignalingState() != webrtc.SignalingStateClosed && c.peer.Err() == nil {
+		c.t.Errorf(format, args...)
+	}
+}
+
 // offer negotiates what the client has to send. It runs in the loop. Pion cannot take an offer back, so it becomes the
 // local description only with its answer; until then, forgetting it is the rollback.
 func (c *client) offer(options *webrtc.OfferOptions) {
@@ -220,7 +228,7 @@ func (c *client) offer(options *webrtc.OfferOptions) {
 	}
 	offer, err := c.pc.CreateOffer(options)
 	if err != nil {
-		c.t.Errorf("%s: offer: %v", c.id, err)
+		c.fail("%s: offer: %v", c.id, err)
 		return
 	}
 	c.pending = &offer
@@ -248,7 +256,7 @@ func (c *client) take(signal wire.Signal) {
 	}
 	candidate, err := readCandidate(signal.Candidate)
 	if err != nil {
-		c.t.Error(err)
+		c.fail("%v", err)
 	}
 	if candidate.Candidate == "" {
 		c.mu.Lock()
@@ -261,7 +269,7 @@ func (c *client) take(signal wire.Signal) {
 		return
 	}
 	if err := c.pc.AddICECandidate(candidate); err != nil {
-		c.t.Errorf("%s: candidate: %v", c.id, err)
+		c.fail("%s: candidate: %v", c.id, err)
 	}
 }
 
@@ -277,12 +285,12 @@ func (c *client) takeDescription(signal wire.Signal) {
 	}
 	c.mu.Unlock()
 	if !offer && c.pending == nil {
-		c.t.Errorf("%s: an answer to nothing", c.id)
+		c.fail("%s: an answer to nothing", c.id)
 		return
 	}
 	if !offer {
 		if err := c.pc.SetLocalDescription(*c.pending); err != nil {
-			c.t.Errorf("%s: own offer: %v", c.id, err)
+			c.fail("%s: own offer: %v", c.id, err)
 		}
 		c.pending = nil
 	}
@@ -291,7 +299,7 @@ func (c *client) takeDescription(signal wire.Signal) {
 	c.mu.Unlock()
 	desc := webrtc.SessionDescription{Type: webrtc.NewSDPType(signal.Description.Type), SDP: signal.Description.SDP}
 	if err := c.pc.SetRemoteDescription(desc); err != nil {
-		c.t.Errorf("%s: %s: %v", c.id, desc.Type, err)
+		c.fail("%s: %s: %v", c.id, desc.Type, err)
 		return
 	}
 	c.remoteSet = true
@@ -305,7 +313,7 @@ func (c *client) takeDescription(signal wire.Signal) {
 			err = c.pc.SetLocalDescription(answer)
 		}
 		if err != nil {
-			c.t.Errorf("%s: answer: %v", c.id, err)
+			c.fail("%s: answer: %v", c.id, err)
 			return
 		}
 		c.signal(wire.Signal{Description: &wire.SessionDescription{Type: "answer", SDP: answer.SDP}, Tracks: c.labels, Generation: signal.Generation})
@@ -319,6 +327,11 @@ func (c *client) takeDescription(signal wire.Signal) {
 // read keeps what comes of one track under the label it has when its first packet comes.
 func (c *client) read(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 	mid := receiver.RTPTransceiver().Mid()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
 	c.reads.Go(func() {
 		for {
 			packets, _, err := receiver.ReadRTCP()
@@ -505,6 +518,9 @@ func (c *client) close() {
 	c.sendWG.Wait()
 	close(c.ended)
 	c.looping.Wait()
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.peer.Close()
 	if err := c.pc.GracefulClose(); err != nil {
 		c.t.Error(err)
