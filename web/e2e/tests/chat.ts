@@ -176,5 +176,5 @@ test('chat: four tabs are three people', async (scene) => {
   }
   await twin.find('leave').click();
   await untilEqual('tiles that Ada sees', () => ada.tiles().count(), 3);
-  assertEqual(await ada.people(), ['Ada', 'Alan', 'Grace'], 'people after the second tab left');
+  await untilEqual('people after the second tab left', () => ada.people(), ['Ada', 'Alan', 'Grace']);
 });

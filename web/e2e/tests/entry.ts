@@ -22,7 +22,7 @@ for (const [devices, title] of [['none', 'without camera and microphone'], ['den
     // Asking again explains again, and the call goes on.
     await ada.find('camera-toggle').click();
     await ada.announced(devices === 'denied' ? /not allowed to use the camera/ : /found for the camera/);
-    assertEqual(await ada.find('camera-toggle').getAttribute('aria-pressed'), 'false', 'camera of Ada');
+    await untilEqual('camera of Ada', () => ada.find('camera-toggle').getAttribute('aria-pressed'), 'false');
     await ada.sees(grace, { frames: 5 });
   });
 }
@@ -109,7 +109,7 @@ test('entry: an invitation with a token lets in where guests are refused', async
   await grace.write('#viewer-1');
   await ada.open('chat');
   await ada.reads('#viewer-1');
-  assertEqual(await ada.tile(await grace.id()).getAttribute('data-muted'), 'true', 'whether the viewer seems to speak');
+  await untilEqual('whether the viewer seems to speak', async () => ada.tile(await grace.id()).getAttribute('data-muted'), 'true');
   assertEqual(await ada.page.evaluate(audioEnergyOf, await grace.id()), 0, 'sound from a viewer');
 });
 

@@ -15,7 +15,7 @@ test('media: screens are seen by the others, two at once, until they are stopped
 
   await ada.press('share-toggle', true);
   await Promise.all([grace, alan].map((viewer) => viewer.sees(ada, { source: 'screen' })));
-  assertEqual(await alan.find('stage').getAttribute('data-layout'), 'stage', 'layout while somebody shares');
+  await untilEqual('layout while somebody shares', () => alan.find('stage').getAttribute('data-layout'), 'stage');
 
   await grace.press('share-toggle', true);
   await Promise.all([alan.sees(ada, { source: 'screen' }), alan.sees(grace, { source: 'screen' })]);
@@ -90,7 +90,7 @@ test('media: switches that are hammered on both sides end in agreement', async (
   await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
   for (const person of people) {
     await untilEqual(`screens that ${person.name} sees`, () => person.tiles('screen').count(), 0);
-    assertEqual(await person.tiles().count(), 2, `tiles that ${person.name} sees`);
+    await untilEqual(`tiles that ${person.name} sees`, () => person.tiles().count(), 2);
   }
 });
 

@@ -90,5 +90,5 @@ test('moderation: the call is ended for everyone', async (scene) => {
 
   await alan.find('rejoin').click();
   await alan.entered();
-  assertEqual(await alan.tiles().count(), 1, 'tiles in the room that was begun anew');
+  await untilEqual('tiles in the room that was begun anew', () => alan.tiles().count(), 1);
 });

@@ -64,7 +64,7 @@ test('recovery: ten seconds on a half-open network end in the same call with not
   await sameTranscript([ada, grace], ['#ada-1', '#ada-2', '#grace-1', '#grace-2']);
 
   assertEqual({ id: await ada.id(), connections: await ada.connections(), others: await grace.connections() }, before, 'the call');
-  assertEqual(await grace.tiles().count(), 2, 'tiles that Grace sees');
+  await untilEqual('tiles that Grace sees', () => grace.tiles().count(), 2);
   await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
 }, { limit: 90 });
 
@@ -141,7 +141,7 @@ test('recovery: a server that was killed comes back under an open call', async (
     const now = { ada: await ada.connections(), grace: await grace.connections() };
     return JSON.stringify(now) === JSON.stringify(before);
   });
-  for (const person of people) assertEqual(await person.tiles().count(), 2, `tiles that ${person.name} sees`);
+  for (const person of people) await untilEqual(`tiles that ${person.name} sees`, () => person.tiles().count(), 2);
   await Promise.all([ada.sees(grace), grace.sees(ada), ada.hears(grace), grace.hears(ada)]);
 }, { limit: 120 });
 
