@@ -65,6 +65,8 @@ var names = map[reflect.Type]string{
 	reflect.TypeFor[wire.RoomInfo]():    "RoomUpdate",
 	reflect.TypeFor[wire.TrackLabel]():  "SignalTrack",
 	reflect.TypeFor[wire.MediaMode]():   "MediaModeChange",
+	reflect.TypeFor[wire.RequestMode](): "MediaModeRequest",
+	reflect.TypeFor[wire.ICEServers]():  "ICEServerList",
 	reflect.TypeFor[wire.Media]():       "MediaState",
 }
 

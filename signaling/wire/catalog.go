@@ -60,8 +60,10 @@ var Catalog = []Entry{
 	{KindRoom, "rooms", nil, RoomInfo{}, State, "", "What changed of the room's state."},
 
 	{KindSignal, "calls", Signal{}, Signal{}, Signalled, KindAck, "Offer, answer, candidate or end of candidates, relayed unread."},
-	{KindMediaMode, "calls", nil, MediaMode{}, State, "", "How this room's media flows from now on."},
+	{KindMediaMode, "calls", RequestMode{}, MediaMode{}, State, KindAck, "How this room's media flows from now on. From a client: it cannot reach a participant directly."},
+	{KindICEServers, "calls", ICEServersRequest{}, ICEServers{}, Answered, KindICEServers, "Fresh credentials of the relays."},
 	{KindSubscribeMedia, "calls", SubscribeMedia{}, nil, Request, KindAck, "What this client wants to see from the SFU."},
+	{KindPublishMedia, "calls", nil, PublishMedia{}, State, "", "How much of a source somebody receives, told to its publisher."},
 	{KindMediaQuality, "calls", nil, MediaQuality{}, State, "", "What the SFU sends, and why not more."},
 	{KindActiveSpeakers, "calls", nil, ActiveSpeakers{}, State, "", "Who is heard, at most 4 times a second."},
 }
@@ -79,6 +81,11 @@ var Enums = map[reflect.Type][]string{
 	reflect.TypeFor[Action](): {
 		string(ActionMute), string(ActionKick), string(ActionBan), string(ActionLock), string(ActionUnlock),
 		string(ActionPromote), string(ActionDemote), string(ActionAdmit), string(ActionDeny), string(ActionEnd),
+		string(ActionRecord), string(ActionStopRecording),
+	},
+	reflect.TypeFor[QualityReason](): {
+		string(QualityFull), string(QualitySize), string(QualityHidden), string(QualityBandwidth), string(QualityServer),
+		string(QualityPublisher),
 	},
 	reflect.TypeFor[ErrorCode](): codes(),
 }

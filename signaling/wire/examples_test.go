@@ -144,7 +144,7 @@ var roomExamples = map[string]pair{
 				Media: MediaSetup{Mode: Mesh, ICEServers: []ICEServer{
 					{URLs: []string{"stun:stun.example.org:3478"}},
 					{URLs: []string{"turn:turn.example.org:3478?transport=udp"}, Username: "1767229200:ada", Credential: "c2VjcmV0"},
-				}},
+				}, TTL: 3600, SFU: true},
 				Epoch: theEpoch,
 				Room:  &RoomInfo{Locked: ptr(false), Mode: Mesh, Recording: ptr(false), Title: ptr("Daily")},
 				Reads: map[UserID]Seq{"ada": 4711, "grace": 4709},
@@ -233,13 +233,21 @@ var callExamples = map[string]pair{
 		Generation:  2,
 		Tracks:      map[string]TrackLabel{"2": {graceHere.ID, ScreenAudio}},
 	}).orJust(Envelope{Room: "daily", From: graceHere.ID, To: adaHere.ID}, Signal{Candidate: json.RawMessage("null"), Generation: 1}),
-	"media-mode.server.json": full(Envelope{Room: "daily", TS: sentAt}, MediaMode{Mode: SFU, Reason: "more than 4 participants"}),
+	"media-mode.server.json":  full(Envelope{Room: "daily", TS: sentAt}, MediaMode{Mode: SFU, Reason: "more than 4 participants"}),
+	"media-mode.client.json":  full(request(), RequestMode{Mode: SFU, Reason: "unreachable"}).orJust(request(), RequestMode{Mode: SFU}),
+	"ice-servers.client.json": full(request(), ICEServersRequest{}),
+	"ice-servers.server.json": full(answer(), ICEServers{
+		ICEServers: []ICEServer{{URLs: []string{"turn:confab.example:3478?transport=udp"}, Username: "1793664000:p1", Credential: "secret"}}, TTL: 3600,
+	}).orJust(answer(), ICEServers{ICEServers: []ICEServer{}}),
 	"subscribe-media.client.json": full(request(), SubscribeMedia{
 		Participant: graceHere.ID, Source: Screen, Enabled: true, Width: 1920, Height: 1080, FPS: 15,
 	}).orJust(request(), SubscribeMedia{Participant: graceHere.ID, Source: Camera}),
+	"publish-media.server.json": full(Envelope{Room: "daily", TS: sentAt}, PublishMedia{Source: Camera, Layers: 2, Bitrate: 500000}).
+		orJust(Envelope{Room: "daily"}, PublishMedia{Source: Camera}),
 	"media-quality.server.json": full(Envelope{Room: "daily", TS: sentAt}, MediaQuality{
-		Participant: graceHere.ID, Source: Screen, Width: 1280, Height: 720, FPS: 15, Bitrate: 900000, Reason: "bandwidth",
-	}),
+		Participant: graceHere.ID, Source: Screen, Width: 1280, Height: 720, FPS: 15, Bitrate: 900000, Codec: "VP8", Layer: "2/3",
+		Reason: QualityBandwidth,
+	}).orJust(Envelope{Room: "daily"}, MediaQuality{Participant: graceHere.ID, Source: Camera, Reason: QualityHidden}),
 	"active-speakers.server.json": full(Envelope{Room: "daily", TS: sentAt}, ActiveSpeakers{
 		Speakers: []Speaker{{adaHere.ID, 0.62}, {graceHere.ID, 0.18}},
 	}).orJust(Envelope{Room: "daily"}, ActiveSpeakers{Speakers: []Speaker{}}),

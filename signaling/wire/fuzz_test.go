@@ -182,6 +182,7 @@ var decoders = map[Kind]func(json.RawMessage) (ClientMessage, error){
 	KindClear: decoder[Clear], KindHistory: decoder[History], KindSubscribeThread: decoder[SubscribeThread],
 	KindUnsubscribeThread: decoder[UnsubscribeThread], KindMediaState: decoder[SetMedia], KindModerate: decoder[Moderate],
 	KindSignal: decoder[Signal], KindSubscribeMedia: decoder[SubscribeMedia],
+	KindMediaMode: decoder[RequestMode], KindICEServers: decoder[ICEServersRequest],
 }
 
 func decoder[M ClientMessage](data json.RawMessage) (ClientMessage, error) {

@@ -12,6 +12,7 @@ const (
 	MaxTextBytes       = 16 << 10  // the text of a chat message or edit
 	MaxMentions        = 50        // of one chat message
 	MaxEmojiBytes      = 32        // of one reaction
+	MaxReasonBytes     = 200       // of a client that asks for the SFU
 	MaxReactionKinds   = 50        // different emoji on one message
 	MaxRoomsPerSession = 64        // rooms one session may be in at a time
 	MaxHistoryPage     = 256       // messages of one history answer

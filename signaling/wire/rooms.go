@@ -30,6 +30,8 @@ type Joined struct {
 type MediaSetup struct {
 	Mode       Mode        `json:"mode"`
 	ICEServers []ICEServer `json:"iceServers"`
+	TTL        int         `json:"ttl,omitempty"` // seconds that their credentials are good for; absent = for ever
+	SFU        bool        `json:"sfu,omitempty"` // the server has one: the mode may change to sfu
 }
 
 // RemovedReason is why a client is out of a room.
@@ -170,12 +172,15 @@ const (
 	ActionAdmit   Action = "admit"
 	ActionDeny    Action = "deny"
 	ActionEnd     Action = "end"
+
+	ActionRecord        Action = "record"
+	ActionStopRecording Action = "stop-recording"
 )
 
 // Moderate is a moderator's request.
 type Moderate struct {
 	Action      Action        `json:"action"`
-	Participant ParticipantID `json:"participant,omitempty"` // whom; not for lock, unlock and end
+	Participant ParticipantID `json:"participant,omitempty"` // whom; not for lock, unlock, end and those of recording
 	Source      Source        `json:"source,omitempty"`      // what to mute; absent = microphone
 }
 

@@ -89,7 +89,7 @@ func (SetMedia) Validate() error { return nil }
 // Validate implements ClientMessage.
 func (m Moderate) Validate() error {
 	switch m.Action {
-	case ActionLock, ActionUnlock, ActionEnd:
+	case ActionLock, ActionUnlock, ActionEnd, ActionRecord, ActionStopRecording:
 		return nil
 	case ActionMute:
 		if m.Source != "" && !slices.Contains(Sources, m.Source) {
@@ -118,8 +118,25 @@ func (m SubscribeMedia) Validate() error {
 	if !slices.Contains(Sources, m.Source) || m.Participant == "" {
 		return Errorf(CodeBadMessage, "subscribe-media needs a participant and a source")
 	}
+	if min(m.Width, m.Height, m.FPS) < 0 {
+		return Errorf(CodeBadMessage, "width, height and fps are not negative")
+	}
 	return nil
 }
+
+// Validate implements ClientMessage.
+func (m RequestMode) Validate() error {
+	if m.Mode != SFU {
+		return Errorf(CodeBadMessage, "a client may ask for sfu only; the room goes back to mesh by itself")
+	}
+	if len(m.Reason) > MaxReasonBytes {
+		return Errorf(CodeTooLarge, "the reason is %d bytes; at most %d", len(m.Reason), MaxReasonBytes)
+	}
+	return nil
+}
+
+// Validate implements ClientMessage.
+func (ICEServersRequest) Validate() error { return nil }
 
 func validText(text string) error {
 	if len(text) > MaxTextBytes {

@@ -67,12 +67,18 @@ func TestValidate(t *testing.T) {
 		{"mute, no such source", Moderate{Action: ActionMute, Participant: "p", Source: "nose"}, CodeBadMessage, "source"},
 		{"kick nobody", Moderate{Action: ActionKick}, CodeBadMessage, "kick needs a participant"},
 		{"no action", Moderate{}, CodeBadMessage, "action"},
+		{"record", Moderate{Action: ActionRecord}, "", ""},
 		{"unknown action", Moderate{Action: "smile", Participant: "p"}, CodeBadMessage, "action"},
 
 		{"signal with a description", Signal{Description: &SessionDescription{Type: "offer"}}, "", ""},
 		{"signal with the end of candidates", Signal{Candidate: json.RawMessage("null")}, "", ""},
 		{"signal with nothing", Signal{Generation: 1}, CodeBadMessage, "description or a candidate"},
 		{"subscribe-media", SubscribeMedia{Participant: "p", Source: Camera}, "", ""},
+		{"subscribe-media, less than nothing", SubscribeMedia{Participant: "p", Source: Camera, Height: -1}, CodeBadMessage, "negative"},
+		{"ask for sfu", RequestMode{Mode: SFU}, "", ""},
+		{"ask for mesh", RequestMode{Mode: Mesh}, CodeBadMessage, "sfu only"},
+		{"ask for sfu at length", RequestMode{Mode: SFU, Reason: long(MaxReasonBytes + 1)}, CodeTooLarge, "reason"},
+		{"ice-servers", ICEServersRequest{}, "", ""},
 		{"subscribe-media of nobody", SubscribeMedia{Source: Camera}, CodeBadMessage, "participant"},
 		{"subscribe-media, no such source", SubscribeMedia{Participant: "p", Source: "nose"}, CodeBadMessage, "source"},
 	}

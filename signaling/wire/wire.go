@@ -86,7 +86,9 @@ const (
 
 	KindSignal         Kind = "webrtc-signal"
 	KindMediaMode      Kind = "media-mode"
+	KindICEServers     Kind = "ice-servers"
 	KindSubscribeMedia Kind = "subscribe-media"
+	KindPublishMedia   Kind = "publish-media"
 	KindMediaQuality   Kind = "media-quality"
 	KindActiveSpeakers Kind = "active-speakers"
 )

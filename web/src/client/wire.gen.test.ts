@@ -182,6 +182,23 @@ const fromClients: Golden<ClientMessages> = {
     },
     {"type": "webrtc-signal", "room": "daily", "to": "p-9tz02k", "data": {"candidate": null}},
   ],
+  'media-mode': [
+    {
+      "type": "media-mode",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"mode": "sfu", "reason": "unreachable"}
+    },
+    {
+      "type": "media-mode",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"mode": "sfu"}
+    },
+  ],
+  'ice-servers': [
+    {"type": "ice-servers", "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11", "room": "daily", "data": {}},
+  ],
   'subscribe-media': [
     {
       "type": "subscribe-media",
@@ -371,7 +388,9 @@ const fromServer: Golden<ServerMessages> = {
               "username": "1767229200:ada",
               "credential": "c2VjcmV0"
             }
-          ]
+          ],
+          "ttl": 3600,
+          "sfu": true
         },
         "epoch": "9f2c71d04be8a635",
         "room": {"locked": false, "mode": "mesh", "recording": false, "title": "Daily"},
@@ -727,6 +746,40 @@ const fromServer: Golden<ServerMessages> = {
       "data": {"mode": "sfu", "reason": "more than 4 participants"}
     },
   ],
+  'ice-servers': [
+    {
+      "type": "ice-servers",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "ts": 1767225660500,
+      "data": {
+        "iceServers": [
+          {
+            "urls": ["turn:confab.example:3478?transport=udp"],
+            "username": "1793664000:p1",
+            "credential": "secret"
+          }
+        ],
+        "ttl": 3600
+      }
+    },
+    {
+      "type": "ice-servers",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "ts": 1767225660500,
+      "data": {"iceServers": []}
+    },
+  ],
+  'publish-media': [
+    {
+      "type": "publish-media",
+      "room": "daily",
+      "ts": 1767225660500,
+      "data": {"source": "camera", "layers": 2, "bitrate": 500000}
+    },
+    {"type": "publish-media", "room": "daily", "data": {"source": "camera", "layers": 0}},
+  ],
   'media-quality': [
     {
       "type": "media-quality",
@@ -739,7 +792,22 @@ const fromServer: Golden<ServerMessages> = {
         "height": 720,
         "fps": 15,
         "bitrate": 900000,
+        "codec": "VP8",
+        "layer": "2/3",
         "reason": "bandwidth"
+      }
+    },
+    {
+      "type": "media-quality",
+      "room": "daily",
+      "data": {
+        "participant": "p-9tz02k",
+        "source": "camera",
+        "width": 0,
+        "height": 0,
+        "fps": 0,
+        "bitrate": 0,
+        "reason": "hidden"
       }
     },
   ],

@@ -71,9 +71,15 @@ export const MODERATE_ACTIONS = [
   'admit',
   'deny',
   'end',
+  'record',
+  'stop-recording',
 ] as const;
 /** ModerateAction is what a moderator does. */
 export type ModerateAction = (typeof MODERATE_ACTIONS)[number];
+
+export const QUALITY_REASONS = ['full', 'size', 'hidden', 'bandwidth', 'server', 'publisher'] as const;
+/** QualityReason is what limits the quality of what a client receives. */
+export type QualityReason = (typeof QUALITY_REASONS)[number];
 
 /** Author says who wrote a logged message, so that history reads well when the participant is gone. */
 export interface Author {
@@ -252,6 +258,10 @@ export interface ICEServer {
 export interface MediaSetup {
   mode: MediaMode;
   iceServers: ICEServer[];
+  /** seconds that their credentials are good for; absent = for ever */
+  ttl?: number;
+  /** the server has one: the mode may change to sfu */
+  sfu?: boolean;
 }
 
 /** RoomUpdate is a room's state: what changed, or all of it in joined. */
@@ -395,7 +405,7 @@ export interface SetMedia {
 /** Moderate is a moderator's request. */
 export interface Moderate {
   action: ModerateAction;
-  /** whom; not for lock, unlock and end */
+  /** whom; not for lock, unlock, end and those of recording */
   participant?: string;
   /** what to mute; absent = microphone */
   source?: Source;
@@ -427,10 +437,34 @@ export interface Signal {
   tracks?: Record<string, SignalTrack>;
 }
 
+/**
+ * MediaModeRequest asks for the SFU, because this client cannot reach a participant directly. The room
+ * comes back to the mesh when that client has left.
+ */
+export interface MediaModeRequest {
+  /** sfu */
+  mode: MediaMode;
+  /** for people who look after the server */
+  reason?: string;
+}
+
 /** MediaModeChange says how this room's media flows from now on. */
 export interface MediaModeChange {
   mode: MediaMode;
   reason: string;
+}
+
+/**
+ * ICEServersRequest asks for fresh credentials of the relays, before those at hand expire; the answer is
+ * ICEServers.
+ */
+export type ICEServersRequest = Record<string, never>;
+
+/** ICEServerList are the STUN and TURN servers that this client may use. */
+export interface ICEServerList {
+  iceServers: ICEServer[];
+  /** seconds that the credentials are good for; absent = for ever */
+  ttl?: number;
 }
 
 /** SubscribeMedia says what this client wants to see from the SFU, and how large it shows it. */
@@ -438,12 +472,21 @@ export interface SubscribeMedia {
   participant: string;
   source: Source;
   enabled: boolean;
-  /** CSS pixels x device pixel ratio */
+  /** CSS pixels x device pixel ratio; absent = as large as there is */
   width?: number;
   /** the same */
   height?: number;
-  /** frames a second */
+  /** frames a second; absent = as many as there are */
   fps?: number;
+}
+
+/** PublishMedia tells a publisher how much of a source somebody receives, so that it encodes no more. */
+export interface PublishMedia {
+  source: Source;
+  /** how many, from the smallest one up; 0 = none: encode nothing */
+  layers: number;
+  /** bits a second that the largest of them may have; absent = as the client likes */
+  bitrate?: number;
 }
 
 /** MediaQuality is what the SFU sends, and why not more. */
@@ -455,7 +498,11 @@ export interface MediaQuality {
   fps: number;
   /** bits a second */
   bitrate: number;
-  reason: string;
+  /** its RTP name: VP8, VP9, H264, AV1, opus */
+  codec?: string;
+  /** of how many: "2/3"; with temporal layers "2/3 T1/3" */
+  layer?: string;
+  reason: QualityReason;
 }
 
 /** A Speaker is one of them. */
@@ -508,6 +555,10 @@ export interface ClientMessages {
   moderate: Moderate;
   /** Offer, answer, candidate or end of candidates, relayed unread. */
   'webrtc-signal': Signal;
+  /** How this room's media flows from now on. From a client: it cannot reach a participant directly. */
+  'media-mode': MediaModeRequest;
+  /** Fresh credentials of the relays. */
+  'ice-servers': ICEServersRequest;
   /** What this client wants to see from the SFU. */
   'subscribe-media': SubscribeMedia;
 }
@@ -555,8 +606,12 @@ export interface ServerMessages {
   room: RoomUpdate;
   /** Offer, answer, candidate or end of candidates, relayed unread. */
   'webrtc-signal': Signal;
-  /** How this room's media flows from now on. */
+  /** How this room's media flows from now on. From a client: it cannot reach a participant directly. */
   'media-mode': MediaModeChange;
+  /** Fresh credentials of the relays. */
+  'ice-servers': ICEServerList;
+  /** How much of a source somebody receives, told to its publisher. */
+  'publish-media': PublishMedia;
   /** What the SFU sends, and why not more. */
   'media-quality': MediaQuality;
   /** Who is heard, at most 4 times a second. */
@@ -589,6 +644,8 @@ export const ANSWERS = {
   'media-state': 'ack',
   moderate: 'ack',
   'webrtc-signal': 'ack',
+  'media-mode': 'ack',
+  'ice-servers': 'ice-servers',
   'subscribe-media': 'ack',
 } as const satisfies Record<ClientKind, ServerKind>;
 
@@ -669,6 +726,9 @@ export const MAX_MENTIONS = 50;
 
 /** of one reaction */
 export const MAX_EMOJI_BYTES = 32;
+
+/** of a client that asks for the SFU */
+export const MAX_REASON_BYTES = 200;
 
 /** different emoji on one message */
 export const MAX_REACTION_KINDS = 50;
