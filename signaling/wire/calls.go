@@ -9,6 +9,7 @@ type Signal struct {
 	Candidate   json.RawMessage       `json:"candidate,omitempty"`  // RTCIceCandidateInit or null
 	Generation  int                   `json:"generation,omitempty"` // grows with each new connection and ICE restart
 	Tracks      map[string]TrackLabel `json:"tracks,omitempty"`     // by mid
+	Ready       bool                  `json:"ready,omitempty"`      // between participants: what the other sends comes by the room's new media mode
 }
 
 // TheSFU is the addressee of signals for the SFU, and their sender. No participant has this id.

@@ -107,8 +107,8 @@ func (m Moderate) Validate() error {
 
 // Validate implements ClientMessage. The body is relayed unread; only that it holds something is checked.
 func (m Signal) Validate() error {
-	if m.Description == nil && len(m.Candidate) == 0 {
-		return Errorf(CodeBadMessage, "webrtc-signal needs a description or a candidate")
+	if m.Description == nil && len(m.Candidate) == 0 && !m.Ready {
+		return Errorf(CodeBadMessage, "webrtc-signal needs a description, a candidate or ready")
 	}
 	return nil
 }

@@ -72,7 +72,8 @@ func TestValidate(t *testing.T) {
 
 		{"signal with a description", Signal{Description: &SessionDescription{Type: "offer"}}, "", ""},
 		{"signal with the end of candidates", Signal{Candidate: json.RawMessage("null")}, "", ""},
-		{"signal with nothing", Signal{Generation: 1}, CodeBadMessage, "description or a candidate"},
+		{"signal that the new path works", Signal{Ready: true}, "", ""},
+		{"signal with nothing", Signal{Generation: 1}, CodeBadMessage, "a description, a candidate or ready"},
 		{"subscribe-media", SubscribeMedia{Participant: "p", Source: Camera}, "", ""},
 		{"subscribe-media, less than nothing", SubscribeMedia{Participant: "p", Source: Camera, Height: -1}, CodeBadMessage, "negative"},
 		{"ask for sfu", RequestMode{Mode: SFU}, "", ""},

@@ -177,7 +177,8 @@ const fromClients: Golden<ClientMessages> = {
         "tracks": {
           "0": {"participant": "p-4hc81x", "source": "microphone"},
           "1": {"participant": "p-4hc81x", "source": "camera"}
-        }
+        },
+        "ready": true
       }
     },
     {"type": "webrtc-signal", "room": "daily", "to": "p-9tz02k", "data": {"candidate": null}},
@@ -727,7 +728,8 @@ const fromServer: Golden<ServerMessages> = {
           "sdpMLineIndex": 0
         },
         "generation": 2,
-        "tracks": {"2": {"participant": "p-9tz02k", "source": "screen-audio"}}
+        "tracks": {"2": {"participant": "p-9tz02k", "source": "screen-audio"}},
+        "ready": true
       }
     },
     {

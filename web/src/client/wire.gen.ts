@@ -435,6 +435,8 @@ export interface Signal {
   generation?: number;
   /** by mid */
   tracks?: Record<string, SignalTrack>;
+  /** between participants: what the other sends comes by the room's new media mode */
+  ready?: boolean;
 }
 
 /**
