@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -284,7 +285,7 @@ func TestGarbage(t *testing.T) {
 	s := newStream(Track{Source: "camera", Codec: "VP8"}, newCodec("VP8"), dir, "track", "", &wallClock{})
 	now := time.Now()
 	for i, x := range sample.onTime() {
-		for _, garbage := range [][]byte{nil, {0x80}, be16(i), append([]byte{0xb0}, make([]byte, 40)...), make([]byte, maxPacketSize+1)} {
+		for _, garbage := range [][]byte{nil, {0x80}, be16(i), append([]byte{0xb0}, bytes.Repeat([]byte{0xff}, 40)...), make([]byte, maxPacketSize+1)} {
 			if err := s.packet(garbage, now); err != nil {
 				t.Fatal(err)
 			}

@@ -36,7 +36,7 @@ type stream struct {
 	reorder   reorder
 	assembler *assembler
 	clock     clock
-	file      *container    // nil = no frame has come
+	file      *container // nil = no frame has come
 	keyAsked  time.Time
 	header    rtp.Header
 }
