@@ -67,7 +67,7 @@ func serve(ctx context.Context, p *process) error {
 	defer memory.Wait()
 	defer endTending()
 	registry := rooms.NewRegistry(records, rooms.Options{
-		History: s.History, Capacity: s.MaxParticipants, ICEServers: s.iceServers(), Durability: s.Durability, Logger: log,
+		History: s.History, Capacity: s.MaxParticipants, ICE: s.ice(), Durability: s.Durability, Logger: log,
 	})
 	h, err := openHub(ctx, p, registry, records, log)
 	if err == nil {

@@ -196,15 +196,15 @@ func isICEHost(s string) bool {
 	return err == nil && u.Hostname() != "" && u.Path == "" && u.User == nil
 }
 
-// iceServers is for settings that were checked.
-func (s *Settings) iceServers() []wire.ICEServer {
-	servers := make([]wire.ICEServer, 0, len(s.ICEServers))
+// ice gives every participant the servers of the settings, which were checked.
+func (s *Settings) ice() func(wire.ParticipantID) wire.ICEServers {
+	servers := make([]wire.ICEServer, 0, len(s.ICEServers)) // an array on the wire
 	for _, text := range s.ICEServers {
 		if server, err := parseICEServer(text); err == nil {
 			servers = append(servers, server)
 		}
 	}
-	return servers
+	return func(wire.ParticipantID) wire.ICEServers { return wire.ICEServers{ICEServers: servers} }
 }
 
 // loopback reports whether only this machine can reach the server.
