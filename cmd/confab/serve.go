@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
 	"confab/rooms"
 	"confab/rooms/bus"
 	"confab/signaling"
@@ -72,11 +74,15 @@ func serve(ctx context.Context, p *process) error {
 	if err != nil {
 		return errors.Join(err, closeLog(ctx, records))
 	}
+	recordings, err := openRecorder(s, calls, log)
+	if err != nil {
+		return errors.Join(err, calls.close(), closeLog(ctx, records))
+	}
 	registry = rooms.NewRegistry(records, rooms.Options{
 		History: s.History, Capacity: s.MaxParticipants, ICE: s.ice(), Durability: s.Durability, Logger: log,
-		SFU: calls.forRooms(), MeshMax: s.MeshMax,
+		SFU: calls.forRooms(), MeshMax: s.MeshMax, Recorder: recordings.forRooms(),
 	})
-	h, err := openHub(ctx, p, registry, records, log)
+	h, err := openHub(ctx, p, registry, records, recordings, log)
 	if err == nil {
 		announce(p, listener.Addr())
 		log.Info("serving", "version", version(), "address", listener.Addr().String(), "data", s.Data, "nats", maskURL(s.NATS),
@@ -88,6 +94,7 @@ func serve(ctx context.Context, p *process) error {
 	if h != nil {
 		err = errors.Join(err, h.stop(deadline))
 	}
+	recordings.close()
 	err = errors.Join(err, calls.close(), wrap("ending the rooms", registry.Close(deadline)), closeLog(deadline, records))
 	if err == nil {
 		log.Info("stopped")
@@ -145,7 +152,7 @@ type hub struct {
 	keysEnded chan struct{} // closed when the keys are no longer refreshed
 }
 
-func openHub(ctx context.Context, p *process, registry *rooms.Registry, records *bus.Bus, log *slog.Logger) (*hub, error) {
+func openHub(ctx context.Context, p *process, registry *rooms.Registry, records *bus.Bus, recordings *recorder, log *slog.Logger) (*hub, error) {
 	s := p.settings
 	found, err := openSecret(s, p.origins, true, log)
 	if err != nil {
@@ -160,11 +167,15 @@ func openHub(ctx context.Context, p *process, registry *rooms.Registry, records 
 		return nil, &settingError{name: "auth-jwks", origin: p.origins["auth-jwks"], text: err.Error()}
 	}
 	guests := signaling.NewGuestHandler(signaling.GuestOptions{Keys: keys, Guests: s.guests(), Logger: log})
+	routes := func(router gin.IRouter) {
+		guests.Routes(router)
+		recordings.routes(router, keys)
+	}
 	socket, err := signaling.New(signaling.Options{
 		Registry: registry, Verifier: keys, TicketKey: found.ticketKey(),
 		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
-		Web: web.Dist, Routes: guests.Routes, Ready: records.Ready, Logger: log,
+		Web: web.Dist, Routes: routes, Ready: records.Ready, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)

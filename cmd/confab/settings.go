@@ -40,6 +40,8 @@ type Settings struct {
 	MeshMax         int           `default:"4" help:"Participants up to which a call goes from browser to browser; 0 = every call goes through the server." group:"settings"`
 	UDPPort         int           `name:"udp-port" default:"0" help:"UDP port of the media; 0 = the same number as in --listen, or any other if that is taken." group:"settings"`
 	PublicIP        []string      `name:"public-ip" help:"Addresses by which browsers reach the media, when they are not those of this machine's interfaces." placeholder:"IP" group:"settings"`
+	Record          string        `default:"on" enum:"on,off" help:"Let moderators record rooms: on or off. It needs the SFU." group:"settings"`
+	RecordDir       string        `help:"Folder for recordings; recordings in the data folder when left out." placeholder:"FOLDER" group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }

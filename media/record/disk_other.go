@@ -5,6 +5,7 @@ package record
 import (
 	"errors"
 	"math"
+	"os"
 )
 
 // freeBytes is not known here; recordings end when the disk refuses to take more.
@@ -12,3 +13,6 @@ func freeBytes(string) (uint64, error) { return math.MaxUint64, errors.ErrUnsupp
 
 // diskFull cannot be told from other errors here.
 func diskFull(error) bool { return false }
+
+// lock makes the file at path, but keeps no other process away.
+func lock(path string) (*os.File, error) { return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) }

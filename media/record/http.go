@@ -16,24 +16,34 @@ import (
 	"confab/signaling/wire"
 )
 
-// maxListed is how many recordings a list has; the newest ones.
-const maxListed = 500
+const (
+	maxListed  = 500  // recordings in a list; the newest ones
+	maxScanned = 5000 // manifests read for one
+)
 
-// Access decides whether a request may see and delete the recordings of a room; of every room when it is "". The error
-// is a *wire.Error and goes to the client.
-type Access func(r *http.Request, room wire.RoomID) error
+// A Caller is who asks for recordings. It sees and deletes those that it has started itself and those of the rooms
+// that it moderates.
+type Caller struct {
+	User      wire.UserID                 // "" = nobody in particular
+	Moderates func(room wire.RoomID) bool // nil = no room
+}
+
+// may reports whether c may see and delete a recording.
+func (c Caller) may(m *Manifest) bool {
+	return c.User != "" && m.By == c.User || c.Moderates != nil && c.Moderates(m.Room)
+}
 
 // Handler serves the recordings below /api/v1/recordings:
 //
-//	GET    /api/v1/recordings             a List of all rooms, or with ?room= of one; newest first
+//	GET    /api/v1/recordings             a List of what the caller may see, or with ?room= of one room; newest first
 //	GET    /api/v1/recordings/{id}        the Manifest
 //	GET    /api/v1/recordings/{id}/{file} a file that the manifest names, also in parts (Range)
 //	DELETE /api/v1/recordings/{id}        204; conflict while it is being recorded
 //
-// Problems are {error:{code,message}} with the codes of the wire protocol. What a caller may not see is not-found,
-// so that ids tell nothing.
-func (r *Recorder) Handler(may Access) http.Handler {
-	h := &handler{recorder: r, dir: r.opts.Dir, may: may, log: r.opts.Log}
+// identify says who asks; its error is a *wire.Error and goes to the client. Problems are {error:{code,message}} with
+// the codes of the wire protocol. What a caller may not see is not-found, so that ids tell nothing.
+func (r *Recorder) Handler(identify func(*http.Request) (Caller, error)) http.Handler {
+	h := &handler{recorder: r, dir: r.opts.Dir, identify: identify, log: r.opts.Log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/recordings", h.serve(h.list))
 	mux.HandleFunc("GET /api/v1/recordings/{id}", h.serve(h.manifest))
@@ -64,7 +74,7 @@ type handler struct {
 	// Constant.
 	recorder *Recorder
 	dir      string
-	may      Access
+	identify func(*http.Request) (Caller, error)
 	log      *slog.Logger
 }
 
@@ -115,7 +125,8 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
 	if room != "" && !wire.ValidName(string(room)) {
 		return wire.Errorf(wire.CodeBadMessage, "that is no name of a room")
 	}
-	if err := h.may(r, room); err != nil {
+	caller, err := h.identify(r)
+	if err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(h.dir)
@@ -123,13 +134,16 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(b.Name(), a.Name()) }) // newest first
-	list := List{Recordings: []Summary{}}
+	list, scanned := List{Recordings: []Summary{}}, 0
 	for _, entry := range entries {
 		if !validID(entry.Name()) || room != "" && !strings.Contains(entry.Name(), "-"+string(room)+"-") {
 			continue // the folder's name has the room in it, which spares reading the others' manifests
 		}
+		if scanned++; scanned > maxScanned {
+			break
+		}
 		m, err := readManifest(filepath.Join(h.dir, entry.Name()))
-		if err != nil || room != "" && m.Room != room {
+		if err != nil || room != "" && m.Room != room || !caller.may(m) {
 			continue
 		}
 		if list.Recordings = append(list.Recordings, m.summary()); len(list.Recordings) == maxListed {
@@ -155,8 +169,12 @@ func (m *Manifest) summary() Summary {
 
 // find reads the manifest that a request names, if the caller may.
 func (h *handler) find(r *http.Request) (*Manifest, string, error) {
-	id := r.PathValue("id")
+	caller, err := h.identify(r)
+	if err != nil {
+		return nil, "", err
+	}
 	missing := wire.Errorf(wire.CodeNotFound, "there is no such recording")
+	id := r.PathValue("id")
 	if !validID(id) {
 		return nil, "", missing
 	}
@@ -164,19 +182,11 @@ func (h *handler) find(r *http.Request) (*Manifest, string, error) {
 	m, err := readManifest(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		// As who may not see it: the answer must not differ.
-		if denied, ok := errors.AsType[*wire.Error](h.may(r, "")); ok && denied.Code == wire.CodeUnauthorized {
-			return nil, "", denied
-		}
 		return nil, "", missing
 	case err != nil:
 		return nil, "", err
-	}
-	if err := h.may(r, m.Room); err != nil {
-		if denied, ok := errors.AsType[*wire.Error](err); ok && denied.Code == wire.CodeForbidden {
-			return nil, "", missing
-		}
-		return nil, "", err
+	case !caller.may(m):
+		return nil, "", missing
 	}
 	return m, dir, nil
 }

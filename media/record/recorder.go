@@ -42,9 +42,14 @@ var (
 	ErrDiskFull = errors.New("record: the disk is full")
 )
 
+// ErrLocked is what New fails with when another process records to the folder.
+var ErrLocked = errors.New("record: another process records to this folder")
+
+const lockName = ".lock"
+
 // Options of a Recorder.
 type Options struct {
-	Dir    string // of all recordings; made when missing. No other process may record there
+	Dir    string // of all recordings; made when missing
 	Limits Limits
 	Log    *slog.Logger // nil = slog.Default
 
@@ -55,6 +60,7 @@ type Options struct {
 type Recorder struct {
 	// Set by New, then constant.
 	opts    Options
+	lock    *os.File       // keeps other processes from the folder
 	running sync.WaitGroup // the run goroutines of all recordings
 
 	mu     sync.Mutex
@@ -62,7 +68,8 @@ type Recorder struct {
 	closed bool                       // guarded by mu
 }
 
-// New opens the folder and closes what a killed process has left open there. The error is that of the file system.
+// New opens the folder and ends the recordings that a killed process has left open there. The error is ErrLocked or
+// that of the file system.
 func New(opts Options) (*Recorder, error) {
 	opts.Limits = opts.Limits.withDefaults()
 	if opts.Log == nil {
@@ -74,6 +81,10 @@ func New(opts Options) (*Recorder, error) {
 	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
+	locked, err := lock(filepath.Join(opts.Dir, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("record: locking %s: %w", opts.Dir, err)
+	}
 	count, err := Recover(opts.Dir)
 	if err != nil {
 		opts.Log.Warn("recordings that cannot be read are left as they are", "error", err)
@@ -81,7 +92,7 @@ func New(opts Options) (*Recorder, error) {
 	if count > 0 {
 		opts.Log.Info("recordings that were interrupted", "count", count)
 	}
-	return &Recorder{opts: opts, live: map[wire.RoomID]*Recording{}}, nil
+	return &Recorder{opts: opts, lock: locked, live: map[wire.RoomID]*Recording{}}, nil
 }
 
 // Start begins to record a room, on behalf of by. The error is ErrClosed, ErrBusy, ErrTooMany, ErrDiskFull or that of
@@ -178,12 +189,16 @@ func (r *Recorder) liveID(id string) bool {
 // Close ends all recordings and waits until they are written. It may be called more than once.
 func (r *Recorder) Close() {
 	r.mu.Lock()
+	first := !r.closed
 	r.closed = true
 	for _, rec := range r.live {
 		rec.Stop(ServerDown)
 	}
 	r.mu.Unlock()
 	r.running.Wait()
+	if first {
+		r.lock.Close()
+	}
 }
 
 // newID names a recording: when and where, and something that makes it unique.

@@ -212,6 +212,14 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%+v", m)
 		}
 	})
+	t.Run("one process", func(t *testing.T) {
+		r := newTestRecorder(t, Limits{})
+		if _, err := New(Options{Dir: r.opts.Dir}); !errors.Is(err, ErrLocked) {
+			t.Errorf("a second recorder of one folder: %v", err)
+		}
+		r.Close()
+		newRecorderIn(t, r.opts.Dir, Limits{})
+	})
 	t.Run("closed", func(t *testing.T) {
 		r := newTestRecorder(t, Limits{})
 		rec := start(t, r, "room")
