@@ -61,6 +61,12 @@ func (a *assembler) drop(next uint32) {
 	a.reset()
 }
 
+// restart begins anew with another stream: what it refers to has not come.
+func (a *assembler) restart() {
+	a.reset()
+	a.waitKey = a.codec.video()
+}
+
 func (a *assembler) reset() {
 	a.open, a.broken, a.bytes = false, false, 0
 	clear(a.parts)

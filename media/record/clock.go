@@ -49,6 +49,7 @@ type clock struct {
 
 	started  bool
 	settled  bool          // base comes from a report
+	renewed  bool          // the next timestamp has nothing to do with last
 	base     time.Time     // when position 0 was, by our clock
 	last     uint32        // timestamp of the newest frame
 	ticks    int64         // from the first frame to the newest one
@@ -66,14 +67,18 @@ func (c *clock) at(ts uint32, arrival time.Time) time.Duration {
 	}
 	delta := int64(int32(ts - c.last))
 	passed := arrival.Sub(c.arrival)
-	if step := c.span(delta) - passed; step > maxStep || step < -maxStep {
+	if step := c.span(delta) - passed; c.renewed || step > maxStep || step < -maxStep {
 		delta = int64(passed.Seconds() * float64(c.rate)) // the sender has begun anew
 	}
-	c.last, c.arrival = ts, arrival
+	c.last, c.arrival, c.renewed = ts, arrival, false
 	c.ticks += delta
 	c.position = max(c.position, c.span(c.ticks)+c.shift)
 	return c.position
 }
+
+// restart has timestamps of another stream follow, whose relation to the old ones is not known: the first of them
+// counts by its arrival, and reports correct that.
+func (c *clock) restart() { c.renewed = true }
 
 func (c *clock) span(ticks int64) time.Duration {
 	return time.Duration(ticks/c.rate)*time.Second + time.Duration(ticks%c.rate)*time.Second/time.Duration(c.rate)
@@ -81,7 +86,7 @@ func (c *clock) span(ticks int64) time.Duration {
 
 // report takes in that the timestamp ts was at captured, by our clock.
 func (c *clock) report(ts uint32, captured time.Time) {
-	if !c.started {
+	if !c.started || c.renewed {
 		return
 	}
 	delta := int64(int32(ts - c.last))

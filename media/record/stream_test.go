@@ -225,6 +225,32 @@ func TestResolutionChange(t *testing.T) {
 	}
 }
 
+// TestLayerChange goes on with another simulcast layer, which has other numbers and begins in the middle.
+func TestLayerChange(t *testing.T) {
+	for _, codec := range []string{"VP8", "H264"} {
+		t.Run(codec, func(t *testing.T) {
+			t.Parallel()
+			large, small := encodedAs(t, sampleKey{codec, 640, 480}), encoded(t, codec)
+			list := large.onTime()
+			from := small.keyFrameAt(t, 0) + 1 // the rest of a group of pictures, and a whole one
+			for _, x := range small.onTime()[from:] {
+				x.at += 2 * time.Second
+				x.p.SSRC, x.p.Timestamp, x.p.SequenceNumber = 99, x.p.Timestamp+1<<20, x.p.SequenceNumber+100
+				list = append(list, x)
+			}
+			asked := 0
+			s, path := replay(t, codec, list, func() { asked++ })
+			got := probe(t, path)
+			if want := small.framesFrom(small.keyFrameAt(t, from)); got.Sizes["640x480"] != sampleFrames || got.Sizes["320x240"] != want {
+				t.Errorf("frames by size: %v, want %d small ones", got.Sizes, want)
+			}
+			if math.Abs(got.Duration-4) > 0.05 || s.reorder.lost != 0 || asked == 0 {
+				t.Errorf("%.3f s, %d packets lost, asked for %d key frames", got.Duration, s.reorder.lost, asked)
+			}
+		})
+	}
+}
+
 // TestRestart has the sender begin anew with other numbers: the file goes on when the packets arrive.
 func TestRestart(t *testing.T) {
 	sample := encoded(t, "VP8")

@@ -14,7 +14,8 @@ const (
 	maxPacketSize = 2048        // bytes of one RTP packet; larger ones are dropped
 )
 
-// A Track describes one published track; none of it changes. Another codec is another track, and so another file.
+// A Track describes one published track; none of it changes. Another codec is another track, and so another file. The
+// SSRC of its packets may change: that is another simulcast layer of the same picture.
 type Track struct {
 	Participant wire.ParticipantID
 	Source      wire.Source
@@ -39,6 +40,8 @@ type stream struct {
 	file      *container // nil = no frame has come
 	keyAsked  time.Time
 	header    rtp.Header
+	ssrc      uint32
+	heard     bool // ssrc is valid
 }
 
 func newStream(t Track, c codec, dir, base, title string, wall *wallClock) *stream {
@@ -70,10 +73,26 @@ func (s *stream) packet(b []byte, arrival time.Time) error {
 		}
 		payload = payload[:len(payload)-int(payload[len(payload)-1])]
 	}
+	if s.heard && s.header.SSRC != s.ssrc {
+		if err := s.change(arrival); err != nil {
+			return err
+		}
+	}
+	s.ssrc, s.heard = s.header.SSRC, true
 	s.reorder.push(s.header.SequenceNumber, packet{
 		ts: s.header.Timestamp, marker: s.header.Marker, payload: payload, arrival: arrival,
 	})
 	return s.drain(arrival)
+}
+
+// change takes another RTP stream for the same track: another simulcast layer, with numbers of its own. The file goes
+// on with its next key frame. The error is that of the file system.
+func (s *stream) change(now time.Time) error {
+	err := s.drain(now.Add(reorderWait)) // nothing more will come of the old one
+	s.reorder = reorder{lost: s.reorder.lost}
+	s.assembler.restart()
+	s.clock.restart()
+	return err
 }
 
 // tick lets go what has waited for long enough. The error is that of the file system.
