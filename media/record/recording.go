@@ -254,7 +254,6 @@ func (r *Recording) open(w *TrackWriter, t Track, c codec, number int, now time.
 		Participant: t.Participant, User: person.User, Name: person.Name, Source: t.Source, Codec: t.Codec,
 	})
 	r.manifest.event(now, Event{Type: "track-started", File: w.stream.fileName()})
-	w.stream.askKey(now)
 }
 
 // close completes a track's file.

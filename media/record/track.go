@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	keyRetry      = time.Second // between two requests for a key frame
-	maxPacketSize = 2048        // bytes of one RTP packet; larger ones are dropped
+	keyRetry      = 500 * time.Millisecond // between two requests for a key frame
+	maxPacketSize = 2048                   // bytes of one RTP packet; larger ones are dropped
 )
 
 // A Track describes one published track; none of it changes. Another codec is another track, and so another file. The
@@ -120,9 +120,9 @@ func (s *stream) drain(now time.Time) error {
 	}
 }
 
-// askKey asks for a key frame when nothing can be written without one.
+// askKey asks for a key frame when packets come and nothing can be written without one.
 func (s *stream) askKey(now time.Time) {
-	if s.assembler.waitKey && s.track.RequestKey != nil && now.Sub(s.keyAsked) >= keyRetry {
+	if s.heard && s.assembler.waitKey && s.track.RequestKey != nil && now.Sub(s.keyAsked) >= keyRetry {
 		s.keyAsked = now
 		s.track.RequestKey()
 	}
