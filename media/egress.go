@@ -218,6 +218,9 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 // aim has s sent: at once if nothing is sent now, else as soon as a key frame of it begins; until then what is sent
 // goes on.
 func (e *egress) aim(s *stream, now time.Time) bool {
+	if s != e.from && e.waitKey {
+		e.detach() // nothing flows yet
+	}
 	switch {
 	case s == nil:
 		return false

@@ -68,6 +68,7 @@ type Peer struct {
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
 	budget    atomic.Int64               // bits a second for all video sent
+	taps      taps
 	feedback  arrivals
 	rtcp      rate
 
@@ -115,6 +116,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 	p.sending.Store(&[]*egress{})
 	p.receiving.Store(&[]*ingress{})
 	p.budget.Store(noBudget)
+	p.taps = taps{limit: s.limits.Streams, open: map[uint32]*tap{}}
 	p.feedback.init(p.ssrc)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)
 	pc, err := s.newConnection(p)
