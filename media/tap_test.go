@@ -199,3 +199,49 @@ func TestTapOfClosedServer(t *testing.T) {
 		t.Errorf("a tap of a closed server: %v", err)
 	}
 }
+
+// TestTapFollowsTheLargestLayer reads the largest simulcast layer that comes, although nobody shows it, and each change
+// begins with a key frame.
+func TestTapFollowsTheLargestLayer(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	b := &basin{}
+	stop, err := s.Tap("room", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	ann := join(t, s, "room", "ann", allGrants())
+	layers := ann.publishSimulcast("q", "h", "f")
+	ann.do(func() { ann.offer(nil) })
+	newest := func() (layer int, of rtp.Packet) {
+		got, _ := b.find("ann", wire.Camera)
+		if len(got.packets) == 0 {
+			return -1, rtp.Packet{}
+		}
+		p := got.packets[len(got.packets)-1]
+		return int(p.Payload[len(p.Payload)-5]), p
+	}
+	comes := func(want int) func() bool {
+		return func() bool { layer, _ := newest(); return layer == want }
+	}
+	eventually(t, "the largest layer", comes(2))
+	layers[2].paused.Store(true)
+	eventually(t, "the middle layer", comes(1))
+	layers[2].paused.Store(false)
+	eventually(t, "the largest layer again", comes(2))
+
+	got, _ := b.find("ann", wire.Camera)
+	changes := 0
+	for i, p := range got.packets {
+		if i > 0 && p.SSRC == got.packets[i-1].SSRC {
+			continue
+		}
+		changes++
+		if d, ok := parseVP8(p.Payload); !ok || i > 0 && !d.key {
+			t.Errorf("change %d begins with no key frame", changes)
+		}
+	}
+	if changes < 3 || changes > 5 { // at first the layers come one after the other
+		t.Errorf("%d layers were read", changes)
+	}
+}
