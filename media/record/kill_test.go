@@ -103,11 +103,11 @@ func TestKill(t *testing.T) {
 		t.Fatalf("the child was not killed: %v", err)
 	}
 
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 1 {
-		t.Fatalf("%d recordings, %v", len(entries), err)
+	folders, err := filepath.Glob(filepath.Join(dir, "*", manifestName))
+	if err != nil || len(folders) != 1 {
+		t.Fatalf("%d recordings, %v", len(folders), err)
 	}
-	folder := filepath.Join(dir, entries[0].Name())
+	folder := filepath.Dir(folders[0])
 	before, err := readManifest(folder)
 	if err != nil || before.Ended != nil || len(before.Tracks) != len(codecs) {
 		t.Fatalf("the manifest after the kill: %+v, %v", before, err)
