@@ -37,4 +37,8 @@ export function useRoomNotices(call: CallContext, show: ToastShow): void {
     () => call.info.value.locked,
     (locked) => say({ kind: 'notice', text: locked ? t('announce.locked') : t('announce.unlocked') }),
   );
+  watch(
+    () => call.info.value.recording,
+    (recording) => say({ kind: 'notice', text: recording ? t('announce.recording') : t('announce.notRecording') }),
+  );
 }
