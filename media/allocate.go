@@ -21,7 +21,9 @@ type selected struct {
 	seen     *[]quality // what options were made from
 	options  []quality  // from the smallest to the largest
 	reason   wire.QualityReason
-	wished   int // layers of in that are wished for
+	wished   int               // layers of in that are wished for
+	counted  sentCount         // at the last look at what was sent
+	reported wire.MediaQuality // what the client was told last
 }
 
 // wish tells the track's publisher, through its demand, how many layers e uses.
@@ -182,6 +184,8 @@ func (p *Peer) priority(e *egress) int {
 		return bandwidth.PriorityOther
 	case f.in.key.source == wire.Screen:
 		return bandwidth.PriorityScreen
+	case f.in.key.participant == p.dominant:
+		return bandwidth.PrioritySpeaker
 	default:
 		return bandwidth.PriorityOther
 	}
