@@ -30,6 +30,7 @@ const (
 // Payload types offered where the client has not offered its own first.
 const (
 	payloadOpus = 111
+	payloadRED  = 63
 	payloadVP8  = 96
 	payloadVP9  = 98
 	payloadH264 = 102
@@ -111,6 +112,13 @@ func newMediaEngine() (*webrtc.MediaEngine, error) {
 		RTCPFeedback: []webrtc.RTCPFeedback{{Type: "transport-cc"}},
 	}}
 	if err := media.RegisterCodec(opus, webrtc.RTPCodecTypeAudio); err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	red := webrtc.RTPCodecParameters{PayloadType: payloadRED, RTPCodecCapability: webrtc.RTPCodecCapability{
+		MimeType: mimeRED, ClockRate: 48000, Channels: 2, SDPFmtpLine: fmt.Sprintf("%d/%d", payloadOpus, payloadOpus),
+		RTCPFeedback: []webrtc.RTCPFeedback{{Type: "transport-cc"}},
+	}}
+	if err := media.RegisterCodec(red, webrtc.RTPCodecTypeAudio); err != nil {
 		return nil, fmt.Errorf("media: %w", err)
 	}
 	feedback := []webrtc.RTCPFeedback{

@@ -61,8 +61,11 @@ type Peer struct {
 	told          map[wire.Source]int       // how many layers the client was told to send; absent = nothing was said
 
 	// Owned by control.
-	allocator bandwidth.Allocator
-	allocated int64 // the budget that was shared out last
+	allocator   bandwidth.Allocator
+	allocated   int64              // the budget that was shared out last
+	dominant    wire.ParticipantID // who speaks before others, "" = nobody
+	saidVersion int                // of what the client was told last about speakers
+	saidAt      time.Time          // and when
 
 	connected atomic.Bool
 	sending   atomic.Pointer[[]*egress]  // replaced by run
