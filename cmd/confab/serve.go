@@ -181,7 +181,7 @@ func (h *hub) run(ctx context.Context, listener net.Listener) error {
 		h.keys.Run(refreshing)
 	}()
 	served := make(chan error, 1)
-	go func() { served <- h.http.Serve(signaling.Listener(listener)) }()
+	go func() { served <- h.http.Serve(signaling.Listener(listener, nil)) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving: %w", err)
