@@ -67,8 +67,12 @@ const readBuffer = 512 << 10
 func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	settings := &webrtc.SettingEngine{LoggerFactory: logFactory{s.log}}
 	settings.DisableMediaEngineCopy(true) // it is made for this one connection
-	settings.SetICEUDPMux(s.mux)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	networks := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}
+	if len(s.tcp.muxes) > 0 {
+		settings.SetICETCPMux(s.tcp.muxes)
+		networks = append(networks, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
+	}
+	settings.SetNetworkTypes(networks)
 	settings.DisableActiveTCP(true)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetICETimeouts(5*time.Second, 25*time.Second, 2*time.Second)
@@ -83,17 +87,8 @@ func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
 		return nil, fmt.Errorf("media: DTLS role: %w", err)
 	}
-	if len(s.opts.PublicIPs) > 0 {
-		external := make([]string, len(s.opts.PublicIPs))
-		for i, ip := range s.opts.PublicIPs {
-			external[i] = ip.String()
-		}
-		rule := webrtc.ICEAddressRewriteRule{
-			External: external, AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteReplace,
-		}
-		if err := settings.SetICEAddressRewriteRules(rule); err != nil {
-			return nil, fmt.Errorf("media: public addresses: %w", err)
-		}
+	if err := s.face.apply(settings, s.mux); err != nil {
+		return nil, fmt.Errorf("media: public addresses: %w", err)
 	}
 	return settings, nil
 }

@@ -26,6 +26,8 @@ var ErrClosed = errors.New("media: server closed")
 type Options struct {
 	Listen    netip.AddrPort // UDP. An unspecified or zero address means every interface; port 0 any free one
 	PublicIPs []netip.Addr   // what clients are told instead of the addresses of the interfaces
+	TCP       net.Addr       // of a TCP port whose connections come by TakeTCP, for ICE-TCP; nil = none
+	ListenTCP netip.AddrPort // a TCP port of the server's own, besides; zero = none
 	Limits    Limits
 	Log       *slog.Logger // nil = slog.Default()
 
@@ -40,6 +42,8 @@ type Server struct {
 	log         *slog.Logger
 	certificate webrtc.Certificate
 	mux         ice.UDPMux
+	tcp         *tcpSide
+	face        publicFace // of Options.PublicIPs
 	lifetime    context.Context
 	end         context.CancelCauseFunc
 	peers       sync.WaitGroup // the run goroutines of all peers
@@ -49,7 +53,7 @@ type Server struct {
 	rooms  map[wire.RoomID]*room // guarded by mu; rooms without peers are not in it
 }
 
-// New opens the port. The error is of opening it or of the certificate.
+// New opens the ports. The error is of opening one or of the certificate.
 func New(opts Options) (*Server, error) {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
@@ -66,9 +70,14 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("media: listening on %v: %w", opts.Listen, err)
 	}
+	limits := opts.Limits.withDefaults()
+	tcp, err := openTCP(opts, limits)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("media: listening on TCP %v: %w", opts.ListenTCP, err), mux.Close())
+	}
 	s := &Server{
-		opts: opts, limits: opts.Limits.withDefaults(), log: opts.Log, certificate: *certificate, mux: mux,
-		rooms: map[wire.RoomID]*room{},
+		opts: opts, limits: limits, log: opts.Log, certificate: *certificate, mux: mux, tcp: tcp,
+		face: newPublicFace(opts.PublicIPs, opts.Listen.Addr()), rooms: map[wire.RoomID]*room{},
 	}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
 	return s, nil
@@ -165,7 +174,7 @@ func (s *Server) CloseRoom(id wire.RoomID) {
 	}
 }
 
-// Close ends all peers, waits for them and closes the port. It may be called more than once.
+// Close ends all peers, waits for them and closes the ports. It may be called more than once.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	first := !s.closed
@@ -176,8 +185,8 @@ func (s *Server) Close() error {
 	if !first {
 		return nil
 	}
-	if err := s.mux.Close(); err != nil {
-		return fmt.Errorf("media: closing the port: %w", err)
+	if err := errors.Join(s.mux.Close(), s.tcp.close()); err != nil {
+		return fmt.Errorf("media: closing the ports: %w", err)
 	}
 	return nil
 }
