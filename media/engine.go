@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"confab/media/pionlog"
+
 	"github.com/pion/dtls/v3"
 	"github.com/pion/dtls/v3/pkg/crypto/elliptic"
 	"github.com/pion/ice/v4"
@@ -213,25 +215,10 @@ func (t *tap) Write(b []byte) (int, error) {
 	return t.Buffer.Write(b)
 }
 
-// logFactory hands pion's logs to slog. What pion calls an error is often only a peer's network, so it is a warning.
+// logFactory makes pion's loggers.
 type logFactory struct{ log *slog.Logger }
 
 // NewLogger implements logging.LoggerFactory.
 func (f logFactory) NewLogger(scope string) logging.LeveledLogger {
-	return pionLog{f.log.With("pion", scope)}
-}
-
-type pionLog struct{ log *slog.Logger }
-
-func (pionLog) Trace(string)                    {}
-func (pionLog) Tracef(string, ...any)           {}
-func (pionLog) Debug(string)                    {}
-func (pionLog) Debugf(string, ...any)           {}
-func (pionLog) Info(string)                     {}
-func (pionLog) Infof(string, ...any)            {}
-func (l pionLog) Warn(text string)              { l.log.Debug(text) }
-func (l pionLog) Warnf(format string, a ...any) { l.log.Debug(fmt.Sprintf(format, a...)) }
-func (l pionLog) Error(text string)             { l.log.Warn(text) }
-func (l pionLog) Errorf(format string, a ...any) {
-	l.log.Warn(fmt.Sprintf(format, a...))
+	return pionlog.New(f.log).NewLogger(scope)
 }

@@ -185,7 +185,7 @@ func (s *Server) Close() error {
 	if !first {
 		return nil
 	}
-	if err := errors.Join(s.mux.Close(), s.tcp.close()); err != nil {
+	if err := errors.Join(s.mux.Close(), s.tcp.muxes.Close()); err != nil {
 		return fmt.Errorf("media: closing the ports: %w", err)
 	}
 	return nil

@@ -3,9 +3,10 @@ package media
 import (
 	"errors"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
+
+	"confab/media/admission"
 
 	"github.com/pion/ice/v4"
 )
@@ -18,65 +19,36 @@ const (
 	tcpReadQueue    = 32        // packets that wait for a peer; then its client waits
 	tcpWriteQueue   = 256 << 10 // bytes that wait for a client; then packets are dropped, as a full UDP path would
 	tcpAcceptQueue  = 64        // connections that wait to be looked at; more are refused
-	tcpAcceptPause  = 100 * time.Millisecond
 )
 
 // A tcpPort is a TCP port as pion's mux wants it: a listener, here of connections that somebody else has accepted.
-// It bounds their number. Its methods may be called concurrently.
+// Its methods may be called concurrently.
 type tcpPort struct {
 	// Set by newTCPPort, then constant.
-	addr   net.Addr
-	limits Limits
-	queue  chan net.Conn // never closed
-	done   chan struct{} // closed by Close
+	addr  net.Addr
+	door  *admission.Door
+	queue chan net.Conn // never closed
+	done  chan struct{} // closed by Close
 
-	mu     sync.Mutex
-	closed bool                  // guarded by mu
-	open   map[*tcpConn]struct{} // guarded by mu
-	from   map[netip.Prefix]int  // connections by source; guarded by mu
+	closing sync.Once
 }
 
 func newTCPPort(addr net.Addr, limits Limits) *tcpPort {
 	return &tcpPort{
-		addr: addr, limits: limits, queue: make(chan net.Conn, tcpAcceptQueue), done: make(chan struct{}),
-		open: map[*tcpConn]struct{}{}, from: map[netip.Prefix]int{},
+		addr: addr, door: admission.NewDoor(limits.TCPConns, limits.TCPConnsPerAddress),
+		queue: make(chan net.Conn, tcpAcceptQueue), done: make(chan struct{}),
 	}
 }
 
-// take takes a connection, or closes it when there are too many, in all or from its source. It does not block.
-func (p *tcpPort) take(conn net.Conn) {
-	c := &tcpConn{Conn: conn, port: p, from: sourceOf(conn.RemoteAddr())}
-	if !p.admit(c) {
-		_ = conn.Close()
+// take takes a connection, or closes it when there are too many. It does not block.
+func (p *tcpPort) take(c net.Conn) {
+	if c = p.door.Admit(c); c == nil {
 		return
 	}
 	select {
 	case p.queue <- c:
 	default:
 		_ = c.Close()
-	}
-}
-
-func (p *tcpPort) admit(c *tcpConn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed || len(p.open) >= p.limits.TCPConns || p.from[c.from] >= p.limits.TCPConnsPerAddress {
-		return false
-	}
-	p.open[c] = struct{}{}
-	p.from[c.from]++
-	return true
-}
-
-func (p *tcpPort) forget(c *tcpConn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, ok := p.open[c]; !ok {
-		return
-	}
-	delete(p.open, c)
-	if p.from[c.from]--; p.from[c.from] == 0 {
-		delete(p.from, c.from)
 	}
 }
 
@@ -96,76 +68,30 @@ func (p *tcpPort) Addr() net.Addr { return p.addr }
 // Close implements net.Listener. It ends the connections too, since pion's mux waits for those that have said
 // nothing yet.
 func (p *tcpPort) Close() error {
-	p.mu.Lock()
-	first := !p.closed
-	p.closed = true
-	open := p.open
-	p.open = nil
-	p.mu.Unlock()
-	if first {
-		close(p.done)
-	}
-	for c := range open {
-		_ = c.Conn.Close() // the client may have closed it
-	}
+	p.closing.Do(func() { close(p.done) })
+	p.door.Close()
 	return nil
 }
 
-// serve accepts connections until the listener is closed.
-func (p *tcpPort) serve(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		switch {
-		case err == nil:
-			p.take(c)
-		case errors.Is(err, net.ErrClosed):
-			return
-		default: // such as no descriptor left
-			select {
-			case <-time.After(tcpAcceptPause):
-			case <-p.done:
-				return
-			}
-		}
-	}
+// An ownPort is a TCP port as pion's mux wants it, which the server listens on by itself.
+type ownPort struct {
+	net.Listener
+	door *admission.Door
 }
 
-// A tcpConn is counted until it is closed.
-type tcpConn struct {
-	net.Conn
-	port *tcpPort
-	from netip.Prefix
-}
+// Accept implements net.Listener.
+func (p ownPort) Accept() (net.Conn, error) { return p.door.Accept(p.Listener) }
 
-// Close implements net.Conn.
-func (c *tcpConn) Close() error {
-	c.port.forget(c)
-	return c.Conn.Close()
-}
-
-// sourceOf is what counts as one source of connections: an IPv4 address, or the /64 that a network gives one
-// household (RFC 6177).
-func sourceOf(addr net.Addr) netip.Prefix {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap()
-	bits := ip.BitLen()
-	if ip.Is6() {
-		bits = 64
-	}
-	prefix, err := ip.WithZone("").Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return prefix
+// Close implements net.Listener. As for a tcpPort, it ends the connections too.
+func (p ownPort) Close() error {
+	p.door.Close()
+	return p.Listener.Close()
 }
 
 // tcpMuxes are the muxes of all TCP ports. pion asks them for each local address, in turn.
 type tcpMuxes []*ice.TCPMuxDefault
 
-func newTCPMux(port *tcpPort, logs logFactory) *ice.TCPMuxDefault {
+func newTCPMux(port net.Listener, logs logFactory) *ice.TCPMuxDefault {
 	return ice.NewTCPMuxDefault(ice.TCPMuxParams{
 		Listener: port, Logger: logs.NewLogger("ice-tcp"), ReadBufferSize: tcpReadQueue, WriteBufferSize: tcpWriteQueue,
 		FirstStunBindTimeout: tcpFirstRequest, AliveDurationForConnFromStun: tcpFirstRequest,
@@ -231,11 +157,9 @@ func (m tcpMuxes) Close() error {
 
 // tcpSide is the TCP side of a server.
 type tcpSide struct {
-	handed    *tcpPort     // for TakeTCP; nil = none
-	own       *tcpPort     // for listener
-	listener  net.Listener // the server's own; nil = none
-	muxes     tcpMuxes
-	accepting sync.WaitGroup // the goroutine that accepts for listener
+	handed *tcpPort // for TakeTCP; nil = none
+	own    *ownPort // nil = none
+	muxes  tcpMuxes
 }
 
 func openTCP(opts Options, limits Limits) (*tcpSide, error) {
@@ -245,24 +169,14 @@ func openTCP(opts Options, limits Limits) (*tcpSide, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.listener, t.own = l, newTCPPort(l.Addr(), limits)
+		t.own = &ownPort{l, admission.NewDoor(limits.TCPConns, limits.TCPConnsPerAddress)}
 		t.muxes = append(t.muxes, newTCPMux(t.own, logs))
-		t.accepting.Go(func() { t.own.serve(l) })
 	}
 	if opts.TCP != nil {
 		t.handed = newTCPPort(opts.TCP, limits)
 		t.muxes = append(t.muxes, newTCPMux(t.handed, logs))
 	}
 	return t, nil
-}
-
-func (t *tcpSide) close() error {
-	var err error
-	if t.listener != nil {
-		err = t.listener.Close()
-		t.accepting.Wait()
-	}
-	return errors.Join(err, t.muxes.Close())
 }
 
 // TakeTCP takes a connection to the port Options.TCP that begins with a STUN message in a frame, and owns it. It does
@@ -277,8 +191,8 @@ func (s *Server) TakeTCP(conn net.Conn) {
 
 // TCPAddr is the address of the server's own TCP port (Options.ListenTCP), nil when there is none.
 func (s *Server) TCPAddr() net.Addr {
-	if s.tcp.listener == nil {
+	if s.tcp.own == nil {
 		return nil
 	}
-	return s.tcp.listener.Addr()
+	return s.tcp.own.Addr()
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -100,12 +99,11 @@ func TestCallByTCP(t *testing.T) {
 
 func openTCPConns(s *Server) int {
 	n := 0
-	for _, p := range []*tcpPort{s.tcp.own, s.tcp.handed} {
-		if p != nil {
-			p.mu.Lock()
-			n += len(p.open)
-			p.mu.Unlock()
-		}
+	if s.tcp.own != nil {
+		n += s.tcp.own.door.Open()
+	}
+	if s.tcp.handed != nil {
+		n += s.tcp.handed.door.Open()
 	}
 	return n
 }
@@ -201,15 +199,5 @@ func TestTakeTCPWithoutPort(t *testing.T) {
 	}
 	if s.TCPAddr() != nil {
 		t.Error("there is a TCP port")
-	}
-}
-
-func TestSourceOf(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.7:5": "192.0.2.7/32", "[::ffff:192.0.2.7]:5": "192.0.2.7/32", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64", "[fe80::1%eth0]:5": "fe80::/64",
-	} {
-		if got := sourceOf(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr))); got.String() != want {
-			t.Errorf("%s: %v, want %s", addr, got, want)
-		}
 	}
 }
