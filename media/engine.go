@@ -220,5 +220,5 @@ type logFactory struct{ log *slog.Logger }
 
 // NewLogger implements logging.LoggerFactory.
 func (f logFactory) NewLogger(scope string) logging.LeveledLogger {
-	return pionlog.New(f.log).NewLogger(scope)
+	return pionlog.New(f.log, slog.LevelWarn).NewLogger(scope)
 }
