@@ -193,3 +193,14 @@ func (s *Server) Close() error {
 
 // Addrs are the addresses that the server listens on.
 func (s *Server) Addrs() []net.Addr { return s.mux.GetListenAddresses() }
+
+// UDPAddrs are the same, for a relay beside the server, which may send there.
+func (s *Server) UDPAddrs() []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, addr := range s.Addrs() {
+		if udp, ok := addr.(*net.UDPAddr); ok {
+			all = append(all, udp.AddrPort())
+		}
+	}
+	return all
+}

@@ -98,7 +98,7 @@ func TestHandedOverIsLeftAlone(t *testing.T) {
 	if _, err := client.Write(framedSTUN()); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := server.Read(make([]byte, 4096)); n != 0 || err != io.EOF {
+	if n, err := server.Read(make([]byte, 4096)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Fatalf("Read = %d, %v", n, err)
 	}
 	c := <-handed

@@ -86,11 +86,11 @@ func TestAccept(t *testing.T) {
 	if c, err := d.Accept(l); c == nil || err != nil {
 		t.Errorf("%v, %v", c, err)
 	}
-	if c, err := d.Accept(l); c != nil || err != net.ErrClosed { // it passes over one for which there is no place
+	if c, err := d.Accept(l); c != nil || !errors.Is(err, net.ErrClosed) { // it passes over one for which there is no place
 		t.Errorf("%v, %v", c, err)
 	}
 	d.Close()
-	if _, err := d.Accept(&failing{errs: []error{errors.New("too many open files"), nil}}); err != net.ErrClosed {
+	if _, err := d.Accept(&failing{errs: []error{errors.New("too many open files"), nil}}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("with the door closed: %v", err)
 	}
 }
