@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"confab/signaling/wire"
 
@@ -28,6 +29,7 @@ type Options struct {
 	PublicIPs []netip.Addr   // what clients are told instead of the addresses of the interfaces
 	TCP       net.Addr       // of a TCP port whose connections come by TakeTCP, for ICE-TCP; nil = none
 	ListenTCP netip.AddrPort // a TCP port of the server's own, besides; zero = none
+	STUN      []string       // host:port of servers that are asked for the public address, without PublicIPs; none = nobody
 	Limits    Limits
 	Log       *slog.Logger // nil = slog.Default()
 
@@ -47,6 +49,8 @@ type Server struct {
 	lifetime    context.Context
 	end         context.CancelCauseFunc
 	peers       sync.WaitGroup // the run goroutines of all peers
+	discovering sync.WaitGroup // the goroutine that asks Options.STUN
+	reflexive   atomic.Pointer[[]reflexive]
 
 	mu     sync.Mutex
 	closed bool                  // guarded by mu
@@ -80,6 +84,9 @@ func New(opts Options) (*Server, error) {
 		face: newPublicFace(opts.PublicIPs, opts.Listen.Addr()), rooms: map[wire.RoomID]*room{},
 	}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
+	if len(opts.STUN) > 0 && len(opts.PublicIPs) == 0 {
+		s.discovering.Go(s.discover)
+	}
 	return s, nil
 }
 
@@ -182,6 +189,7 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	s.end(ErrClosed)
 	s.peers.Wait()
+	s.discovering.Wait()
 	if !first {
 		return nil
 	}
