@@ -2,6 +2,7 @@ package media
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -117,28 +118,52 @@ func resolve(ctx context.Context, server string, local netip.Addr) (netip.AddrPo
 
 // sameFamily returns an error if a packet from local cannot go to ip.
 func sameFamily(ip, local netip.Addr) error {
-	if ip.Is4() != local.Is4() || ip.IsLoopback() != local.IsLoopback() || local.IsLinkLocalUnicast() {
+	loopback := ip.IsLoopback() != local.IsLoopback() && !local.IsUnspecified()
+	if ip.Is4() != local.Is4() || loopback || local.IsLinkLocalUnicast() {
 		return fmt.Errorf("%w: %v is out of reach of %v", errNoSTUN, ip, local)
 	}
 	return nil
 }
 
-// ask sends one server requests until it answers. pion's mux lends the socket: it brings whatever comes from an
-// address to who has last sent there.
+// ask asks one server from a local address. pion's mux lends the socket: it brings whatever comes from an address to
+// who has last sent there.
 func (s *Server) ask(ctx context.Context, local *net.UDPAddr, server netip.AddrPort) (netip.AddrPort, error) {
+	conn, err := s.mux.GetConn("stun-"+rand.Text(), local)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return exchange(ctx, conn, server)
+}
+
+// AskSTUN asks a STUN server, host:port, by which address this host is seen outside. The port is of no use to others.
+func AskSTUN(ctx context.Context, server string) (netip.AddrPort, error) {
+	err := errNoSTUN
+	for _, local := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		to, failed := resolve(ctx, server, local)
+		if failed != nil {
+			err = failed
+			continue
+		}
+		conn, failed := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
+		if failed != nil {
+			return netip.AddrPort{}, failed
+		}
+		return exchange(ctx, conn, to)
+	}
+	return netip.AddrPort{}, err
+}
+
+// exchange sends a server requests until it answers, and closes conn.
+func exchange(ctx context.Context, conn net.PacketConn, server netip.AddrPort) (netip.AddrPort, error) {
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer conn.Close() // ends the reader: the conn of a mux has no deadlines
 	request, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.Fingerprint)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	conn, err := s.mux.GetConn("stun-"+fmt.Sprintf("%x", request.TransactionID), local)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
 	seen := make(chan netip.AddrPort, 1)
-	var reading sync.WaitGroup
 	reading.Go(func() { readMapped(conn, request.TransactionID, seen) })
-	defer reading.Wait()
-	defer conn.Close() // ends the reader: the conn of a mux has no deadlines
 	to, wait := net.UDPAddrFromAddrPort(server), stunRTO
 	for range stunAttempts {
 		if _, err := conn.WriteTo(request.Raw, to); err != nil {

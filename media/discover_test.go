@@ -77,6 +77,9 @@ func TestDiscovery(t *testing.T) {
 	if got := *outside.source.Load(); got != s.Addrs()[0].String() {
 		t.Errorf("asked from %s, the media port is %s", got, s.Addrs()[0])
 	}
+	if got, err := AskSTUN(t.Context(), conn.LocalAddr().String()); err != nil || got.String() != "198.51.100.9:4321" {
+		t.Errorf("AskSTUN: %v, %v", got, err)
+	}
 	if got := strings.Join(candidatesOf(t, s), ", "); got != "udp 127.0.0.1 host, udp 198.51.100.9 srflx" {
 		t.Errorf("clients hear of %s", got)
 	}
