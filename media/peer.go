@@ -183,6 +183,9 @@ func (p *Peer) teardown() {
 	p.stopTimers()
 	p.server.leave(p)
 	for _, e := range *p.sending.Load() {
+		if f := e.want.Load(); f != nil {
+			f.in.unsubscribe(e)
+		}
 		e.assign(nil)
 	}
 	if err := p.pc.GracefulClose(); err != nil {
