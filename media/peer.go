@@ -57,6 +57,7 @@ type Peer struct {
 	negotiation
 	subscriptions map[trackKey]bool   // what the client has chosen; absent = on
 	publishing    map[string]*ingress // by mid
+	view          *view               // what a viewer plays, nil = it is no viewer
 
 	connected atomic.Bool
 	sending   atomic.Pointer[[]*egress]  // replaced by run

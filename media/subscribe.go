@@ -52,6 +52,10 @@ func (p *Peer) enabled(key trackKey) bool {
 
 // reconcile compares what the room has with what we send and sees to it that an offer follows where they differ.
 func (p *Peer) reconcile() {
+	if p.view != nil {
+		p.showView()
+		return
+	}
 	if !p.grants.Subscribe {
 		return
 	}
