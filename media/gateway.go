@@ -58,11 +58,32 @@ func (p *Peer) play(v View, offer wire.Signal) error {
 		}
 		p.view.sections[source] = e
 	}
+	p.showView() // first, so that the answer says what is sent on which section
 	if err := p.takeOffer(offer); err != nil {
 		return err
 	}
-	p.lookAgain()
+	if !p.canPlay() {
+		return wire.Errorf(wire.CodeBadMessage, "%s sends none of the codecs of the offer", v.Participant)
+	}
 	return nil
+}
+
+// canPlay reports whether the viewer can decode anything of what is published for it, if there is any.
+func (p *Peer) canPlay() bool {
+	there := false
+	for _, in := range p.room.tracks(p) {
+		e := p.view.sections[in.key.source]
+		if e == nil || in.key.participant != p.view.participant {
+			continue
+		}
+		if b := e.bound.Load(); b != nil {
+			if _, _, ok := matchCodec(in.codec, b.codecs); ok {
+				return true
+			}
+		}
+		there = true
+	}
+	return !there
 }
 
 // takeSection makes an egress for a section that the client is about to offer.

@@ -19,6 +19,7 @@ import (
 	"confab/signaling/wire"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/logging"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -277,7 +278,7 @@ func (e *endpoint) newClient(token string, codecs ...webrtc.RTPCodecParameters) 
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	mux := webrtc.NewICEUDPMux(nil, socket)
+	mux := webrtc.NewICEUDPMux(logging.NewDefaultLeveledLoggerForScope("ice", logging.LogLevelDisabled, io.Discard), socket)
 	settings.SetICEUDPMux(mux)
 	var engine webrtc.MediaEngine
 	if len(codecs) == 0 {

@@ -34,11 +34,17 @@ type offer struct {
 // Errors: *refusal with 400 for what is no SDP and 422 for SDP that the session cannot have.
 func parseOffer(text string, what purpose) (*offer, error) {
 	o := &offer{mids: map[string]string{}}
-	if err := o.desc.UnmarshalString(text); err != nil {
+	if err := o.desc.UnmarshalString(text); err != nil || text == "" {
 		return nil, refuse(400, wire.CodeBadMessage, "the offer is no SDP: %v", err)
 	}
+	mids := map[string]bool{}
 	for _, m := range o.desc.MediaDescriptions {
-		if err := o.takeSection(m, what); err != nil {
+		mid, _ := m.Attribute("mid")
+		if mid == "" || mids[mid] {
+			return nil, unusable("a media section has no mid of its own")
+		}
+		mids[mid] = true
+		if err := o.takeSection(m, mid, what); err != nil {
 			return nil, err
 		}
 	}
@@ -64,12 +70,8 @@ func unusable(format string, args ...any) error {
 }
 
 // takeSection looks at one section.
-func (o *offer) takeSection(m *sdp.MediaDescription, what purpose) error {
+func (o *offer) takeSection(m *sdp.MediaDescription, mid string, what purpose) error {
 	kind := m.MediaName.Media
-	mid, ok := m.Attribute("mid")
-	if !ok || mid == "" {
-		return unusable("a media section has no mid")
-	}
 	wanted, other := "sendonly", "recvonly"
 	if what == play {
 		wanted, other = other, wanted

@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"confab/signaling/wire"
 
 	"github.com/pion/webrtc/v4"
 )
@@ -203,4 +206,107 @@ func replaceICE(answer string, f *fragment) string {
 		b.WriteString(line)
 	}
 	return b.String()
+}
+
+// An encoder has H264 of one profile, and no header extensions.
+func TestH264(t *testing.T) {
+	for _, fmtp := range []string{
+		"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f",
+		"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+		"packetization-mode=1;profile-level-id=4d0032",
+		"packetization-mode=1;profile-level-id=640c1f",
+		"profile-level-id=42c01f", // single NAL units
+	} {
+		t.Run(fmtp, func(t *testing.T) {
+			e := newEndpoint(t, nil)
+			h264 := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeH264, ClockRate: 90000, SDPFmtpLine: fmtp}
+			c := e.newClient("obs", webrtc.RTPCodecParameters{RTPCodecCapability: h264, PayloadType: 96})
+			c.send(h264)
+			c.begin("/whip/room", true)
+			if !strings.Contains(c.answer, "a=fmtp:96 "+fmtp) {
+				t.Errorf("the answer is\n%s", c.answer)
+			}
+			c.accept()
+			viewer := e.player("ann", "/whep/room/obs-b")
+			viewer.more("video", 20)
+		})
+	}
+}
+
+// Who can decode nothing of what there is, is told so; who can decode the sound gets the sound.
+func TestOtherCodec(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.publisher("obs", "/whip/room")
+	probe := e.player("ann", "/whep/room/obs-b")
+	probe.more("video", 1)
+	probe.more("audio", 1)
+	h264 := webrtc.RTPCodecParameters{PayloadType: 96, RTPCodecCapability: webrtc.RTPCodecCapability{
+		MimeType: webrtc.MimeTypeH264, ClockRate: 90000, SDPFmtpLine: "packetization-mode=1;profile-level-id=42e01f",
+	}}
+	sound := e.newClient("ben", h264, webrtc.RTPCodecParameters{PayloadType: 111, RTPCodecCapability: opus})
+	sound.receive()
+	sound.begin("/whep/room/obs-b", true)
+	sound.accept()
+	sound.more("audio", 20)
+	blind := e.newClient("eve", h264)
+	if _, err := blind.pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+		t.Fatal(err)
+	}
+	check(t, e.post("/whep/room/obs-b", "eve", blind.describe(true)), 422, wire.CodeBadMessage)
+}
+
+// A publisher whose connection breaks leaves after a while, and so does one that never came.
+func TestLost(t *testing.T) {
+	e := newEndpoint(t, func(o *Options) { o.lostAfter = silence + 500*time.Millisecond })
+	c := e.publisher("obs", "/whip/room")
+	c.connected(1)
+	e.post("/whip/room", "never", goodOffer)
+	_ = c.socket.Close() // the server hears nothing more, not even a farewell
+	eventually(t, "both have left", func() bool { return e.hall.taken() == 0 && e.handler.Sessions() == 0 })
+	check(t, e.patch(c.location, "obs", c.etag, ""), 404, wire.CodeNotFound)
+}
+
+// A client that closes its connection in good order is gone at once.
+func TestFarewell(t *testing.T) {
+	e := newEndpoint(t, nil)
+	c := e.publisher("obs", "/whip/room")
+	c.connected(1)
+	eventually(t, "it publishes", func() bool { return e.place("obs-b").media.Camera != nil })
+	if err := c.pc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it has left", func() bool { return e.hall.taken() == 0 })
+}
+
+// Who is put out of the room is no longer heard.
+func TestPutOut(t *testing.T) {
+	e := newEndpoint(t, nil)
+	c := e.publisher("obs", "/whip/room")
+	close(e.hall.only(t).gone)
+	eventually(t, "the session has ended", func() bool { return e.handler.Sessions() == 0 })
+	check(t, e.patch(c.location, "obs", c.etag, ""), 404, wire.CodeNotFound)
+}
+
+// The server's end is the end of all sessions, and no other begins.
+func TestClose(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.publisher("obs", "/whip/room")
+	e.player("ann", "/whep/room/obs-b")
+	e.handler.Close()
+	if n := e.hall.taken(); n != 0 {
+		t.Errorf("%d places are taken", n)
+	}
+	check(t, e.post("/whip/room", "obs", goodOffer), 503, wire.CodeUnavailable)
+	if err := e.media.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A closed media server refuses, and the place is given back.
+func TestMediaClosed(t *testing.T) {
+	e := newEndpoint(t, nil)
+	if err := e.media.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(t, e.post("/whip/room", "obs", goodOffer), 503, wire.CodeUnavailable)
 }
