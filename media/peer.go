@@ -38,7 +38,6 @@ type Peer struct {
 	server   *Server
 	room     *room
 	id       wire.ParticipantID
-	grants   wire.Grants
 	send     func(wire.ServerMessage)
 	log      *slog.Logger
 	pc       *webrtc.PeerConnection
@@ -55,6 +54,7 @@ type Peer struct {
 
 	// Owned by run.
 	negotiation
+	grants        wire.Grants
 	subscriptions map[trackKey]bool   // what the client has chosen; absent = on
 	publishing    map[string]*ingress // by mid
 	view          *view               // what a viewer plays, nil = it is no viewer

@@ -8,10 +8,6 @@ import (
 	"confab/signaling/wire"
 )
 
-// backToMesh is how long a room that no longer needs the SFU stays with it: people who come and go, or shares that
-// follow one another, must not make it change to and fro.
-const backToMesh = 10 * time.Second
-
 // An SFU is the server's part of calls, as rooms see it. Its methods do not block and may be called from any
 // goroutine. What is said of one participant takes effect in the order in which it is said. An answer is called
 // exactly once; its errors are *wire.Error.
@@ -150,7 +146,7 @@ func (r *Room) updateMode() {
 		r.call.mode = wire.Mesh
 	case r.call.mode == wire.SFU && !r.call.back:
 		r.call.back = true
-		r.call.calm.Reset(backToMesh)
+		r.call.calm.Reset(r.registry.opts.BackToMesh)
 	}
 }
 

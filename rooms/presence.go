@@ -243,7 +243,7 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	for _, other := range r.order {
 		size += len(other.describe()) + 1
 	}
-	out := append(make([]byte, 0, size), `{"type":"joined"`...)
+	out := append(newFrame(size), `{"type":"joined"`...)
 	if reqID != "" {
 		out = append(append(append(out, `,"id":"`...), reqID...), '"')
 	}

@@ -23,13 +23,17 @@ type Options struct {
 	// no browser, or somebody who cannot be reached directly; nil = every call goes from browser to browser.
 	SFU     SFU
 	MeshMax int // 0 = the SFU is always used, if there is one
+	// BackToMesh is how long a room that no longer needs the SFU stays with it, so that people who come and go, or
+	// shares that follow one another, do not make it change to and fro; 0 = 10 s.
+	BackToMesh time.Duration
 	// Durability is what acknowledgements say of how a record is stored ("file", "fsync"); empty = nothing.
 	Durability string
 	Logger     *slog.Logger // nil = slog.Default
 }
 
 const (
-	defaultCapacity = 5000
+	defaultCapacity   = 5000
+	defaultBackToMesh = 10 * time.Second
 	// A room without members is kept this long, so that people who come and go don't make the log be read anew.
 	idleRoom = 30 * time.Second
 	// After a start, people who were in a room before it need this long to come back. Until then an empty room
@@ -62,6 +66,9 @@ func NewRegistry(log Log, opts Options) *Registry {
 	}
 	if opts.Capacity <= 0 {
 		opts.Capacity = defaultCapacity
+	}
+	if opts.BackToMesh <= 0 {
+		opts.BackToMesh = defaultBackToMesh
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
