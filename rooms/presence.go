@@ -95,6 +95,7 @@ func (r *Room) drop(m *Member, reason string) {
 	if sfu := r.registry.opts.SFU; sfu != nil {
 		sfu.Leave(r.id, m.Participant)
 	}
+	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
 	r.registry.release(r)
 	if len(r.members) == 0 {

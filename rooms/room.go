@@ -34,6 +34,7 @@ type Room struct {
 	pending  map[string]*pendingAppend // by deduplication id
 	doc      document
 	call     call
+	watches  map[*Watch]bool // nil = none yet
 	saves    saveQueue
 	erasing  eraseQueue
 	reads    map[wire.UserID]wire.Seq
