@@ -58,6 +58,7 @@ type place struct {
 	id    wire.ParticipantID
 	room  wire.RoomID
 	gone  chan struct{}
+	may   chan []wire.Source
 	left  bool          // guarded by hall.mu
 	media wire.SetMedia // guarded by hall.mu
 }
@@ -113,7 +114,7 @@ func (h *hall) take(name wire.ParticipantID, room wire.RoomID) (*place, error) {
 		return nil, wire.Errorf(wire.CodeRoomFull, "the room is full")
 	}
 	h.count++
-	p := &place{hall: h, id: name + wire.ParticipantID("-"+string(rune('a'+h.count))), room: room, gone: make(chan struct{})}
+	p := &place{hall: h, id: name + wire.ParticipantID("-"+string(rune('a'+h.count))), room: room, gone: make(chan struct{}), may: make(chan []wire.Source, 1)}
 	h.places[p] = true
 	return p, nil
 }
@@ -126,6 +127,8 @@ func (p *place) Leave() {
 	p.left = true
 	delete(p.hall.places, p)
 }
+
+func (s seat) Publish() <-chan []wire.Source { return s.may }
 
 func (s seat) SetMedia(m wire.SetMedia) {
 	s.hall.mu.Lock()

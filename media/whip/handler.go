@@ -57,6 +57,9 @@ type Seat interface {
 	Place
 	// SetMedia says what is published; what is absent stays as it is.
 	SetMedia(wire.SetMedia)
+	// Publish brings what the publisher may send from now on, whenever that changes: nobody else can make an encoder
+	// fall silent that has been muted.
+	Publish() <-chan []wire.Source
 }
 
 // Limits bound what clients may hold. A field that is 0 takes the default named beside it.

@@ -287,6 +287,11 @@ func (s *session) run() {
 	defer close(s.done)
 	lost := time.NewTimer(s.handler.lostAfter)
 	defer lost.Stop()
+	seat, _ := s.place.(Seat)
+	var may <-chan []wire.Source // nil for a player
+	if seat != nil {
+		may = seat.Publish()
+	}
 	said := false
 	for s.ctx.Err() == nil {
 		select {
@@ -297,13 +302,15 @@ func (s *session) run() {
 			s.end(errGone)
 		case <-lost.C:
 			s.end(errLost)
+		case sources := <-may:
+			s.limit(sources)
 		case up := <-s.link.changed:
 			if !up {
 				lost.Reset(max(s.handler.lostAfter-silence, 0))
 				continue
 			}
 			lost.Stop()
-			if seat, ok := s.place.(Seat); ok && !said {
+			if seat != nil && !said {
 				seat.SetMedia(s.sends)
 				said = true
 			}
@@ -314,6 +321,15 @@ func (s *session) run() {
 	s.place.Leave()
 	s.handler.release(s.room, s.user)
 	s.log.Info("session ended", "cause", context.Cause(s.ctx))
+}
+
+// limit has the peer forward no more than sources.
+func (s *session) limit(sources []wire.Source) {
+	ctx, cancel := context.WithTimeout(s.ctx, beginTimeout)
+	defer cancel()
+	if err := s.peer.SetGrants(ctx, wire.Grants{Publish: sources}); err != nil && s.ctx.Err() == nil {
+		s.end(err) // rather than let through what was forbidden
+	}
 }
 
 func (h *Handler) forget(s *session) {

@@ -278,6 +278,23 @@ func TestFarewell(t *testing.T) {
 	eventually(t, "it has left", func() bool { return e.hall.taken() == 0 })
 }
 
+// A publisher whose microphone is muted is heard no more, and again when it may be.
+func TestMuted(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.publisher("obs", "/whip/room")
+	viewer := e.player("ann", "/whep/room/obs-b")
+	viewer.more("audio", 10)
+	seat := e.place("obs-b")
+	seat.may <- []wire.Source{wire.Camera}
+	eventually(t, "it is not heard", func() bool {
+		before := len(viewer.got("audio"))
+		viewer.more("video", 20)
+		return len(viewer.got("audio")) == before
+	})
+	seat.may <- []wire.Source{wire.Camera, wire.Microphone}
+	viewer.more("audio", 10)
+}
+
 // Who is put out of the room is no longer heard.
 func TestPutOut(t *testing.T) {
 	e := newEndpoint(t, nil)
