@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"confab/media/whip"
 	"confab/rooms"
 	"confab/rooms/bus"
 	"confab/signaling"
@@ -76,7 +77,7 @@ func serve(ctx context.Context, p *process) error {
 		History: s.History, Capacity: s.MaxParticipants, ICE: s.ice(), Durability: s.Durability, Logger: log,
 		SFU: calls.forRooms(), MeshMax: s.MeshMax,
 	})
-	h, err := openHub(ctx, p, registry, records, log)
+	h, err := openHub(ctx, p, registry, records, calls, log)
 	if err == nil {
 		announce(p, listener.Addr())
 		log.Info("serving", "version", version(), "address", listener.Addr().String(), "data", s.Data, "nats", maskURL(s.NATS),
@@ -136,16 +137,17 @@ func wrap(what string, err error) error {
 // A hub is what people connect to: the keys, the socket, the routes.
 type hub struct {
 	// Set by openHub, then constant.
-	keys   *signaling.Keyring
-	socket *signaling.Server
-	http   *http.Server
+	keys    *signaling.Keyring
+	socket  *signaling.Server
+	gateway *whip.Handler // nil = no SFU
+	http    *http.Server
 
 	// Set by run, read by stop after it.
 	endKeys   context.CancelFunc
 	keysEnded chan struct{} // closed when the keys are no longer refreshed
 }
 
-func openHub(ctx context.Context, p *process, registry *rooms.Registry, records *bus.Bus, log *slog.Logger) (*hub, error) {
+func openHub(ctx context.Context, p *process, registry *rooms.Registry, records *bus.Bus, calls sfu, log *slog.Logger) (*hub, error) {
 	s := p.settings
 	found, err := openSecret(s, p.origins, true, log)
 	if err != nil {
@@ -160,17 +162,18 @@ func openHub(ctx context.Context, p *process, registry *rooms.Registry, records 
 		return nil, &settingError{name: "auth-jwks", origin: p.origins["auth-jwks"], text: err.Error()}
 	}
 	guests := signaling.NewGuestHandler(signaling.GuestOptions{Keys: keys, Guests: s.guests(), Logger: log})
+	gateway := calls.openGateway(keys, s.ice(), log)
 	socket, err := signaling.New(signaling.Options{
 		Registry: registry, Verifier: keys, TicketKey: found.ticketKey(),
 		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
-		Web: web.Dist, Routes: guests.Routes, Ready: records.Ready, Logger: log,
+		Web: web.Dist, Routes: routes(guests, gateway), Ready: records.Ready, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	return &hub{
-		keys: keys, socket: socket,
+		keys: keys, socket: socket, gateway: gateway,
 		http: &http.Server{
 			Handler: socket.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
@@ -205,6 +208,9 @@ func (h *hub) stop(ctx context.Context) error {
 	err := wrap("sending the clients away", h.socket.Drain(ctx))
 	if down := h.http.Shutdown(ctx); down != nil {
 		err = errors.Join(err, wrap("ending requests", down), h.http.Close())
+	}
+	if h.gateway != nil {
+		h.gateway.Close()
 	}
 	if h.endKeys != nil {
 		h.endKeys()
