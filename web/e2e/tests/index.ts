@@ -5,3 +5,4 @@ import './moderation';
 import './entry';
 import './accessibility';
 import './firefox';
+import './whip';
