@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -50,9 +51,9 @@ func (s *Server) newConnection(p *Peer) (*webrtc.PeerConnection, error) {
 	}
 	settings.BufferFactory = func(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
 		buffer := packetio.NewBuffer()
-		buffer.SetLimitSize(readBuffer)
+		buffer.SetLimitSize(idleBuffer)
 		if kind == packetio.RTPBufferPacket {
-			return &tap{Buffer: buffer, peer: p, ssrc: ssrc}
+			return p.taps.add(&tap{Buffer: buffer, peer: p, ssrc: ssrc})
 		}
 		return buffer
 	}
@@ -61,8 +62,11 @@ func (s *Server) newConnection(p *Peer) (*webrtc.PeerConnection, error) {
 	return api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.certificate}})
 }
 
-// readBuffer bounds, in bytes, what one stream may have waiting for its reader. Beyond it pion drops.
-const readBuffer = 512 << 10
+// How many bytes one stream may have waiting for its reader. Beyond it pion drops.
+const (
+	readBuffer = 512 << 10
+	idleBuffer = 64 << 10 // of RTCP, retransmissions and what belongs to no track
+)
 
 func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	settings := &webrtc.SettingEngine{LoggerFactory: logFactory{s.log}}
@@ -75,6 +79,7 @@ func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	settings.SetSRTPReplayProtectionWindow(512) // Firefox probes with packets that were sent before
 	settings.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
 	settings.SetDTLSEllipticCurves(elliptic.X25519, elliptic.P256, elliptic.P384)
+	settings.SetIgnoreRidPauseForRecv(true) // a layer that the client pauses now it may send later
 	settings.SetIncludeLoopbackCandidate(s.opts.Listen.Addr().IsLoopback())
 	if s.opts.network != nil {
 		settings.SetNet(s.opts.network)
@@ -211,13 +216,56 @@ func parameter(line, name string) string {
 // transport-wide feedback before any reader, also of those that readers never see, such as padding.
 type tap struct {
 	*packetio.Buffer
-	peer *Peer
-	ssrc uint32
+	peer  *Peer
+	ssrc  uint32
+	stray bool // one stream too many: what comes is dropped
 }
 
 func (t *tap) Write(b []byte) (int, error) {
 	t.peer.feedback.arrived(t.ssrc, b, time.Now())
+	if t.stray {
+		return len(b), nil
+	}
 	return t.Buffer.Write(b)
+}
+
+func (t *tap) Close() error {
+	t.peer.taps.remove(t)
+	return t.Buffer.Close()
+}
+
+// taps are those of one peer, at most limit of them with room for packets. It is safe for concurrent use.
+type taps struct {
+	limit int
+
+	mu   sync.Mutex
+	open map[uint32]*tap // guarded by mu; by SSRC, those that are not stray
+}
+
+func (l *taps) add(t *tap) *tap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.stray = len(l.open) >= l.limit; !t.stray {
+		l.open[t.ssrc] = t
+	}
+	return t
+}
+
+func (l *taps) remove(t *tap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[t.ssrc] == t {
+		delete(l.open, t.ssrc)
+	}
+}
+
+// read makes room for a stream that has a reader.
+func (l *taps) read(ssrc uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.open[ssrc]; t != nil {
+		t.SetLimitSize(readBuffer)
+	}
 }
 
 // logFactory hands pion's logs to slog. What pion calls an error is often only a peer's network, so it is a warning.

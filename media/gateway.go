@@ -121,14 +121,13 @@ func (p *Peer) showView() {
 		if i := slices.IndexFunc(published, func(in *ingress) bool { return in.key == trackKey{p.view.participant, source} }); i >= 0 {
 			next = published[i]
 		}
-		f := e.want.Load()
-		if f != nil && f.in != next {
-			f.in.unsubscribe(e)
+		switch f := e.want.Load(); {
+		case next == nil && f != nil:
 			e.assign(nil)
-		}
-		if next != nil && (f == nil || f.in != next) {
-			e.assign(&feed{in: next, enabled: true, live: true})
-			next.subscribe(e)
+		case next != nil && (f == nil || f.in != next):
+			e.target.Store(nil)
+			e.assign(&feed{in: next, live: true})
+			poke(p.due)
 		}
 	}
 }

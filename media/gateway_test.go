@@ -78,21 +78,6 @@ func player(t testing.TB, s *Server, id wire.ParticipantID, v View) *client {
 	return c
 }
 
-// A subscriber that ends leaves nothing behind at the publisher.
-func TestEndedSubscriber(t *testing.T) {
-	s := newTestServer(t, Limits{})
-	ann, _, _ := start(t, s, "ann")
-	ben := join(t, s, "room", "ben", allGrants())
-	more(t, ben, "ann", wire.Camera, 5)
-	more(t, ben, "ann", wire.Microphone, 5)
-	ben.close()
-	for _, in := range ann.peer.room.tracks(nil) {
-		if n := len(*in.listeners.Load()); n != 0 {
-			t.Errorf("%s has %d listeners", in.key.source, n)
-		}
-	}
-}
-
 func TestMatchH264(t *testing.T) {
 	for _, c := range []struct {
 		want, have string
