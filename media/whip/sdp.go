@@ -23,9 +23,10 @@ const (
 
 // An offer is what a client has offered, kept for the next ICE restart.
 type offer struct {
-	desc  sdp.SessionDescription
-	ufrag string            // of the client
-	mids  map[string]string // of the section that carries audio, and of that for video
+	desc    sdp.SessionDescription
+	ufrag   string            // of the client
+	mids    map[string]string // of the section that carries audio, and of that for video
+	passive bool              // the client waits for the DTLS handshake (RFC 8842 section 5.2); most let us choose
 }
 
 // parseOffer reads an offer. Sections that go both ways are made to go the one that the session is for (RFC 9725
@@ -48,12 +49,8 @@ func parseOffer(text string, what purpose) (*offer, error) {
 			return nil, err
 		}
 	}
-	o.ufrag, _ = o.desc.Attribute("ice-ufrag")
-	for _, m := range o.desc.MediaDescriptions {
-		if ufrag, ok := m.Attribute("ice-ufrag"); ok && o.ufrag == "" {
-			o.ufrag = ufrag
-		}
-	}
+	o.ufrag = o.first("ice-ufrag")
+	o.passive = o.first("setup") == "passive"
 	switch {
 	case len(o.mids) == 0 && what == play:
 		return nil, unusable("the offer has no audio or video to receive")
@@ -63,6 +60,19 @@ func parseOffer(text string, what purpose) (*offer, error) {
 		return nil, unusable("the offer has no ice-ufrag")
 	}
 	return o, nil
+}
+
+// first returns the first value of an attribute, which may stand above the sections or in each.
+func (o *offer) first(name string) string {
+	if value, ok := o.desc.Attribute(name); ok {
+		return value
+	}
+	for _, m := range o.desc.MediaDescriptions {
+		if value, ok := m.Attribute(name); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 func unusable(format string, args ...any) error {
@@ -155,6 +165,18 @@ func withCredentials(list []sdp.Attribute, f *fragment) []sdp.Attribute {
 type answer struct {
 	desc       sdp.SessionDescription
 	candidates []string // from "candidate:" on
+}
+
+// activate says that this side begins the DTLS handshake. Media does so by itself for a client that waits, and yet
+// writes passive, which is its choice for those that leave it the choice.
+func (a *answer) activate() {
+	for _, m := range a.desc.MediaDescriptions {
+		for i := range m.Attributes {
+			if m.Attributes[i].Key == "setup" {
+				m.Attributes[i].Value = "active"
+			}
+		}
+	}
 }
 
 // complete is the answer in one piece. The candidates stand in the section that the bundle is negotiated by.

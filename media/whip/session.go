@@ -220,7 +220,11 @@ func (s *session) negotiate(ctx context.Context, participant wire.ParticipantID,
 	if err != nil {
 		return nil, unprocessable(err)
 	}
-	return s.mailbox.wait(ctx, 0)
+	a, err := s.mailbox.wait(ctx, 0)
+	if err == nil && s.offer.passive {
+		a.activate()
+	}
+	return a, err
 }
 
 // unprocessable gives SDP that is well formed, and yet no use, its status (RFC 9725 section 4.2).

@@ -233,6 +233,21 @@ func TestH264(t *testing.T) {
 	}
 }
 
+// Some encoders wait for the DTLS handshake to come to them.
+func TestPassive(t *testing.T) {
+	e := newEndpoint(t, nil)
+	c := e.newClient("obs")
+	c.send(vp8)
+	r := e.post("/whip/room", "obs", strings.ReplaceAll(c.describe(true), "a=setup:actpass", "a=setup:passive"))
+	if r.StatusCode != http.StatusCreated || !strings.Contains(r.text, "a=setup:active") || strings.Contains(r.text, "a=setup:passive") {
+		t.Fatalf("%d %s", r.StatusCode, r.text)
+	}
+	c.answer = r.text
+	c.accept()
+	viewer := e.player("ann", "/whep/room/obs-b")
+	viewer.more("video", 20)
+}
+
 // Who can decode nothing of what there is, is told so; who can decode the sound gets the sound.
 func TestOtherCodec(t *testing.T) {
 	e := newEndpoint(t, nil)

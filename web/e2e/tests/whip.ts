@@ -46,12 +46,15 @@ async function studio(scene: Scene, name: string): Promise<Page> {
 
 const token = (scene: Scene, user: string): Promise<string> => scene.server.token(['--user', user, '--name', user, '--rooms', scene.room]);
 
-/** Publishes the fake camera and microphone. */
+/** Publishes the fake microphone, and the fake camera in two layers. */
 function publish(page: Page, url: string, bearer: string): Promise<void> {
   return page.evaluate(async ({ url, bearer }) => {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 320, height: 240 } });
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 360 } });
     const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
-    for (const track of stream.getTracks()) connection.addTransceiver(track, { direction: 'sendonly', streams: [stream] });
+    for (const track of stream.getTracks()) {
+      const sendEncodings = track.kind === 'video' ? [{ rid: 'h', scaleResolutionDownBy: 2 }, { rid: 'f' }] : [];
+      connection.addTransceiver(track, { direction: 'sendonly', streams: [stream], sendEncodings });
+    }
     globalThis.client = new globalThis.whipWhep.WHIPClient();
     await globalThis.client.publish(connection, url, bearer);
   }, { url, bearer });
@@ -84,6 +87,18 @@ async function restart(page: Page): Promise<void> {
   if (!now || now === etag) throw new Error(`the ETag after the restart is ${now}, and was ${etag}`);
 }
 
+/** The layers that a publisher sends: their names, of those that have brought frames. */
+const layers = (page: Page): Promise<string[]> =>
+  page.evaluate(async () => {
+    const names: string[] = [];
+    for (const connection of globalThis.e2e.connections) {
+      for (const report of (await connection.getStats()).values() as Iterable<{ type: string; rid?: string; framesSent?: number }>) {
+        if (report.type === 'outbound-rtp' && report.rid && report.framesSent) names.push(report.rid);
+      }
+    }
+    return names.sort();
+  });
+
 const ufrags = (page: Page): Promise<readonly (string | undefined)[]> =>
   page.evaluate(() => globalThis.e2e.connections.map((one) => /a=ice-ufrag:(\S+)/.exec(one.remoteDescription?.sdp ?? '')?.[1]));
 
@@ -110,6 +125,7 @@ test('whip: a browser publishes and another plays, with a client that is not our
     untilMoving('Ada sees the encoder\'s camera', () => ada.reception(participant), { seconds: 25 }),
     until('Ada hears the encoder', async () => (await ada.page.evaluate(audioEnergyOf, participant)) > 0, { seconds: 15 }),
   ]);
+  await untilEqual('layers that the encoder sends', () => layers(encoder), ['f', 'h'], { seconds: 20 });
   assertEqual(await ada.people(), ['Ada', 'Studio'], 'those in the room while somebody watches');
 
   for (const page of [encoder, player]) {
