@@ -6,3 +6,4 @@ import './moderation';
 import './entry';
 import './accessibility';
 import './firefox';
+import './whip';
