@@ -4,4 +4,5 @@ import './recovery';
 import './moderation';
 import './entry';
 import './accessibility';
+import './ui-media';
 import './firefox';

@@ -4,6 +4,7 @@ import { useReadable } from '../../vue';
 import { storage } from '../lib/storage';
 import { useParticipantViews, type ParticipantView } from './participantViews';
 import type { Call } from './session';
+import { createVolumes, type Volumes } from './volume';
 
 export type Panel = 'chat' | 'people';
 export type DialogName = 'invite' | 'settings' | 'help' | 'end';
@@ -25,6 +26,7 @@ export interface CallContext {
   readonly layout: Ref<LayoutChoice>;
   /** Key of the tile that is held large, null = none. */
   readonly pinned: Ref<string | null>;
+  readonly volumes: Volumes;
   togglePanel(panel: Panel): void;
 }
 
@@ -48,6 +50,7 @@ export function provideCall({ client, room }: Call): CallContext {
     dialog: ref(null),
     layout,
     pinned: shallowRef(null),
+    volumes: createVolumes(),
     togglePanel: (wanted) => (panel.value = panel.value === wanted ? null : wanted),
   };
   provide(key, context);

@@ -2,6 +2,12 @@ import type { ComputedRef, MaybeRefOrGetter } from 'vue';
 import type { LinkState, MediaFeed, Participant, ParticipantKind, ParticipantStatus, Role } from '../../client';
 import { useReadable } from '../../vue';
 import { useEach } from '../lib/useEach';
+import type { SoundSource } from './volume';
+
+/** A feed that is heard. */
+export type SoundFeed = MediaFeed & { readonly source: SoundSource };
+
+const isSound = (feed: MediaFeed): feed is SoundFeed => feed.source === 'microphone' || feed.source === 'screen-audio';
 
 /** A participant with its live values as plain reactive properties: what templates read. */
 export interface ParticipantView {
@@ -23,7 +29,7 @@ export interface ParticipantView {
   readonly speaking: boolean;
   readonly cameraFeed: MediaFeed | null;
   readonly screenFeed: MediaFeed | null;
-  readonly audioFeeds: readonly MediaFeed[];
+  readonly audioFeeds: readonly SoundFeed[];
 }
 
 function viewOf(participant: Participant): ParticipantView {
@@ -54,7 +60,7 @@ function viewOf(participant: Participant): ParticipantView {
     get speaking() { return speaking.value; },
     get cameraFeed() { return media.value.camera ? feed('camera') : null; },
     get screenFeed() { return media.value.screen ? feed('screen') : null; },
-    get audioFeeds() { return feeds.value.filter((one) => one.source === 'microphone' || one.source === 'screen-audio'); },
+    get audioFeeds() { return feeds.value.filter(isSound); },
   };
 }
 
