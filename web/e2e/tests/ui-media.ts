@@ -47,3 +47,40 @@ test('ui-media: how loud somebody is played is set on the tile and in the list, 
   await grace.reload();
   await untilEqual('volume of Grace after a reload', level, 0.45, { seconds: 20 });
 });
+
+test('ui-media: more people than the window holds are on pages, turned by button, key and finger', async (scene) => {
+  const [ada] = (await scene.inRoom(['Ada', 'Grace', 'Alan', 'Edsger', 'Barbara'], { camera: false, viewport: { width: 360, height: 440 }, hasTouch: true })) as [Person];
+  const page = (): Promise<string | null> => ada.find('page').textContent({ timeout: 1_000 });
+  await untilEqual('page', page, '1 of 2');
+  const shown = (): Promise<(string | null)[]> => ada.tiles().evaluateAll((tiles) => tiles.map((tile) => tile.getAttribute('data-participant')));
+  const first = await shown();
+
+  await ada.find('page-next').click();
+  await untilEqual('page after the button', page, '2 of 2');
+  await ada.announced(/Page 2 of 2/);
+  const second = await shown();
+  assertEqual(new Set([...first, ...second]).size, 5, 'people on both pages together');
+  assertEqual(first.filter((id) => second.includes(id)), [], 'people on both pages at a time');
+  assertEqual(await ada.find('page-next').evaluate((button) => button === document.activeElement), true, 'the focus stays on the last page');
+
+  await ada.page.keyboard.press('ArrowLeft');
+  await untilEqual('page after the arrow key', page, '1 of 2');
+  await ada.find('mic-toggle').focus();
+  await ada.page.keyboard.press('PageDown');
+  await untilEqual('page after Page Down', page, '2 of 2');
+  await swipe(ada, 80, 280);
+  await untilEqual('page after a finger to the right', page, '1 of 2');
+  await swipe(ada, 280, 80);
+  await untilEqual('page after a finger to the left', page, '2 of 2');
+}, { limit: 90 });
+
+/** A finger over the stage, from `from` to `to` pixels from the left. */
+async function swipe({ page }: Person, from: number, to: number): Promise<void> {
+  const touch = await page.context().newCDPSession(page);
+  const at = (x: number): { touchPoints: { x: number; y: number }[] } => ({ touchPoints: [{ x, y: 150 }] });
+  await touch.send('Input.dispatchTouchEvent', { type: 'touchStart', ...at(from) });
+  await touch.send('Input.dispatchTouchEvent', { type: 'touchMove', ...at((from + to) / 2) });
+  await touch.send('Input.dispatchTouchEvent', { type: 'touchMove', ...at(to) });
+  await touch.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] });
+  await touch.detach();
+}
