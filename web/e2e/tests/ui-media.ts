@@ -1,7 +1,8 @@
-import type { Locator } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
+import { violations } from '../harness/axe';
 import type { Person } from '../harness/person';
 import { test } from '../harness/suite';
-import { assertEqual, untilEqual } from '../harness/until';
+import { assertEqual, until, untilEqual } from '../harness/until';
 
 /** How loud `other` is played to `person`, 0 to 1; null while nothing of them is played. */
 async function loudness(person: Person, other: Person): Promise<number | null> {
@@ -84,3 +85,73 @@ async function swipe({ page }: Person, from: number, to: number): Promise<void> 
   await touch.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] });
   await touch.detach();
 }
+
+/** How wide the picture of a video is, and how many frames it has shown. */
+function glance(video: HTMLVideoElement): { width: number; frames: number } {
+  return { width: video.videoWidth, frames: video.getVideoPlaybackQuality().totalVideoFrames };
+}
+
+test('ui-media: the call goes on in a small window with its own buttons, and comes back', async (scene) => {
+  const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'])) as [Person, Person];
+  await ada.sees(grace);
+  await ada.page.keyboard.press('o');
+  // To the browser it is a page of its own, to the scripts it is part of the one that opened it.
+  const open = (): Page | undefined => ada.context.pages().find((page) => page !== ada.page);
+  const pip = await until('a small window', open);
+  await untilEqual('name', () => pip.getByTestId('pip-name').textContent(), 'Grace');
+  const video = pip.locator('video').first();
+  const { frames } = await video.evaluate(glance);
+  await until('the picture of Grace moves', async () => {
+    const now = await video.evaluate(glance);
+    return now.width > 0 && now.frames >= frames + 15;
+  }, { seconds: 15 });
+  assertEqual(await violations(pip), [], 'what axe finds in the small window');
+
+  const tile = grace.tile(await ada.id());
+  await pip.getByTestId('pip-microphone').click();
+  await untilEqual('muted, by the button', () => tile.getAttribute('data-muted'), 'true');
+  await pip.keyboard.press('m');
+  await untilEqual('muted, by the key', () => tile.getAttribute('data-muted'), 'false');
+  await pip.getByTestId('pip-camera').click();
+  await untilEqual('camera', () => tile.getAttribute('data-camera'), 'false');
+
+  await grace.press('share-toggle', true);
+  await untilEqual('name while Grace shares', () => pip.getByTestId('pip-name').textContent(), 'Grace’s screen');
+
+  await pip.getByTestId('pip-back').click();
+  await untilEqual('windows', () => ada.context.pages().length, 1);
+  await ada.sees(grace, { source: 'screen', frames: 15 });
+
+  await ada.find('more-menu').click();
+  await ada.find('pip-toggle').click();
+  const again = await until('a small window from the menu', open);
+  await again.getByTestId('pip-leave').click();
+  await ada.find('removed-screen').waitFor();
+  await untilEqual('windows after leaving', () => ada.context.pages().length, 1);
+}, { limit: 90 });
+
+test('ui-media: where a window can hold no page, the browser shows one video', async (scene) => {
+  const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'])) as [Person, Person];
+  await ada.page.evaluate(() => {
+    Object.defineProperty(window, 'documentPictureInPicture', { value: undefined });
+  });
+  await ada.sees(grace);
+  const inPicture = (): Promise<string | null> =>
+    ada.page.evaluate(() => document.pictureInPictureElement?.getAttribute('data-testid') ?? null);
+  await ada.page.keyboard.press('o');
+  await untilEqual('element in picture-in-picture', inPicture, 'pip-video');
+  const own = ada.find('pip-video');
+  const { frames } = await own.evaluate(glance);
+  await until('it moves', async () => (await own.evaluate(glance)).frames >= frames + 15, { seconds: 15 });
+  // Another picture in the same window.
+  await grace.press('share-toggle', true);
+  await until('the screen is in it', async () => (await own.evaluate(glance)).width > 640, { seconds: 15 });
+  assertEqual(await inPicture(), 'pip-video', 'element in picture-in-picture while Grace shares');
+
+  await ada.page.evaluate(() => document.exitPictureInPicture());
+  await untilEqual('videos for it', () => ada.find('pip-video').count(), 0);
+  await ada.page.keyboard.press('o');
+  await untilEqual('element in picture-in-picture again', inPicture, 'pip-video');
+  await ada.page.keyboard.press('o');
+  await untilEqual('element after the same key', inPicture, null);
+});

@@ -3,6 +3,7 @@ import type { Chat, Client, LocalMedia, Role, Room, RoomInfo } from '../../clien
 import { useReadable } from '../../vue';
 import { storage } from '../lib/storage';
 import { useParticipantViews, type ParticipantView } from './participantViews';
+import type { Pip } from './pip';
 import type { Call } from './session';
 import { createVolumes, type Volumes } from './volume';
 
@@ -10,6 +11,9 @@ export type Panel = 'chat' | 'people';
 export type DialogName = 'invite' | 'settings' | 'help' | 'end';
 /** auto: what the number of people and shares suggests. */
 export type LayoutChoice = 'auto' | 'grid' | 'speaker';
+
+/** What names a tile, as long as its picture may come and go. */
+export const tileKey = (participant: string, source: 'camera' | 'screen'): string => `${participant}/${source}`;
 
 /** What every part of the room needs: the client's objects and the state of the view. */
 export interface CallContext {
@@ -27,6 +31,8 @@ export interface CallContext {
   /** Key of the tile that is held large, null = none. */
   readonly pinned: Ref<string | null>;
   readonly volumes: Volumes;
+  /** Where the call is shown besides this page, null = nowhere. */
+  readonly pip: ShallowRef<Pip | null>;
   togglePanel(panel: Panel): void;
 }
 
@@ -51,6 +57,7 @@ export function provideCall({ client, room }: Call): CallContext {
     layout,
     pinned: shallowRef(null),
     volumes: createVolumes(),
+    pip: shallowRef(null),
     togglePanel: (wanted) => (panel.value = panel.value === wanted ? null : wanted),
   };
   provide(key, context);
