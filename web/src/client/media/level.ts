@@ -33,34 +33,3 @@ export class SpeechDetector {
     if (now - this.#since >= (loud ? startMs : stopMs)) this.#speaking.set(loud);
   }
 }
-
-let context: AudioContext | null = null;
-
-/** Measures `track` ten times a second until the returned function is called. */
-export function measure(track: MediaStreamTrack, report: (level: number) => void): () => void {
-  if (!globalThis.AudioContext) return () => undefined;
-  context ??= new AudioContext();
-  const own = context;
-  // A clone, so that it goes on being measured while the track that is sent is muted.
-  const probe = track.clone();
-  probe.enabled = true;
-  const source = own.createMediaStreamSource(new MediaStream([probe]));
-  const analyser = own.createAnalyser();
-  analyser.fftSize = 1024;
-  source.connect(analyser);
-  const samples = new Float32Array(analyser.fftSize);
-  const timer = setInterval(() => {
-    // Without a click the context may be suspended; it can be resumed once there was one.
-    if (own.state === 'suspended') void own.resume().catch(() => undefined);
-    analyser.getFloatTimeDomainData(samples);
-    let sum = 0;
-    for (const sample of samples) sum += sample * sample;
-    report(loudness(Math.sqrt(sum / samples.length)));
-  }, levelEveryMs);
-  return () => {
-    clearInterval(timer);
-    source.disconnect();
-    probe.stop();
-    report(0);
-  };
-}

@@ -3,7 +3,7 @@ import { Computed, Value } from '../readable';
 import type { DeviceState, Devices, LocalMedia, MediaFeed, ShareOptions } from '../types';
 import type { Source } from '../wire';
 import { Feed, Playback } from './feed';
-import { measure } from './level';
+import { levelEveryMs, loudness } from './level';
 
 const off: DeviceState = { on: false, busy: false, deviceId: '', feed: null, error: null };
 
@@ -149,7 +149,7 @@ class Local implements LocalMedia {
         state.patch({ on: false, feed: null, error: new ClientError('device-missing') });
       });
       state.patch({ on: true, busy: false, deviceId, feed, error: null });
-      if (kind === 'microphone') this.#stopMeter = measure(track, (level) => this.level.set(level));
+      if (kind === 'microphone') void this.#measure(feed);
       void this.refreshDevices();
     } catch (thrown) {
       const error = ClientError.fromDevice(thrown);
@@ -157,6 +157,13 @@ class Local implements LocalMedia {
       state.patch({ busy: false, error });
       throw error;
     }
+  }
+
+  /** Nobody has a level before a microphone is open: its meter is loaded with the first one. */
+  async #measure(feed: Feed): Promise<void> {
+    const meter = await import('./meter').catch(() => null);
+    if (!meter || this.#feeds.get('microphone') !== feed) return;
+    this.#stopMeter = meter.measure(feed.track, levelEveryMs, (amplitude) => this.level.set(loudness(amplitude)));
   }
 
   async #share({ audio = true, hint = 'detail' }: ShareOptions): Promise<void> {

@@ -12,16 +12,19 @@ const politeFactor = 1.5;
 
 export type Tracks = Record<string, SignalTrack>;
 
-export interface PeerOptions {
-  /** Our own and the other's participant id; the smaller one is polite. */
-  self: string;
-  remote: string;
-  configuration: () => RTCConfiguration;
-  send(signal: Signal): void;
+/** What a path needs of the call that it belongs to. */
+export interface PeerHost {
+  /** Our participant id. Of us and the other one who has the smaller id is polite. */
+  readonly self: string;
+  /** As it is at the time when a path is made. */
+  readonly configuration: RTCConfiguration;
+  send(to: string, signal: Signal): void;
   /** The track that we send for each source now, null for those that are ready but off. */
   tracks(): ReadonlyMap<Source, MediaStreamTrack | null>;
   /** A remote track came (or went: null). */
-  received(source: Source, track: MediaStreamTrack | null): void;
+  received(from: string, source: Source, track: MediaStreamTrack | null): void;
+  /** With one participant signals pass and media does not, for the second time. */
+  unreachable(): void;
 }
 
 /** Of each bundle: bits a second, enough for sharp text and a good face in a mesh of four. */
@@ -47,7 +50,8 @@ const sessionOf = (sdp: string | undefined): string => /^o=\S+ (\S+)/m.exec(sdp 
  */
 export class Peer {
   readonly link = new Value<LinkState>('connecting');
-  readonly #o: PeerOptions;
+  readonly #host: PeerHost;
+  readonly #remote: string;
   readonly #polite: boolean;
   readonly #patience: number;
   #pc!: RTCPeerConnection;
@@ -69,14 +73,18 @@ export class Peer {
   #failures = 0;
   #closed = false;
 
-  constructor(options: PeerOptions) {
-    this.#o = options;
-    this.#polite = options.self < options.remote;
+  /** `remote`: the other's participant id. */
+  constructor(host: PeerHost, remote: string) {
+    this.#host = host;
+    this.#remote = remote;
+    this.#polite = host.self < remote;
     this.#patience = this.#polite ? politeFactor : 1;
     this.#make(this.#polite);
   }
 
   get connection(): RTCPeerConnection { return this.#pc; }
+
+  get generation(): number { return this.#generation; }
 
   /** mid -> source of both directions, for statistics. */
   sourceOf(mid: string | null): Source | null {
@@ -95,7 +103,7 @@ export class Peer {
   update(): void {
     // Without a first description the sections are not there yet, or not for us to make.
     if (this.#closed || (this.#senders.size === 0 && !this.#pc.remoteDescription)) return;
-    for (const [source, track] of this.#o.tracks()) {
+    for (const [source, track] of this.#host.tracks()) {
       const transceiver = this.#senders.get(source);
       if (transceiver) {
         if (transceiver.sender.track !== track) void this.#replace(transceiver, source, track);
@@ -122,7 +130,7 @@ export class Peer {
   restart(): void {
     if (this.#closed) return;
     this.#restarting = true;
-    this.#pc.setConfiguration(this.#o.configuration());
+    this.#pc.setConfiguration(this.#host.configuration);
     this.#pc.restartIce();
     this.#watch();
   }
@@ -139,12 +147,13 @@ export class Peer {
     const pc = this.#pc;
     pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = null;
     pc.close();
-    for (const source of this.#received.keys()) this.#o.received(source, null);
+    const gone = [...this.#received.keys()];
     this.#received.clear();
+    for (const source of gone) this.#host.received(this.#remote, source, null);
   }
 
   #make(offering: boolean): void {
-    const pc = new RTCPeerConnection({ ...this.#o.configuration(), bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection({ ...this.#host.configuration, bundlePolicy: 'max-bundle' });
     this.#pc = pc;
     this.#senders = new Map();
     this.#labels = {};
@@ -158,7 +167,7 @@ export class Peer {
     pc.onconnectionstatechange = () => this.#stateChanged(pc.connectionState);
     if (offering) {
       this.#generation++;
-      for (const [source, track] of this.#o.tracks()) if (track || isShared(source)) this.#allocate(source, track);
+      for (const [source, track] of this.#host.tracks()) if (track || isShared(source)) this.#allocate(source, track);
     }
     if (this.link.value === 'connected') this.link.set('connecting');
     this.#watch();
@@ -215,12 +224,12 @@ export class Peer {
     const description = this.#pc.localDescription;
     if (!description || this.#closed) return;
     const tracks: Tracks = {};
-    for (const [source, { mid }] of this.#senders) if (mid !== null) tracks[mid] = { participant: this.#o.self, source };
+    for (const [source, { mid }] of this.#senders) if (mid !== null) tracks[mid] = { participant: this.#host.self, source };
     this.#send({ description: { type: description.type, sdp: description.sdp }, tracks });
   }
 
   #send(signal: Signal): void {
-    this.#o.send({ ...signal, generation: this.#generation });
+    this.#host.send(this.#remote, { ...signal, generation: this.#generation });
   }
 
   async #receive({ description, candidate, generation = this.#generation, tracks }: Signal): Promise<void> {
@@ -297,7 +306,7 @@ export class Peer {
 
   /** Uses the microphone and camera sections of the other's offer for ours, and names what came in. */
   #adopt(): void {
-    const tracks = this.#o.tracks();
+    const tracks = this.#host.tracks();
     for (const transceiver of this.#pc.getTransceivers()) {
       const source = transceiver.mid === null ? undefined : this.#labels[transceiver.mid]?.source;
       if (!source) continue;
@@ -310,7 +319,7 @@ export class Peer {
       if (this.#received.get(source) === transceiver || kindOf(source) !== track.kind) continue;
       if (currentDirection === 'sendonly' || currentDirection === 'inactive') continue;
       this.#received.set(source, transceiver);
-      this.#o.received(source, track);
+      this.#host.received(this.#remote, source, track);
     }
   }
 
@@ -338,7 +347,7 @@ export class Peer {
     const delay = Math.min(giveUpMs * this.#patience * 2 ** this.#failures, longestGiveUpMs);
     this.#giveUpTimer = setTimeout(() => {
       if (this.#closed || this.#pc.connectionState === 'connected') return;
-      this.#failures++;
+      if (++this.#failures === 2 && this.#pc.remoteDescription) this.#host.unreachable();
       this.link.set('failed');
       this.#remake(true);
     }, delay);

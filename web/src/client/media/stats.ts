@@ -1,14 +1,25 @@
-import type { PeerStats } from '../types';
+import type { CallStats, LinkState, PeerStats } from '../types';
 import type { Source } from '../wire';
-import type { Peer } from './peer';
+import type { Call } from './call';
+
+/** What is asked about a peer connection. */
+export interface Path {
+  readonly connection: RTCPeerConnection;
+  readonly link: { readonly value: LinkState };
+  /** What a media section carries, in both directions. */
+  sourceOf(mid: string | null): Source | null;
+  /** Whose it is, and in which layer, where several come one way. */
+  ownerOf?(mid: string | null): { readonly participant: string; readonly layer: string } | null;
+}
 
 /** What the next reading is compared with. */
-export interface Reading {
+interface Reading {
   at: number;
-  bytes: Map<string, number>;
-  received: number;
-  lost: number;
+  /** Of each stream, by the id of its entry. */
+  streams: Map<string, Counts>;
 }
+
+interface Counts { readonly bytes: number; readonly received: number; readonly lost: number }
 
 type Video = PeerStats['video'][number];
 
@@ -17,7 +28,11 @@ interface Entry {
   id: string;
   type: string;
   mid?: string;
+  rid?: string;
   kind?: string;
+  /** In remote-inbound-rtp: the outbound-rtp that it reports on. */
+  localId?: string;
+  fractionLost?: number;
   bytesSent?: number;
   bytesReceived?: number;
   packetsReceived?: number;
@@ -37,62 +52,93 @@ interface Entry {
 
 const kbps = (bytes: number, ms: number): number => (ms > 0 ? Math.max(0, Math.round((bytes * 8) / ms)) : 0);
 
+const readings = new WeakMap<RTCPeerConnection, Reading>();
+
+/** One reading of all paths of a call. */
+export async function statsOf({ others, self, sfu }: Call): Promise<CallStats> {
+  const at = Date.now();
+  const paths: [string, Path][] = [];
+  for (const [id, { peer }] of others) if (peer) paths.push([id, peer]);
+  if (sfu?.path) paths.push(['sfu', sfu.path]);
+  const peers = await Promise.all(paths.map(async ([id, path]) => {
+    const { connection } = path;
+    const { stats, reading } = await readStats(id, self, path, readings.get(connection), at);
+    readings.set(connection, reading);
+    return stats;
+  }));
+  return { at, peers };
+}
+
+const nothing: Counts = { bytes: 0, received: 0, lost: 0 };
+
 /** One reading of getStats; rates are since `before`, 0 in the first one. */
-export async function readStats(
-  participant: string, peer: Peer, before: Reading | null, at: number,
+async function readStats(
+  participant: string, self: string, path: Path, before: Reading | undefined, at: number,
 ): Promise<{ stats: PeerStats; reading: Reading }> {
   const entries = new Map<string, Entry>();
-  (await peer.connection.getStats()).forEach((entry: Entry) => entries.set(entry.id, entry));
-  const reading: Reading = { at, bytes: new Map(), received: 0, lost: 0 };
+  (await path.connection.getStats()).forEach((entry: Entry) => entries.set(entry.id, entry));
+  const reading: Reading = { at, streams: new Map() };
   const elapsed = before ? at - before.at : 0;
   const video: Video[] = [];
-  let send = 0;
-  let receive = 0;
+  const sum = { send: 0, receive: 0, received: 0, lost: 0 };
   let jitter: number | null = null;
   for (const entry of entries.values()) {
     const outbound = entry.type === 'outbound-rtp';
     if (!outbound && entry.type !== 'inbound-rtp') continue;
-    const bytes = (outbound ? entry.bytesSent : entry.bytesReceived) ?? 0;
-    reading.bytes.set(entry.id, bytes);
-    const rate = before ? kbps(bytes - (before.bytes.get(entry.id) ?? 0), elapsed) : 0;
-    if (outbound) send += rate;
-    else {
-      receive += rate;
-      reading.received += entry.packetsReceived ?? 0;
-      reading.lost += entry.packetsLost ?? 0;
-      if (entry.kind === 'audio' && entry.jitter !== undefined) jitter = Math.round(entry.jitter * 1000);
-    }
-    const source = peer.sourceOf(entry.mid ?? null);
-    if (entry.kind === 'video' && source && (entry.frameWidth ?? 0) > 0) {
-      video.push(videoOf(entry, outbound ? 'send' : 'receive', source, rate, entries.get(entry.codecId ?? '')?.mimeType));
-    }
+    const counts = countsOf(entry);
+    const last = before?.streams.get(entry.id) ?? nothing;
+    reading.streams.set(entry.id, counts);
+    const rate = kbps(counts.bytes - last.bytes, elapsed);
+    const received = counts.received - last.received;
+    const lost = Math.max(0, counts.lost - last.lost);
+    sum[outbound ? 'send' : 'receive'] += rate;
+    sum.received += received;
+    sum.lost += lost;
+    if (!outbound && entry.kind === 'audio' && entry.jitter !== undefined) jitter = Math.round(entry.jitter * 1000);
+    const source = path.sourceOf(entry.mid ?? null);
+    if (entry.kind !== 'video' || !source || !entry.frameWidth) continue;
+    const owner = outbound ? { participant: self, layer: entry.rid ?? '' } : path.ownerOf?.(entry.mid ?? null) ?? { participant, layer: '' };
+    video.push({
+      ...owner, ...videoOf(entry, entries), source, kbps: rate,
+      direction: outbound ? 'send' : 'receive',
+      lossRatio: outbound ? reported(entry, entries) : ratio(lost, received),
+    });
   }
-  const received = reading.received - (before?.received ?? 0);
-  const lost = Math.max(0, reading.lost - (before?.lost ?? 0));
-  const lossRatio = received + lost > 0 ? lost / (received + lost) : 0;
+  const lossRatio = ratio(sum.lost, sum.received);
   const { roundTripMs, protocol, relayed } = pathOf(entries);
-  const link = peer.link.value;
+  const link = path.link.value;
   return {
     reading,
     stats: {
       participant, link, roundTripMs, protocol, relayed, lossRatio, video,
-      sendKbps: send, receiveKbps: receive, jitterMs: jitter,
+      sendKbps: sum.send, receiveKbps: sum.receive, jitterMs: jitter,
       quality: link !== 'connected' ? 'lost' : grade(roundTripMs ?? 0, lossRatio),
     },
   };
 }
 
+const countsOf = (entry: Entry): Counts => ({
+  bytes: entry.bytesSent ?? entry.bytesReceived ?? 0, received: entry.packetsReceived ?? 0, lost: entry.packetsLost ?? 0,
+});
+
+const ratio = (lost: number, received: number): number => (received + lost > 0 ? lost / (received + lost) : 0);
+
+/** What the other side says of a stream that we send (W3C webrtc-stats 8.6). */
+function reported({ id }: Entry, entries: ReadonlyMap<string, Entry>): number {
+  for (const entry of entries.values()) if (entry.type === 'remote-inbound-rtp' && entry.localId === id) return entry.fractionLost ?? 0;
+  return 0;
+}
+
 /** Thresholds of ITU-T G.114 for delay; loss as opus and VP8 conceal it. */
-export function grade(roundTripMs: number, lossRatio: number): 'good' | 'fair' | 'poor' {
+function grade(roundTripMs: number, lossRatio: number): 'good' | 'fair' | 'poor' {
   if (roundTripMs > 500 || lossRatio > 0.08) return 'poor';
   return roundTripMs > 250 || lossRatio > 0.02 ? 'fair' : 'good';
 }
 
-function videoOf(entry: Entry, direction: Video['direction'], source: Source, rate: number, mimeType = ''): Video {
+function videoOf(entry: Entry, entries: ReadonlyMap<string, Entry>): Pick<Video, 'width' | 'height' | 'fps' | 'codec'> {
   return {
-    direction, source, kbps: rate,
     width: entry.frameWidth ?? 0, height: entry.frameHeight ?? 0, fps: Math.round(entry.framesPerSecond ?? 0),
-    codec: mimeType.replace('video/', ''),
+    codec: entries.get(entry.codecId ?? '')?.mimeType?.replace('video/', '') ?? '',
   };
 }
 
