@@ -1,5 +1,5 @@
 import { computed, inject, provide, ref, shallowRef, type ComputedRef, type InjectionKey, type Ref, type ShallowRef } from 'vue';
-import type { Chat, Client, LocalMedia, Role, Room, RoomInfo } from '../../client';
+import type { CallStats, Chat, Client, LocalMedia, Role, Room, RoomInfo } from '../../client';
 import { useReadable } from '../../vue';
 import { storage } from '../lib/storage';
 import { useParticipantViews, type ParticipantView } from './participantViews';
@@ -8,7 +8,7 @@ import type { Call } from './session';
 import { createVolumes, type Volumes } from './volume';
 
 export type Panel = 'chat' | 'people';
-export type DialogName = 'invite' | 'settings' | 'help' | 'end';
+export type DialogName = 'invite' | 'settings' | 'help' | 'record' | 'end';
 /** auto: what the number of people and shares suggests. */
 export type LayoutChoice = 'auto' | 'grid' | 'speaker';
 
@@ -33,6 +33,10 @@ export interface CallContext {
   readonly volumes: Volumes;
   /** Where the call is shown besides this page, null = nowhere. */
   readonly pip: ShallowRef<Pip | null>;
+  /** Whether the statistics are open, and their last reading, null while they are not. */
+  readonly showStats: Ref<boolean>;
+  readonly readings: ShallowRef<CallStats | null>;
+  readonly lowBandwidth: Readonly<ShallowRef<boolean>>;
   togglePanel(panel: Panel): void;
 }
 
@@ -58,6 +62,9 @@ export function provideCall({ client, room }: Call): CallContext {
     pinned: shallowRef(null),
     volumes: createVolumes(),
     pip: shallowRef(null),
+    showStats: ref(false),
+    readings: shallowRef(null),
+    lowBandwidth: useReadable(room.lowBandwidth),
     togglePanel: (wanted) => (panel.value = panel.value === wanted ? null : wanted),
   };
   provide(key, context);

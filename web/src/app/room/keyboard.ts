@@ -59,6 +59,7 @@ export function useKeyboard(call: CallContext, actions: CallActions, view: Windo
     event.preventDefault();
     if (command === 'chat' || command === 'people') call.togglePanel(command);
     else if (command === 'help') call.dialog.value = 'help';
+    else if (command === 'stats') call.showStats.value = !call.showStats.value;
     else if (command === 'share') {
       if (call.media.supports.share) void actions.share();
     } else if (command === 'pip') {
