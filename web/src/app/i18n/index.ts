@@ -51,6 +51,9 @@ export function format(
   });
 }
 
+/** `text` as a part of a sentence of the current language, whatever it is written in (Unicode UAX 9, 2.4). */
+export const isolated = (text: string): string => (direction.value === 'rtl' ? `\u2068${text}\u2069` : text);
+
 /** Keeps a name of the other direction from reordering the sentence around it (Unicode UAX 9, 2.4). */
 function isolate(params: Params): Params {
   return Object.fromEntries(

@@ -1,5 +1,5 @@
 import type { CallStats, FeedQuality, MediaMode, PeerStats, Source } from '../../client';
-import { t, type MessageKey } from '../i18n';
+import { isolated, t, type MessageKey } from '../i18n';
 import { bitrate, lossRate, milliseconds } from '../lib/numbers';
 
 /** What a reading of the call says, in the words of the current language: what is shown and what is copied. */
@@ -60,9 +60,11 @@ function pathText({ protocol, relayed }: PeerStats): string {
   return relayed ? t('stats.relayed', { protocol: name }) : name;
 }
 
+const row = (parts: readonly string[]): string => parts.filter((part) => part !== '').map(isolated).join(' · ');
+
 /** "1280×720 · 25 fps · 1.2 Mb/s · VP8 · 2/3": what there is of it. */
 export function pictureText({ width, height, fps, kbps, codec, layer }: VideoStats): string {
-  return [`${width}×${height}`, `${fps} fps`, bitrate(kbps), codec, layer].filter((part) => part !== '').join(' · ');
+  return row([`${width}×${height}`, t('stats.fps', { fps }), bitrate(kbps), codec, layer]);
 }
 
 /** The largest of what is sent or received of one picture; null = nothing of it. */
@@ -100,19 +102,20 @@ export function reportOf(stats: CallStats, subject: Subject): Report {
 
 function pictureOf({ participant: path }: PeerStats, video: VideoStats, { mode, nameOf, qualityOf }: Subject): Picture {
   const received = video.direction === 'receive';
-  // Between browsers the same picture goes to each of the others.
-  const name = nameOf(received || path === 'sfu' ? video.participant : path);
+  const name = nameOf(video.participant);
+  const screen = received ? t('tile.screenOf', { name }) : t('tile.yourScreen');
+  const title = video.source === 'screen' ? screen : name;
   return {
     key: [path, video.direction, video.participant, video.source, video.layer].join('/'),
-    name: video.source === 'screen' ? t('tile.screenOf', { name }) : name,
+    // Between browsers the same picture goes to each of the others.
+    name: received || path === 'sfu' ? title : t('stats.to', { name: nameOf(path), picture: title }),
     text: pictureText(video),
     why: received ? why(mode, qualityOf(video.participant, video.source), nameOf(video.participant)) : '',
   };
 }
 
 function peerText(peer: PeerStats): string {
-  const parts = [pathText(peer), perhaps(peer.roundTripMs, milliseconds), perhaps(peer.lossRatio, lossRate)];
-  return parts.join(' · ');
+  return row([pathText(peer), perhaps(peer.roundTripMs, milliseconds), perhaps(peer.lossRatio, lossRate)]);
 }
 
 /** A report as lines of text, to be sent to whoever helps. */
