@@ -56,18 +56,6 @@ test('moderation: a locked room tells newcomers so and lets them in when unlocke
   await peopleSeenBy(ada, ['Ada', 'Grace']);
 });
 
-test('moderation: everyone sees that the room is recorded', async (scene) => {
-  const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'], { camera: false })) as [Person, Person];
-  await ada.open('people');
-  await ada.press('record-toggle', true);
-  await grace.find('recording').waitFor();
-  await grace.announced(/being recorded/);
-  await grace.open('people');
-  assertEqual(await grace.find('record-toggle').count(), 0, 'buttons of a member');
-  await ada.press('record-toggle', false);
-  await grace.find('recording').waitFor({ state: 'detached' });
-});
-
 test('moderation: a moderator mutes, and makes others moderators', async (scene) => {
   const [ada, grace, alan] = await threeInRoom(scene);
   await ada.hears(grace);
