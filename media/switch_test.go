@@ -258,27 +258,33 @@ func TestSpatialLayer(t *testing.T) {
 		e := subscriber(t.Context(), t, s, w)
 		e.target.Store(&target{layer: layer{spatial: 0, temporal: maxTemporal - 1}})
 		seq := uint16(65530)
-		for i := range uint32(20) {
-			flags := byte(vp9P)
-			if i == 0 {
-				flags = 0
-			}
-			for spatial := range byte(2) {
-				for _, part := range []byte{vp9B, vp9E} {
-					packet := rtp.Packet{
-						Header:  rtp.Header{Version: 2, PayloadType: 96, SequenceNumber: seq, Timestamp: 3000 * i, Marker: spatial == 1 && part == vp9E},
-						Payload: vp9Packet(flags|part, vp9Layers(0, spatial)),
-					}
-					b, err := packet.Marshal()
-					if err != nil {
-						t.Fatal(err)
-					}
-					seq++
-					s.receive(b, time.Now())
-					e.pump(time.Now())
+		n := uint32(0)
+		pictures := func(count int, key bool) {
+			t.Helper()
+			for i := range count {
+				flags := byte(vp9P)
+				if key && i == 0 {
+					flags = 0
 				}
+				for spatial := range byte(2) {
+					for _, part := range []byte{vp9B, vp9E} {
+						packet := rtp.Packet{
+							Header:  rtp.Header{Version: 2, PayloadType: 96, SequenceNumber: seq, Timestamp: 3000 * n, Marker: spatial == 1 && part == vp9E},
+							Payload: vp9Packet(flags|part, vp9Layers(0, spatial)),
+						}
+						b, err := packet.Marshal()
+						if err != nil {
+							t.Fatal(err)
+						}
+						seq++
+						s.receive(b, time.Now())
+						e.pump(time.Now())
+					}
+				}
+				n++
 			}
 		}
+		pictures(20, true)
 		if len(w.sent) != 40 {
 			t.Fatalf("%d packets", len(w.sent))
 		}
@@ -292,6 +298,17 @@ func TestSpatialLayer(t *testing.T) {
 		e.mu.Unlock()
 		if again := w.sent[len(w.sent)-1]; len(w.sent) != 41 || !again.Marker {
 			t.Errorf("sent again: %v", again.Header)
+		}
+		if s.keyWanted.Load() {
+			t.Error("a key frame was asked for, and nothing needs one")
+		}
+		e.target.Store(&target{layer: layer{spatial: 1, temporal: maxTemporal - 1}})
+		e.notify()
+		if pictures(2, false); len(w.sent) != 45 || !s.keyWanted.Load() {
+			t.Errorf("%d packets; the layer above needs a key picture, which was asked for: %v", len(w.sent), s.keyWanted.Load())
+		}
+		if pictures(2, true); len(w.sent) != 53 || s.keyWanted.Load() || !w.sent[52].Marker || w.sent[50].Marker {
+			t.Errorf("%d packets after the key picture", len(w.sent))
 		}
 	})
 }
