@@ -59,10 +59,14 @@ type Peer struct {
 	subscriptions map[trackKey]subscription // what the client has chosen
 	publishing    map[string]*ingress       // by mid
 	told          map[wire.Source]int       // how many layers the client was told to send; absent = nothing was said
+	view          *view                     // what a viewer plays, nil = it is no viewer
 
 	// Owned by control.
-	allocator bandwidth.Allocator
-	allocated int64 // the budget that was shared out last
+	allocator   bandwidth.Allocator
+	allocated   int64              // the budget that was shared out last
+	dominant    wire.ParticipantID // who speaks before others, "" = nobody
+	saidVersion int                // of what the client was told last about speakers
+	saidAt      time.Time          // and when
 
 	connected atomic.Bool
 	sending   atomic.Pointer[[]*egress]  // replaced by run

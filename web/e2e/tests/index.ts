@@ -6,4 +6,6 @@ import './recovery';
 import './moderation';
 import './entry';
 import './accessibility';
+import './ui-media';
 import './firefox';
+import './whip';
