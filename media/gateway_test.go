@@ -2,10 +2,12 @@ package media
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"confab/signaling/wire"
 
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -95,5 +97,47 @@ func TestMatchH264(t *testing.T) {
 		if _, _, ok := matchCodec(codec(c.want), []webrtc.RTPCodecParameters{codec(c.have)}); ok != c.ok {
 			t.Errorf("who takes %q gets %q: %v", c.have, c.want, ok)
 		}
+	}
+}
+
+// What a viewer may offer is what the server itself would.
+func TestNamesCodec(t *testing.T) {
+	engine, err := newMediaEngine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(engine)).NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
+		if _, err := pc.AddTransceiverFromKind(kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	offer, err := pc.CreateOffer(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var desc sdp.SessionDescription
+	if err := desc.UnmarshalString(offer.SDP); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, m := range desc.MediaDescriptions {
+		for _, a := range m.Attributes {
+			if a.Key != "rtpmap" {
+				continue
+			}
+			known := namesCodec(&sdp.MediaDescription{Attributes: []sdp.Attribute{a}})
+			if retransmission := strings.Contains(a.Value, "rtx/"); known == retransmission {
+				t.Errorf("%s: %v", a.Value, known)
+			}
+			found++
+		}
+	}
+	if found < 5 || namesCodec(&sdp.MediaDescription{Attributes: []sdp.Attribute{{Key: "fmtp", Value: "96 VP8/90000"}}}) {
+		t.Errorf("%d codecs looked at", found)
 	}
 }
