@@ -16,9 +16,10 @@ import (
 
 // A feed is what an egress is to send. It is never changed, only replaced.
 type feed struct {
-	in   *ingress
-	sub  subscription
-	live bool // the client has answered a description that names it
+	in     *ingress
+	sub    subscription
+	live   bool // the client has answered a description that names it
+	always bool // also while others in the room are louder
 }
 
 // A subscription is what a client has chosen for one track.
@@ -77,6 +78,7 @@ type outlet struct {
 	// How this subscriber calls what the feed brings.
 	payloadType uint8
 	rtxType     uint8 // 0 = no retransmissions
+	redType     uint8 // 0 = it cannot read RED
 	levelID     uint8
 	ddID        uint8
 
@@ -197,7 +199,7 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 	if t := e.target.Load(); t != nil {
 		want = *t
 	}
-	if want.paused {
+	if want.paused || f.in.silenced.Load() && !f.always {
 		return false
 	}
 	if e.feed == nil || e.feed.in != f.in {
@@ -208,6 +210,7 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 		e.detach()
 		e.rewriter.forget()
 		e.payloadType, e.rtxType = uint8(codec.PayloadType), rtx
+		_, e.redType = redTypes(b.codecs)
 		e.levelID = extensionID(b.extensions, uriAudioLevel)
 		e.ddID = extensionID(b.extensions, uriDependencyDescriptor)
 	}
@@ -425,16 +428,30 @@ func (e *egress) write(b *binding, now time.Time) {
 	if !ok {
 		return
 	}
-	e.fillHeader(b.ssrc, e.payloadType, seq, ts)
+	payloadType, payload := e.payloadType, p.payload
+	if p.red && len(payload) > 0 {
+		payloadType, payload = e.unpack(payload)
+	}
+	e.fillHeader(b.ssrc, payloadType, seq, ts)
 	e.lastSent = now
 	e.packets++
-	e.octets += uint32(len(p.payload))
+	e.octets += uint32(len(payload))
 	if e.whole = p.marker; p.marker {
 		e.pictures++
 	}
 	e.resends.earn()
 	// A packet that cannot be written is lost as on any network; the connection's own state says if it is gone.
-	_, _ = b.writer.WriteRTP(&e.header, p.payload)
+	_, _ = b.writer.WriteRTP(&e.header, payload)
+}
+
+// unpack makes of a RED payload what this subscriber can read. It changes it in place.
+func (o *outlet) unpack(payload []byte) (payloadType uint8, as []byte) {
+	if o.redType == 0 {
+		newest, _ := primary(payload)
+		return o.payloadType, newest
+	}
+	renumber(payload, o.payloadType)
+	return o.redType, payload
 }
 
 // fillHeader sets the header for the packet in scratch. Extensions are passed on under this subscriber's ids; the
@@ -477,11 +494,11 @@ func (e *egress) resend(seq uint16) {
 	if _, last := e.selector.sends(e.scratch.layering); last && r.source == e.from {
 		e.scratch.marker = true // as it was the first time
 	}
+	var v vp8Descriptor
 	if r.source.in.kind == codecVP8 {
-		if v, ok := parseVP8(e.scratch.payload); ok {
-			r.put(e.scratch.payload, &v)
-		}
+		v, _ = parseVP8(e.scratch.payload)
 	}
+	r.put(&e.scratch, &v)
 	e.rtxSeq++
 	e.fillHeader(b.rtxSSRC, e.rtxType, e.rtxSeq, r.timestamp(&e.scratch))
 	e.buffer[0], e.buffer[1] = byte(seq>>8), byte(seq)

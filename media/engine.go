@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"confab/media/pionlog"
+
 	"github.com/pion/dtls/v3"
 	"github.com/pion/dtls/v3/pkg/crypto/elliptic"
 	"github.com/pion/ice/v4"
@@ -30,6 +32,7 @@ const (
 // Payload types offered where the client has not offered its own first.
 const (
 	payloadOpus = 111
+	payloadRED  = 63
 	payloadVP8  = 96
 	payloadVP9  = 98
 	payloadH264 = 102
@@ -71,8 +74,12 @@ const (
 func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	settings := &webrtc.SettingEngine{LoggerFactory: logFactory{s.log}}
 	settings.DisableMediaEngineCopy(true) // it is made for this one connection
-	settings.SetICEUDPMux(s.mux)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	networks := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}
+	if len(s.tcp.muxes) > 0 {
+		settings.SetICETCPMux(s.tcp.muxes)
+		networks = append(networks, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
+	}
+	settings.SetNetworkTypes(networks)
 	settings.DisableActiveTCP(true)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetICETimeouts(5*time.Second, 25*time.Second, 2*time.Second)
@@ -88,17 +95,8 @@ func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
 		return nil, fmt.Errorf("media: DTLS role: %w", err)
 	}
-	if len(s.opts.PublicIPs) > 0 {
-		external := make([]string, len(s.opts.PublicIPs))
-		for i, ip := range s.opts.PublicIPs {
-			external[i] = ip.String()
-		}
-		rule := webrtc.ICEAddressRewriteRule{
-			External: external, AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteReplace,
-		}
-		if err := settings.SetICEAddressRewriteRules(rule); err != nil {
-			return nil, fmt.Errorf("media: public addresses: %w", err)
-		}
+	if err := s.face.apply(settings, s.mux); err != nil {
+		return nil, fmt.Errorf("media: public addresses: %w", err)
 	}
 	return settings, nil
 }
@@ -111,6 +109,13 @@ func newMediaEngine() (*webrtc.MediaEngine, error) {
 		RTCPFeedback: []webrtc.RTCPFeedback{{Type: "transport-cc"}},
 	}}
 	if err := media.RegisterCodec(opus, webrtc.RTPCodecTypeAudio); err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	red := webrtc.RTPCodecParameters{PayloadType: payloadRED, RTPCodecCapability: webrtc.RTPCodecCapability{
+		MimeType: mimeRED, ClockRate: 48000, Channels: 2, SDPFmtpLine: fmt.Sprintf("%d/%d", payloadOpus, payloadOpus),
+		RTCPFeedback: []webrtc.RTCPFeedback{{Type: "transport-cc"}},
+	}}
+	if err := media.RegisterCodec(red, webrtc.RTPCodecTypeAudio); err != nil {
 		return nil, fmt.Errorf("media: %w", err)
 	}
 	feedback := []webrtc.RTCPFeedback{
@@ -268,25 +273,10 @@ func (l *taps) read(ssrc uint32) {
 	}
 }
 
-// logFactory hands pion's logs to slog. What pion calls an error is often only a peer's network, so it is a warning.
+// logFactory makes pion's loggers.
 type logFactory struct{ log *slog.Logger }
 
 // NewLogger implements logging.LoggerFactory.
 func (f logFactory) NewLogger(scope string) logging.LeveledLogger {
-	return pionLog{f.log.With("pion", scope)}
-}
-
-type pionLog struct{ log *slog.Logger }
-
-func (pionLog) Trace(string)                    {}
-func (pionLog) Tracef(string, ...any)           {}
-func (pionLog) Debug(string)                    {}
-func (pionLog) Debugf(string, ...any)           {}
-func (pionLog) Info(string)                     {}
-func (pionLog) Infof(string, ...any)            {}
-func (l pionLog) Warn(text string)              { l.log.Debug(text) }
-func (l pionLog) Warnf(format string, a ...any) { l.log.Debug(fmt.Sprintf(format, a...)) }
-func (l pionLog) Error(text string)             { l.log.Warn(text) }
-func (l pionLog) Errorf(format string, a ...any) {
-	l.log.Warn(fmt.Sprintf(format, a...))
+	return pionlog.New(f.log, slog.LevelWarn).NewLogger(scope)
 }

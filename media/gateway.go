@@ -141,7 +141,7 @@ func (p *Peer) showView() {
 			e.assign(nil)
 		case next != nil && (f == nil || f.in != next):
 			e.target.Store(nil)
-			e.assign(&feed{in: next, live: true})
+			e.assign(&feed{in: next, live: true, always: true})
 			poke(p.due)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"confab/signaling/wire"
 
@@ -131,7 +132,7 @@ func TestNamesCodec(t *testing.T) {
 				continue
 			}
 			known := namesCodec(&sdp.MediaDescription{Attributes: []sdp.Attribute{a}})
-			if retransmission := strings.Contains(a.Value, "rtx/"); known == retransmission {
+			if beside := strings.Contains(a.Value, "rtx/") || strings.Contains(a.Value, "red/"); known == beside {
 				t.Errorf("%s: %v", a.Value, known)
 			}
 			found++
@@ -139,5 +140,24 @@ func TestNamesCodec(t *testing.T) {
 	}
 	if found < 5 || namesCodec(&sdp.MediaDescription{Attributes: []sdp.Attribute{{Key: "fmtp", Value: "96 VP8/90000"}}}) {
 		t.Errorf("%d codecs looked at", found)
+	}
+}
+
+// Who plays somebody hears them also when others in the room are louder; who listens to the room does not.
+func TestPlaySilenced(t *testing.T) {
+	s := bareStream(webrtc.MimeTypeOpus)
+	room, viewer := &sink{}, &sink{}
+	list := []*egress{subscriber(t.Context(), t, s, room), subscriber(t.Context(), t, s, viewer)}
+	list[1].assign(&feed{in: s.in, live: true, always: true})
+	s.in.silenced.Store(true)
+	for n := range uint32(10) {
+		s.receive(rawPacket(t, s, n, false), time.Now())
+		for _, e := range list {
+			e.notify()
+			e.pump(time.Now())
+		}
+	}
+	if len(room.sent) != 0 || len(viewer.sent) != 10 {
+		t.Errorf("of 10 packets the room got %d and the viewer %d", len(room.sent), len(viewer.sent))
 	}
 }

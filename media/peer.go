@@ -62,8 +62,11 @@ type Peer struct {
 	view          *view                     // what a viewer plays, nil = it is no viewer
 
 	// Owned by control.
-	allocator bandwidth.Allocator
-	allocated int64 // the budget that was shared out last
+	allocator   bandwidth.Allocator
+	allocated   int64              // the budget that was shared out last
+	dominant    wire.ParticipantID // who speaks before others, "" = nobody
+	saidVersion int                // of what the client was told last about speakers
+	saidAt      time.Time          // and when
 
 	connected atomic.Bool
 	sending   atomic.Pointer[[]*egress]  // replaced by run

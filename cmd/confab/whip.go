@@ -31,16 +31,13 @@ func (m sfu) openGateway(verifier signaling.Verifier, ice func(wire.ParticipantI
 	})
 }
 
-// routes mounts what is served beside the socket and the app.
-func routes(guests *signaling.GuestHandler, gateway *whip.Handler) func(gin.IRouter) {
-	return func(router gin.IRouter) {
-		guests.Routes(router)
-		if gateway == nil {
-			return
-		}
-		for _, path := range []string{"/whip/*path", "/whep/*path"} {
-			router.Any(path, gin.WrapH(gateway))
-		}
+// gatewayRoutes mounts WHIP and WHEP, if there is an SFU.
+func gatewayRoutes(router gin.IRouter, gateway *whip.Handler) {
+	if gateway == nil {
+		return
+	}
+	for _, path := range []string{"/whip/*path", "/whep/*path"} {
+		router.Any(path, gin.WrapH(gateway))
 	}
 }
 
