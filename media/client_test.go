@@ -84,6 +84,7 @@ type client struct {
 	offers   int                    // offers of the server's
 	rolled   int                    // own offers taken back
 	nulls    int                    // ends of candidates
+	messages []wire.ServerMessage   // but signals
 	twcc     atomic.Int32           // feedback packets that came
 	reports  map[uint32]rtcp.Packet // the last sender report by SSRC
 }
@@ -132,11 +133,16 @@ func allGrants() wire.Grants { return wire.RoleGrants(wire.RoleMember) }
 // join makes a client and its peer. Cleanup ends both.
 func join(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, grants wire.Grants) *client {
 	t.Helper()
-	return joinFrom(t, s, room, id, grants, func(_ *webrtc.SettingEngine, media *webrtc.MediaEngine) {
+	return joinFrom(t, s, room, id, grants, defaultCodecs(t))
+}
+
+// defaultCodecs are those of browsers.
+func defaultCodecs(t testing.TB) func(*webrtc.SettingEngine, *webrtc.MediaEngine) {
+	return func(_ *webrtc.SettingEngine, media *webrtc.MediaEngine) {
 		if err := media.RegisterDefaultCodecs(); err != nil {
 			t.Fatal(err)
 		}
-	})
+	}
 }
 
 // joinFrom is join from another network, or with other codecs: change sets them.
@@ -144,14 +150,22 @@ func joinFrom(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, 
 	change func(*webrtc.SettingEngine, *webrtc.MediaEngine),
 ) *client {
 	t.Helper()
+	return joinWith(t, s, room, id, grants, webrtc.Configuration{}, change)
+}
+
+// joinWith is joinFrom with ICE servers or a policy.
+func joinWith(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, grants wire.Grants, config webrtc.Configuration,
+	change func(*webrtc.SettingEngine, *webrtc.MediaEngine),
+) *client {
+	t.Helper()
 	c := &client{
 		t: t, id: id, work: make(chan func(), 1024), ended: make(chan struct{}), stop: make(chan struct{}), link: &link{},
 		labels: map[string]wire.TrackLabel{}, theirs: map[string]wire.TrackLabel{}, received: map[wire.TrackLabel][]rtp.Packet{}, reports: map[uint32]rtcp.Packet{},
 	}
-	c.connect(s, change)
-	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: signals(func(signal wire.Signal) {
-		c.do(func() { c.take(signal) })
-	})})
+	c.connect(s, config, change)
+	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: func(msg wire.ServerMessage) {
+		c.do(func() { c.takeMessage(msg) })
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +175,7 @@ func joinFrom(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, 
 	return c
 }
 
-func (c *client) connect(s *Server, change func(*webrtc.SettingEngine, *webrtc.MediaEngine)) {
+func (c *client) connect(s *Server, config webrtc.Configuration, change func(*webrtc.SettingEngine, *webrtc.MediaEngine)) {
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
@@ -169,6 +183,9 @@ func (c *client) connect(s *Server, change func(*webrtc.SettingEngine, *webrtc.M
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.LoggerFactory = logFactory{s.log}
 	var media webrtc.MediaEngine
+	if err := media.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uriAudioLevel}, webrtc.RTPCodecTypeAudio); err != nil {
+		c.t.Fatal(err)
+	}
 	change(&settings, &media)
 	registry := &interceptor.Registry{}
 	registry.Add(c.link)
@@ -179,7 +196,7 @@ func (c *client) connect(s *Server, change func(*webrtc.SettingEngine, *webrtc.M
 		c.t.Fatal(err)
 	}
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(&media), webrtc.WithInterceptorRegistry(registry))
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := api.NewPeerConnection(config)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -253,6 +270,30 @@ func (c *client) label() {
 			c.labels[tr.Mid()] = wire.TrackLabel{Participant: c.id, Source: wire.Source(tr.Sender().Track().ID())}
 		}
 	}
+}
+
+// takeMessage takes whatever the server says. It runs in the loop.
+func (c *client) takeMessage(msg wire.ServerMessage) {
+	if signal, ok := msg.(wire.Signal); ok {
+		c.take(signal)
+		return
+	}
+	c.mu.Lock()
+	c.messages = append(c.messages, msg)
+	c.mu.Unlock()
+}
+
+// told returns what the server has said of one kind, but signals.
+func told[M wire.ServerMessage](c *client) []M {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []M
+	for _, msg := range c.messages {
+		if m, ok := msg.(M); ok {
+			list = append(list, m)
+		}
+	}
+	return list
 }
 
 // take takes a signal of the server. It runs in the loop.
@@ -386,7 +427,8 @@ type source struct {
 	needed     atomic.Bool
 	sent       atomic.Uint32
 	rtp        *webrtc.RTPTransceiver
-	key, delta []byte // payloads instead of the usual ones
+	key, delta []byte        // payloads instead of the usual ones
+	level      atomic.Uint32 // of sound, in -dBov
 }
 
 // publish adds a source and begins to send. The caller has the loop offer it.
@@ -405,6 +447,9 @@ func (c *client) publishMuted(name wire.Source, mime string) *source {
 func (c *client) publishRaw(name wire.Source, mime string, key, delta []byte, muted bool) *source {
 	c.t.Helper()
 	capability := webrtc.RTPCodecCapability{MimeType: mime}
+	if mime == mimeRED { // of the others pion knows it
+		capability.ClockRate, capability.Channels = 48000, 2
+	}
 	track, err := webrtc.NewTrackLocalStaticRTP(capability, string(name), string(c.id))
 	if err != nil {
 		c.t.Fatal(err)
@@ -416,6 +461,7 @@ func (c *client) publishRaw(name wire.Source, mime string, key, delta []byte, mu
 	src := &source{track: track, rtp: tr, key: key, delta: delta}
 	src.needed.Store(true)
 	src.muted.Store(muted)
+	src.level.Store(127)
 	c.reads.Go(func() { c.watch(src, tr.Sender()) })
 	c.sendWG.Go(func() { src.run(c.stop, kindOfSource(name) == "video") })
 	return src
@@ -471,12 +517,24 @@ func (src *source) run(stop chan struct{}, video bool) {
 		if p.Payload == nil {
 			p.Payload = testPayload(video, key, n)
 		}
+		if id := src.levelID(); id != 0 && !video {
+			_ = p.SetExtension(id, []byte{byte(src.level.Load())})
+		}
 		_ = src.track.WriteRTP(&p)
 		n++
 		src.sent.Store(n)
 		p.SequenceNumber++
 		p.Timestamp += step
 	}
+}
+
+// levelID is the id of the audio level extension, 0 = not negotiated.
+func (src *source) levelID() uint8 {
+	sender := src.rtp.Sender()
+	if sender == nil || sender.Transport() == nil || sender.Transport().State() != webrtc.DTLSTransportStateConnected {
+		return 0
+	}
+	return extensionID(sender.GetParameters().HeaderExtensions, uriAudioLevel)
 }
 
 // testPayload is a VP8 frame of one packet (RFC 7741 section 4.2, with a picture id of 15 bits), or just the counter.

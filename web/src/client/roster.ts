@@ -1,5 +1,4 @@
 import type { Feed } from './media/feed';
-import { SpeechDetector } from './media/level';
 import type { Peer } from './media/peer';
 import { Computed, Value } from './readable';
 import type { LinkState, LocalMedia, MediaFeed, Participant, Person, Readable } from './types';
@@ -30,7 +29,6 @@ export class ParticipantView implements Participant {
   peer: Peer | null = null;
   /** What comes of them. */
   readonly remote = new Map<wire.Source, Feed>();
-  readonly #speech = new SpeechDetector(this.speaking);
   readonly #changed: () => void = () => undefined;
 
   constructor(p: wire.Participant, own: LocalMedia | null) {
@@ -74,10 +72,8 @@ export class ParticipantView implements Participant {
     this.#changed();
   }
 
-  /** How loud the microphone is, 0 to 1, at `now` in milliseconds. */
-  hear(level: number, now: number): void {
-    if (!this.isSelf) (this.level as Value<number>).set(level);
-    this.#speech.update(level, now);
+  setLevel(level: number): void {
+    (this.level as Value<number>).set(level);
   }
 
   /** A switched-off camera leaves its track behind, frozen: it is not shown. */

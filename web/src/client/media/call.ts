@@ -1,9 +1,9 @@
 import type { Value } from '../readable';
 import type { ParticipantView } from '../roster';
 import type { CallStats, LocalMedia, Participant, Readable, RoomInfo } from '../types';
-import type { Envelope, Grants, ICEServerList, MediaMode, MediaSetup, Signal, Source } from '../wire';
+import type { Envelope, Grants, MediaMode, MediaSetup, Signal, Source } from '../wire';
 import { Feed } from './feed';
-import { levelEveryMs, loudness } from './level';
+import type { Levels } from './level';
 import { playbackOf } from './local';
 import { Peer, type PeerHost } from './peer';
 import type { Sfu } from './sfu';
@@ -28,23 +28,21 @@ const sources: readonly Source[] = ['microphone', 'camera', 'screen', 'screen-au
 
 /**
  * Our part in a room's call. A few people connect with each other directly, which needs no server for media: that is
- * here. What goes through the server's SFU, and the change from the one to the other, is Sfu, which is loaded where the
- * server has one.
+ * here. What goes through the server's SFU, the change from the one to the other, and TURN servers whose credentials
+ * expire are Sfu's, which is loaded where the server has any of it.
  */
 export class Call implements PeerHost {
   readonly room: CallRoom;
   /** The others, by id. */
   readonly others = new Map<string, ParticipantView>();
-  readonly configuration: RTCConfiguration = {};
+  setup: MediaSetup = { mode: 'mesh', iceServers: [] };
   /** Our participant id. */
   self = '';
   sfu: Sfu | null = null;
   readonly #signals: SignalQueue;
   readonly #stopFeeds: () => void;
   #loading = false;
-  #iceTimer: ReturnType<typeof setTimeout> | undefined;
-  #meter: ReturnType<typeof setInterval> | undefined;
-  #ticks = 0;
+  #levels: Levels | null = null;
   #closed = false;
 
   constructor(room: CallRoom) {
@@ -56,14 +54,16 @@ export class Call implements PeerHost {
     this.#stopFeeds = room.media.feeds.subscribe(() => this.#update());
   }
 
+  get configuration(): RTCConfiguration { return { iceServers: this.setup.iceServers }; }
+
   get mode(): MediaMode { return this.room.info.value.mode; }
 
   mayPublish(source: Source): boolean { return this.room.grants.value.publish.includes(source); }
 
   /** What a `joined` says of media. */
   configure(setup: MediaSetup): void {
-    this.#take(setup);
-    if (setup.sfu) this.#load();
+    this.setup = setup;
+    if (setup.sfu || setup.ttl) this.#load();
     // What we may publish can have changed too.
     this.#update();
   }
@@ -87,7 +87,6 @@ export class Call implements PeerHost {
     }
     if (this.mode === 'sfu') this.#load();
     this.sfu?.sync();
-    this.#meter ??= setInterval(() => this.#measure(), levelEveryMs);
   }
 
   receive({ type, from = '', data }: Envelope): void {
@@ -110,6 +109,9 @@ export class Call implements PeerHost {
     this.#signals.resume();
     for (const { peer } of this.others.values()) peer?.resume();
     this.sfu?.resume();
+    import('./level').then(({ Levels }) => {
+      if (!this.#closed) this.#levels ??= new Levels(this);
+    }, () => undefined);
   }
 
   /** What we send for each source now, null for those that are off. A screen's section stays for the next share. */
@@ -147,8 +149,7 @@ export class Call implements PeerHost {
 
   close(): void {
     this.#closed = true;
-    clearInterval(this.#meter);
-    clearTimeout(this.#iceTimer);
+    this.#levels?.close();
     this.#signals.pause();
     this.#stopFeeds();
     this.sfu?.close();
@@ -159,18 +160,6 @@ export class Call implements PeerHost {
   #update(): void {
     for (const { peer } of this.others.values()) peer?.update();
     this.sfu?.update();
-  }
-
-  /** Credentials of relays are renewed in good time, so that those at hand are always good. */
-  #take({ iceServers, ttl }: ICEServerList): void {
-    this.configuration.iceServers = iceServers;
-    clearTimeout(this.#iceTimer);
-    if (ttl) {
-      this.#iceTimer = setTimeout(() => {
-        // Without an answer the next `joined` brings them.
-        this.room.request<ICEServerList>('ice-servers', {}).then(({ data }) => data && this.#take(data), () => undefined);
-      }, ttl * 800);
-    }
   }
 
   #load(): void {
@@ -198,28 +187,6 @@ export class Call implements PeerHost {
     view.peer?.close();
     view.peer = null;
     for (const source of sources) this.show(view, source, null);
-    view.hear(0, Infinity);
     this.#signals.forget(view.id);
-  }
-
-  #measure(): void {
-    const now = Date.now();
-    const { microphone, level } = this.room.media;
-    const views = this.room.participants.value;
-    for (const view of views) {
-      if (view.isSelf) {
-        view.hear(microphone.value.on ? level.value : 0, now);
-        continue;
-      }
-      // Read from the RTP header extension or the decoder (W3C WebRTC 5.3, RFC 6464): no audio graph needed.
-      const receiver = this.sfu?.receiverOf(view, 'microphone') ?? view.peer?.receiverOf('microphone');
-      const [source] = receiver?.getSynchronizationSources?.() ?? [];
-      view.hear(source && view.media.value.microphone ? loudness(source.audioLevel ?? 0) : 0, now);
-    }
-    // Through the SFU it is the server that says who is heard.
-    if (this.mode === 'sfu' || ++this.#ticks % 3) return;
-    const { speakers } = this.room;
-    const heard = views.filter((view) => view.speaking.value).sort((a, b) => b.level.value - a.level.value);
-    if (heard.length !== speakers.value.length || heard.some((view, i) => view !== speakers.value[i])) speakers.set(heard);
   }
 }

@@ -50,7 +50,7 @@ export function tune(parameters: RTCRtpSendParameters, source: Source, track: Me
 export function preferCodecs(transceiver: RTCRtpTransceiver, source: Source): void {
   const best = source === 'screen' ? [...(av1InHardware ? ['video/AV1'] : []), 'video/VP9', 'video/VP8'] : ['video/VP8'];
   const rank = ({ mimeType }: RTCRtpCodec): number => (best.includes(mimeType) ? best.indexOf(mimeType) : best.length);
-  const codecs = RTCRtpReceiver.getCapabilities?.('video')?.codecs ?? [];
+  const codecs = globalThis.RTCRtpReceiver?.getCapabilities?.('video')?.codecs ?? [];
   // The order of what is left is the browser's.
   transceiver.setCodecPreferences?.([...codecs].sort((a, b) => rank(a) - rank(b)));
 }

@@ -1,7 +1,7 @@
 import type { LinkState } from '../types';
-import type { PublishMedia, Signal, SignalTrack, Source } from '../wire';
+import type { PublishMedia, Signal, Source } from '../wire';
 import { encodingsOf, isVideo, preferCodecs, tune } from './encodings';
-import type { PeerHost } from './peer';
+import type { PeerHost, Tracks } from './peer';
 import type { Path } from './stats';
 
 const theSfu = 'sfu';
@@ -37,6 +37,8 @@ export interface SfuPeerEvents {
  */
 export class SfuPeer implements Path {
   readonly link: { value: LinkState } = { value: 'connecting' };
+  senders = new Map<Source, RTCRtpTransceiver>();
+  labels: Tracks = {};
   readonly #host: SfuPeerHost;
   readonly #events: SfuPeerEvents;
   #pc!: RTCPeerConnection;
@@ -46,8 +48,6 @@ export class SfuPeer implements Path {
   #restarting!: boolean;
   /** The last offer was refused: no other one before something has changed. */
   #held!: boolean;
-  #senders = new Map<Source, RTCRtpTransceiver>();
-  #labels: Record<string, SignalTrack> = {};
   readonly #received = new Map<string, RTCRtpReceiver>();
   #wanted = new Map<Source, PublishMedia>();
   /** One change of a sender's track or parameters after the other: parameters are good for one change. */
@@ -67,16 +67,6 @@ export class SfuPeer implements Path {
 
   get connection(): RTCPeerConnection { return this.#pc; }
 
-  sourceOf(mid: string | null): Source | null {
-    for (const [source, t] of this.#senders) if (t.mid === mid) return source;
-    return this.#labels[mid ?? '']?.source ?? null;
-  }
-
-  /** Whose track a section of the SFU's carries, null for the others. */
-  labelOf(mid: string | null): SignalTrack | null {
-    return this.#labels[mid ?? ''] ?? null;
-  }
-
   receiverOf(participant: string, source: Source): RTCRtpReceiver | undefined {
     return this.#received.get(keyOf(participant, source));
   }
@@ -85,7 +75,7 @@ export class SfuPeer implements Path {
   update(): void {
     if (this.#closed) return;
     for (const [source, track] of this.#host.tracks()) {
-      const transceiver = this.#senders.get(source);
+      const transceiver = this.senders.get(source);
       const direction = this.#directionOf(source);
       if (!transceiver) {
         if (track) this.#allocate(source, track);
@@ -155,7 +145,7 @@ export class SfuPeer implements Path {
     const pc = this.#pc;
     pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = null;
     pc.close();
-    this.#labels = {};
+    this.labels = {};
     this.#received.clear();
   }
 
@@ -164,7 +154,7 @@ export class SfuPeer implements Path {
     this.#pc = pc;
     this.#first = ++this.#generation;
     this.#restarting = this.#held = false;
-    this.#senders = new Map();
+    this.senders = new Map();
     this.#wanted = new Map();
     pc.onnegotiationneeded = () => void this.#negotiate(pc);
     pc.onicecandidate = ({ candidate }) => {
@@ -193,14 +183,14 @@ export class SfuPeer implements Path {
     const transceiver = this.#pc.addTransceiver(track ?? (isVideo(source) ? 'video' : 'audio'), {
       direction: this.#directionOf(source), sendEncodings: encodingsOf(source),
     });
-    this.#senders.set(source, transceiver);
+    this.senders.set(source, transceiver);
     if (isVideo(source)) preferCodecs(transceiver, source);
     if (track) this.#tune(source);
   }
 
   /** Sends the track that a source has now, and of it what is wanted. */
   #tune(source: Source): void {
-    const sender = this.#senders.get(source)?.sender;
+    const sender = this.senders.get(source)?.sender;
     if (!sender) return;
     this.#tuning = this.#tuning.then(async () => {
       const track = this.#host.tracks().get(source) ?? null;
@@ -237,8 +227,8 @@ export class SfuPeer implements Path {
   #sendDescription(): void {
     const description = this.#pc.localDescription;
     if (!description || this.#closed) return;
-    const tracks: Record<string, SignalTrack> = {};
-    for (const [source, { mid }] of this.#senders) if (mid !== null) tracks[mid] = { participant: this.#host.self, source };
+    const tracks: Tracks = {};
+    for (const [source, { mid }] of this.senders) if (mid !== null) tracks[mid] = { participant: this.#host.self, source };
     this.#send({ description: { type: description.type, sdp: description.sdp }, tracks });
   }
 
@@ -254,7 +244,7 @@ export class SfuPeer implements Path {
   }
 
   /** Takes it whatever is under way: an offer of ours was or will be ignored, and is made again (RFC 8829 4.1.10.2). */
-  async #offered(description: RTCSessionDescriptionInit, tracks: Record<string, SignalTrack>): Promise<void> {
+  async #offered(description: RTCSessionDescriptionInit, tracks: Tracks): Promise<void> {
     const pc = this.#pc;
     await pc.setRemoteDescription(description);
     await pc.setLocalDescription();
@@ -263,7 +253,7 @@ export class SfuPeer implements Path {
     this.#settled(tracks);
   }
 
-  async #answered(description: RTCSessionDescriptionInit, tracks: Record<string, SignalTrack>): Promise<void> {
+  async #answered(description: RTCSessionDescriptionInit, tracks: Tracks): Promise<void> {
     const pc = this.#pc;
     if (pc.signalingState !== 'have-local-offer') return;
     const first = !pc.remoteDescription;
@@ -271,15 +261,15 @@ export class SfuPeer implements Path {
     if (pc !== this.#pc) return;
     this.#settled(tracks);
     if (!first) return;
-    for (const source of this.#senders.keys()) this.#tune(source);
+    for (const source of this.senders.keys()) this.#tune(source);
     this.#events.begun();
   }
 
-  #settled(tracks: Record<string, SignalTrack>): void {
-    this.#labels = tracks;
+  #settled(tracks: Tracks): void {
+    this.labels = tracks;
     this.#received.clear();
     for (const { mid, receiver, currentDirection } of this.#pc.getTransceivers()) {
-      const label = this.labelOf(mid);
+      const label = this.labels[mid ?? ''];
       if (!label || currentDirection !== 'recvonly' || isVideo(label.source) !== (receiver.track.kind === 'video')) continue;
       this.#received.set(keyOf(label.participant, label.source), receiver);
     }

@@ -4,8 +4,8 @@ import type { ParticipantView } from '../roster';
 import type { Call } from './call';
 import { isVideo } from './encodings';
 import type { Feed } from './feed';
+import { Relays } from './relays';
 import { keyOf, SfuPeer } from './sfu-peer';
-import type { Path } from './stats';
 
 const sources: readonly Source[] = ['microphone', 'camera', 'screen', 'screen-audio'];
 /** While the media of a room changes its way, it is looked this often whether the new one carries anything. */
@@ -31,9 +31,11 @@ interface Probe {
  * SFU when that is so with everyone.
  */
 export class Sfu {
+  /** The connection with the SFU, if there is one. */
+  peer: SfuPeer | null = null;
   readonly #call: Call;
+  readonly #relays: Relays;
   readonly #attention: Attention;
-  #peer: SfuPeer | null = null;
   #mode: MediaMode = 'mesh';
   /** We have asked for the SFU. */
   #asked = false;
@@ -49,28 +51,16 @@ export class Sfu {
 
   constructor(call: Call) {
     this.#call = call;
+    this.#relays = new Relays(call);
     this.#attention = new Attention((message) => call.room.request('subscribe-media', message), call.room.lowBandwidth);
-  }
-
-  /** The connection with the SFU, for statistics. */
-  get path(): Path | null {
-    const peer = this.#peer;
-    return peer && {
-      connection: peer.connection,
-      link: peer.link,
-      sourceOf: (mid) => peer.sourceOf(mid),
-      ownerOf: (mid) => {
-        const label = peer.labelOf(mid);
-        return label && { participant: label.participant, layer: this.#qualities.get(keyOf(label.participant, label.source))?.layer ?? '' };
-      },
-    };
   }
 
   /** People came or went, or the room's media has changed its way. */
   sync(): void {
     const { mode, others } = this.#call;
+    this.#relays.follow();
     if (mode !== this.#mode) this.#change(mode);
-    if (mode === 'sfu') this.#peer ??= this.#connect();
+    if (mode === 'sfu') this.peer ??= this.#connect();
     for (const view of this.#changing) if (others.get(view.id) !== view) this.#changing.delete(view);
     this.#chooseAll();
     this.#finish();
@@ -88,9 +78,9 @@ export class Sfu {
     switch (type) {
       case 'webrtc-signal':
         if (from) this.#hear(from, data as Signal);
-        else this.#peer?.signal(data as Signal);
+        else this.peer?.signal(data as Signal);
         break;
-      case 'publish-media': this.#peer?.publish(data as PublishMedia); break;
+      case 'publish-media': this.peer?.publish(data as PublishMedia); break;
       case 'media-quality': this.#rate(data as MediaQuality); break;
       case 'active-speakers': this.#rank(data as ActiveSpeakers); break;
       default:
@@ -100,7 +90,7 @@ export class Sfu {
   /** A signal of ours was not taken. */
   refused(signal: Signal, error: unknown): void {
     const { code = '', retryable = false } = error as { code?: string; retryable?: boolean };
-    if (!retryable) this.#peer?.refused(signal, code);
+    if (!retryable) this.peer?.refused(signal, code);
   }
 
   /** A participant cannot be reached from browser to browser: the room is to use the SFU. */
@@ -111,16 +101,16 @@ export class Sfu {
   }
 
   update(): void {
-    this.#peer?.update();
+    this.peer?.update();
   }
 
   resume(): void {
-    this.#peer?.resume();
+    this.peer?.resume();
   }
 
   /** What the source that is shown comes by. */
   receiverOf(view: ParticipantView, source: Source): RTCRtpReceiver | undefined {
-    const receiver = this.#peer?.receiverOf(view.id, source);
+    const receiver = this.peer?.receiverOf(view.id, source);
     return receiver && receiver.track === view.remote.get(source)?.track ? receiver : undefined;
   }
 
@@ -135,6 +125,7 @@ export class Sfu {
   close(): void {
     this.reset();
     this.#attention.close();
+    this.#relays.close();
   }
 
   /* ------------------------------------------------ the connection with the SFU */
@@ -144,9 +135,9 @@ export class Sfu {
   }
 
   #disconnect(): void {
-    const peer = this.#peer;
+    const peer = this.peer;
     if (!peer) return;
-    this.#peer = null;
+    this.peer = null;
     this.#qualities.clear();
     for (const { remote } of this.#call.others.values()) for (const feed of remote.values()) feed.quality.set(null);
     // First the feeds change over, so that none of them sees its track end.
@@ -162,12 +153,12 @@ export class Sfu {
       for (const source of sources) {
         this.choose(view, source);
         const feed = view.remote.get(source);
-        if (!feed || !this.#peer?.receiverOf(view.id, source)) continue;
+        if (!feed || !this.peer?.receiverOf(view.id, source)) continue;
         comes = true;
         if (isVideo(source)) watched.add(feed);
       }
       // As long as there is a pair too it has the link that it had.
-      if (this.#mode === 'sfu' && !view.peer) view.link.set(comes && this.#peer ? this.#peer.link.value : 'none');
+      if (this.#mode === 'sfu' && !view.peer) view.link.set(comes && this.peer ? this.peer.link.value : 'none');
     }
     this.#attention.watch(watched);
   }
@@ -190,7 +181,7 @@ export class Sfu {
     this.#mode = mode;
     this.#settle();
     for (const view of this.#call.others.values()) {
-      if (mode === 'mesh' ? this.#peer && view.peer : view.peer && this.#carries(view)) this.#changing.add(view);
+      if (mode === 'mesh' ? this.peer && view.peer : view.peer && this.#carries(view)) this.#changing.add(view);
       else if (mode === 'sfu') this.#unpair(view);
     }
     if (this.#changing.size === 0) return;
@@ -216,7 +207,7 @@ export class Sfu {
   /** Of the way in force and of the other one. */
   #receivers({ id, peer }: ParticipantView, source: Source): readonly [RTCRtpReceiver | undefined, RTCRtpReceiver | undefined] {
     const pair = peer?.receiverOf(source);
-    const sfu = this.#peer?.receiverOf(id, source);
+    const sfu = this.peer?.receiverOf(id, source);
     return this.#mode === 'sfu' ? [sfu, pair] : [pair, sfu];
   }
 
@@ -254,7 +245,7 @@ export class Sfu {
 
   /** Whether all that a participant sends comes by the new way. */
   #has(view: ParticipantView): boolean {
-    const link = this.#mode === 'sfu' ? this.#peer?.link : view.peer?.link;
+    const link = this.#mode === 'sfu' ? this.peer?.link : view.peer?.link;
     return link?.value === 'connected' && sources.every((source) => {
       const [next] = this.#receivers(view, source);
       return (next && next.track === view.remote.get(source)?.track) || !this.#expects(view, source, next !== undefined);

@@ -1,15 +1,16 @@
 import type { CallStats, LinkState, PeerStats } from '../types';
 import type { Source } from '../wire';
 import type { Call } from './call';
+import type { Tracks } from './peer';
 
-/** What is asked about a peer connection. */
+/** A peer connection and what it carries. */
 export interface Path {
   readonly connection: RTCPeerConnection;
   readonly link: { readonly value: LinkState };
-  /** What a media section carries, in both directions. */
-  sourceOf(mid: string | null): Source | null;
-  /** Whose it is, and in which layer, where several come one way. */
-  ownerOf?(mid: string | null): { readonly participant: string; readonly layer: string } | null;
+  /** Media sections by which we send; those of microphone and camera can carry the other side's too. */
+  readonly senders: ReadonlyMap<Source, RTCRtpTransceiver>;
+  /** What the others' sections carry. */
+  readonly labels: Tracks;
 }
 
 /** What the next reading is compared with. */
@@ -59,12 +60,14 @@ export async function statsOf({ others, self, sfu }: Call): Promise<CallStats> {
   const at = Date.now();
   const paths: [string, Path][] = [];
   for (const [id, { peer }] of others) if (peer) paths.push([id, peer]);
-  if (sfu?.path) paths.push(['sfu', sfu.path]);
+  if (sfu?.peer) paths.push(['sfu', sfu.peer]);
   const peers = await Promise.all(paths.map(async ([id, path]) => {
     const { connection } = path;
     const { stats, reading } = await readStats(id, self, path, readings.get(connection), at);
     readings.set(connection, reading);
-    return stats;
+    // In which layer something comes is known by who sends it.
+    const layerOf = (participant: string, source: Source): string => others.get(participant)?.remote.get(source)?.quality.value?.layer ?? '';
+    return { ...stats, video: stats.video.map((one) => (one.direction === 'send' ? one : { ...one, layer: layerOf(one.participant, one.source) })) };
   }));
   return { at, peers };
 }
@@ -95,12 +98,12 @@ async function readStats(
     sum.received += received;
     sum.lost += lost;
     if (!outbound && entry.kind === 'audio' && entry.jitter !== undefined) jitter = Math.round(entry.jitter * 1000);
-    const source = path.sourceOf(entry.mid ?? null);
+    const source = outbound ? sentIn(path, entry.mid) : path.labels[entry.mid ?? '']?.source;
     if (entry.kind !== 'video' || !source || !entry.frameWidth) continue;
-    const owner = outbound ? { participant: self, layer: entry.rid ?? '' } : path.ownerOf?.(entry.mid ?? null) ?? { participant, layer: '' };
     video.push({
-      ...owner, ...videoOf(entry, entries), source, kbps: rate,
+      ...videoOf(entry, entries), source, kbps: rate, layer: entry.rid ?? '',
       direction: outbound ? 'send' : 'receive',
+      participant: outbound ? self : path.labels[entry.mid ?? '']?.participant ?? participant,
       lossRatio: outbound ? reported(entry, entries) : ratio(lost, received),
     });
   }
@@ -115,6 +118,11 @@ async function readStats(
       quality: link !== 'connected' ? 'lost' : grade(roundTripMs ?? 0, lossRatio),
     },
   };
+}
+
+function sentIn({ senders }: Path, mid: string | undefined): Source | undefined {
+  for (const [source, transceiver] of senders) if (transceiver.mid === mid) return source;
+  return undefined;
 }
 
 const countsOf = (entry: Entry): Counts => ({
