@@ -1,6 +1,7 @@
 import './media';
 import './sfu';
 import './recording';
+import './through';
 import './chat';
 import './recovery';
 import './moderation';
