@@ -389,6 +389,9 @@ func (o *outlet) take(p *packet, now time.Time) bool {
 	if in.video {
 		if p.seq > newest {
 			send, last = o.selector.take(p.layering, p.ts, o.layers)
+			if o.selector.misses(p.layering, o.layers) {
+				o.from.wantKey()
+			}
 		} else {
 			send, last = o.selector.sends(p.layering)
 		}
