@@ -1,12 +1,12 @@
 // Package media is the SFU: it receives what each participant of a room publishes and forwards it to the others.
 //
-// The model: a Server has one UDP port and a set of rooms; a room has peers; a Peer is one PeerConnection with one
-// participant and carries both directions. What a participant publishes enters by an ingress: one track, of one RTP
-// stream or of one for each simulcast layer. The ring of a stream keeps the newest packets and is at once the answer to
-// retransmission requests, the key frame cache for who comes late and the source of the fan-out. An egress is one media
-// section towards a subscriber: it reads the ring of the layer that it sends at its own pace, leaves out what its
-// receiver does not need (selector), rewrites the header (rewriter) and writes through pion. No interceptor of pion is
-// registered: RTCP is ours.
+// The model: a Server has one UDP port, TCP ports for who has no UDP (tcp.go), and a set of rooms; a room has peers; a
+// Peer is one PeerConnection with one participant and carries both directions. What a participant publishes enters by
+// an ingress: one track, of one RTP stream or of one for each simulcast layer. The ring of a stream keeps the newest
+// packets and is at once the answer to retransmission requests, the key frame cache for who comes late and the source
+// of the fan-out. An egress is one media section towards a subscriber: it reads the ring of the layer that it sends at
+// its own pace, leaves out what its receiver does not need (selector), rewrites the header (rewriter) and writes
+// through pion. No interceptor of pion is registered: RTCP is ours.
 //
 //	RTP: stream.receive -> ring -> (wake) -> egress.pump -> selector.take -> rewriter.rewrite -> TrackLocalWriter
 //
@@ -28,6 +28,8 @@
 // Locks are taken in this order, each only briefly: an egress's, then a stream's; a room's listener's, then the room's,
 // then a stream's; a demand's alone. Two streams' are never held at once.
 //
-// The package is the only one that imports pion. It imports signaling/wire and media/bandwidth, and must not import
+// By which addresses clients reach the ports is told by Options.PublicIPs (public.go) or found out (discover.go).
+//
+// The package and those below it are the only ones that import pion. It imports signaling/wire and media/bandwidth, and must not import
 // rooms or signaling.
 package media
