@@ -7,3 +7,4 @@ import './entry';
 import './accessibility';
 import './ui-media';
 import './firefox';
+import './whip';
