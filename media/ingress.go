@@ -53,7 +53,8 @@ func newIngress(p *Peer, mid string, key trackKey, rids []string, t remoteTrack)
 	return in
 }
 
-// add makes a stream of t. nil: the track has no such layer, or has it already, or it comes in another codec.
+// add makes a stream of t, in the place of the one before, which ends when its section was turned off and on again. nil:
+// the track has no such layer, or it comes in another codec.
 func (in *ingress) add(t remoteTrack) *stream {
 	index := 0
 	if len(in.rids) > 0 {
@@ -61,16 +62,15 @@ func (in *ingress) add(t remoteTrack) *stream {
 	} else if t.track.RID() != "" {
 		index = -1
 	}
-	if index < 0 || index >= maxStreams || in.streams[index].Load() != nil || in.video && t.track.Codec().MimeType != in.codec.MimeType {
+	if index < 0 || index >= maxStreams || in.video && t.track.Codec().MimeType != in.codec.MimeType {
 		return nil
 	}
 	s := newStream(in, index, t)
-	in.streams[index].Store(s)
-	in.each(func(other *stream) { // who has another layer may want this one
-		for _, e := range *other.listeners.Load() {
-			e.notify()
-		}
-	})
+	old := in.streams[index].Swap(s)
+	in.each((*stream).wake) // who has another layer may want this one
+	if old != nil {
+		old.wake()
+	}
 	return s
 }
 

@@ -252,6 +252,32 @@ func TestSwitchWithFalseReports(t *testing.T) {
 	}
 }
 
+// A layer whose stream is replaced goes on with the new one, from a key frame; what is left of the old one is no matter.
+func TestStreamReplaced(t *testing.T) {
+	switching(t, 2, func(t *testing.T, p *publisher, e *egress, w *sink) {
+		aim(e, 1)
+		p.picture([]int{0, 1})
+		p.pictures(10)
+		old := p.layers[1]
+		p.layers[1] = addBare(old.in, 1)
+		old.wake()
+		synctest.Wait()
+		p.pictures(5)
+		if !p.layers[1].keyWanted.Load() {
+			t.Error("no key frame was asked for")
+		}
+		p.picture([]int{1})
+		p.pictures(5)
+		if empty := old.in.remove(old); empty || old.in.streams[1].Load() != p.layers[1] {
+			t.Error("the end of the old stream takes the new one away")
+		}
+		list := checkStream(t, w)
+		if got := len(list); got != 17 || len(*old.listeners.Load()) != 0 || len(*p.layers[1].listeners.Load()) != 1 {
+			t.Errorf("%d pictures, %d listen to what has ended", got, len(*old.listeners.Load()))
+		}
+	})
+}
+
 // The marker moves to the last packet that is sent of a picture; a smaller layer of the same stream leaves no hole.
 func TestSpatialLayer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
