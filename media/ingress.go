@@ -186,6 +186,7 @@ func (in *ingress) look(now time.Time) bool {
 // has taken it back for want of bandwidth or power. When all are silent, the picture stands still.
 func (w *watch) see(now, last time.Time, others uint64) bool {
 	before := w.alive
+	w.pictures = min(w.pictures, others) // another stream was replaced, and counts from nothing
 	if last != w.last {
 		w.last, w.pictures, w.alive = last, others, true
 	} else if w.alive && now.Sub(last) > maxQuiet && others-w.pictures >= quietPictures {
@@ -208,7 +209,8 @@ func (in *ingress) measure(now time.Time) {
 		s.mu.Unlock()
 		for spatial := range count {
 			comes := in.watched[i].alive && active.hasSpatial(spatial)
-			if spatial > 0 && flows[spatial] == flows[spatial-1] && flows[0][maxTemporal-1].fps > 0 {
+			const all = maxTemporal - 1
+			if spatial > 0 && flows[spatial][all].bitrate == flows[spatial-1][all].bitrate && flows[0][all].fps > 0 {
 				comes = false // pictures come without it
 			}
 			list = appendQualities(list, uint8(i), uint8(spatial), sizes[spatial], flows[spatial], comes)
