@@ -144,11 +144,10 @@ type watch struct {
 	alive    bool
 }
 
-// look notes what comes and what does not, and reports whether that has changed. Called by the publisher's control
-// goroutine alone.
-func (in *ingress) look(now time.Time) bool {
+// look notes what comes and what does not. Called by the publisher's control goroutine alone.
+func (in *ingress) look(now time.Time) {
 	if !in.video {
-		return false
+		return
 	}
 	var pictures [maxStreams]uint64
 	var last [maxStreams]time.Time
@@ -166,7 +165,7 @@ func (in *ingress) look(now time.Time) bool {
 		changed = in.watched[i].see(now, last[i], sum-pictures[i]) || changed
 	}
 	if !changed && now.Sub(in.measured) < measureInterval {
-		return false
+		return
 	}
 	if now.Sub(in.measured) >= measureInterval {
 		in.measured = now
@@ -179,7 +178,6 @@ func (in *ingress) look(now time.Time) bool {
 			}
 		})
 	}
-	return true
 }
 
 // see reports whether the layer has come or gone. A layer is gone when the others go on without it: then the publisher
