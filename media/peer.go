@@ -30,6 +30,10 @@ type PeerOptions struct {
 	// wire.MediaQuality, wire.ActiveSpeakers). It must be set. It is called by one goroutine, in order, and must
 	// neither block nor call the peer. What it takes is not changed afterwards.
 	Send func(wire.ServerMessage)
+	// ClientFirst: nothing is offered before the client's first offer has been answered. Browsers always make one; one
+	// that has to take it back for ours may not be able to offer again (Chromium 156: the header extensions of the
+	// offer taken back and of ours have different numbers).
+	ClientFirst bool
 }
 
 // A Peer is one PeerConnection with one participant, both directions. It is an actor: run owns the negotiation, the
@@ -125,6 +129,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 	p.taps = taps{limit: s.limits.Streams, open: map[uint32]*tap{}}
 	p.feedback.init(p.ssrc)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)
+	p.silent = opts.ClientFirst
 	pc, err := s.newConnection(p)
 	if err != nil {
 		p.end(err)
@@ -310,6 +315,7 @@ type negotiation struct {
 	candidates  int                    // of this generation
 	gathered    bool                   // the end of our candidates was sent
 	needOffer   bool
+	silent      bool // nothing is offered before the client's first offer has been answered
 	failed      bool
 	sections    int               // media sections made by us
 	offered     map[*egress]*feed // what the offer under way names
