@@ -69,8 +69,8 @@ func (g *grouper) begins(sent, came time.Duration) bool {
 	if sent == c.lastSent {
 		return false
 	}
-	gap := came - c.completed
-	if gap < sent-c.lastSent && gap <= burstGap && came-c.firstCame < burstSpan {
+	gap, span := came-c.completed, came-c.firstCame
+	if gap < sent-c.lastSent && gap <= burstGap && span > -burstSpan && span < burstSpan {
 		return false
 	}
 	return sent-c.firstSent > groupSpan
