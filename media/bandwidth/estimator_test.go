@@ -542,7 +542,9 @@ func (b *bench) send() uint16 {
 }
 
 func (b *bench) feedback(first uint16) {
-	reference := b.at.Sub(trialStart) / referenceTick
+	came := b.at.Sub(trialStart) - 98*time.Millisecond // of the first packet
+	reference := came / referenceTick
+	b.body[18] = byte(came % referenceTick / deltaTick)
 	binary.BigEndian.PutUint16(b.body[8:], first)
 	b.body[12], b.body[13], b.body[14] = byte(reference>>16), byte(reference>>8), byte(reference)
 	f, err := ParseFeedback(b.body)
