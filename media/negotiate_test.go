@@ -70,8 +70,8 @@ func TestPublicIPs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	signals := make(chan wire.Signal, 64)
-	p, err := s.Join("room", "ann", PeerOptions{Grants: allGrants(), Send: func(signal wire.Signal) { signals <- signal }})
+	sent := make(chan wire.Signal, 64)
+	p, err := s.Join("room", "ann", PeerOptions{Grants: allGrants(), Send: signals(func(signal wire.Signal) { sent <- signal })})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestPublicIPs(t *testing.T) {
 	found := false
 	for limit := time.After(patience); ; {
 		select {
-		case signal := <-signals:
+		case signal := <-sent:
 			if strings.Contains(string(signal.Candidate), " 127.0.0.1 ") {
 				t.Errorf("candidate %s", signal.Candidate)
 			}
@@ -153,12 +153,12 @@ func FuzzCandidate(f *testing.F) {
 }
 
 func FuzzReceive(f *testing.F) {
-	video := bareIngress(webrtc.MimeTypeVP8)
+	video := bareStream(webrtc.MimeTypeVP8)
 	f.Add(rawPacket(f, video, 1, true), rawPacket(f, video, 3, false))
-	f.Add(rawPacket(f, bareIngress(webrtc.MimeTypeOpus), 1, true), []byte("\xb0\x60"))
+	f.Add(rawPacket(f, bareStream(webrtc.MimeTypeOpus), 1, true), []byte("\xb0\x60"))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		for _, mime := range []string{webrtc.MimeTypeVP8, webrtc.MimeTypeOpus} {
-			in := bareIngress(mime)
+			in := bareStream(mime)
 			for _, b := range [][]byte{first, second} {
 				if payload, ok := in.parse(b); ok {
 					if len(payload) > len(b) {
