@@ -57,22 +57,29 @@ func (s *selected) look(e *egress, priority int) bool {
 	return true
 }
 
-// track is what the allocation is told.
-func (s *selected) track(id int, current *target) bandwidth.Track {
+// track is what the allocation is told, but what is sent now.
+func (s *selected) track(id int) bandwidth.Track {
 	t := bandwidth.Track{
 		ID: id, Priority: s.priority, Width: s.sub.width, Height: s.sub.height, FPS: enough(s.sub.fps), Enabled: !s.sub.off,
-		Current: bandwidth.Paused, Layers: make([]bandwidth.Layer, len(s.options)),
+		Layers: make([]bandwidth.Layer, len(s.options)),
 	}
 	for i, q := range s.options {
 		t.Layers[i] = bandwidth.Layer{Bitrate: q.bitrate, Width: q.size.width, Height: q.size.height, FPS: q.fps}
-		if current != nil && *current == q.target {
-			t.Current = i
-		}
 	}
 	if s.in.key.source == wire.Screen {
 		t.Floor = fullSize(s.options)
 	}
 	return t
+}
+
+// current returns which of the options is sent now.
+func (s *selected) current(t *target) int {
+	for i, q := range s.options {
+		if t != nil && *t == q.target {
+			return i
+		}
+	}
+	return bandwidth.Paused
 }
 
 // enough is four fifths of the frames a second asked for: what is measured is never exact.
@@ -136,25 +143,38 @@ func wishedLayers(in *ingress, qualities []quality, sub subscription) int {
 
 // choose decides what this client gets of each video, if anything has changed.
 func (p *Peer) choose(now time.Time) {
-	sending, budget := *p.sending.Load(), p.budget.Load()
-	changed := budget != p.allocated
+	sending, changed := *p.sending.Load(), p.squeezed
 	for _, e := range sending {
 		changed = e.selected.look(e, p.priority(e)) || changed
 	}
-	if !changed {
-		return
-	}
-	p.allocated = budget
-	var tracks []bandwidth.Track
-	var egresses []*egress
-	for i, e := range sending {
-		if e.selected.in != nil && e.selected.in.video {
-			tracks = append(tracks, e.selected.track(i, e.target.Load()))
-			egresses = append(egresses, e)
+	if changed {
+		p.tracks, p.chosen = p.tracks[:0], p.chosen[:0]
+		for i, e := range sending {
+			if e.selected.in != nil && e.selected.in.video {
+				p.tracks = append(p.tracks, e.selected.track(i))
+				p.chosen = append(p.chosen, e)
+			}
 		}
 	}
-	for i, choice := range p.allocator.Allocate(now, tracks, int(budget)) {
-		egresses[i].take(choice)
+	if b := p.steer(now, bandwidth.Demand(p.tracks)); changed || b != p.allocated {
+		p.allocated = b
+		p.allocate(now, b)
+	}
+}
+
+// allocate shares out a budget.
+func (p *Peer) allocate(now time.Time, b budget) {
+	for i, e := range p.chosen {
+		p.tracks[i].Current = e.selected.current(e.target.Load())
+	}
+	bitrate := int(b.bitrate)
+	if b.trial {
+		bitrate = max(bitrate, bandwidth.Floors(p.tracks))
+	}
+	p.squeezed = false
+	for i, choice := range p.allocator.Allocate(now, p.tracks, bitrate) {
+		p.chosen[i].take(choice)
+		p.squeezed = p.squeezed || choice.Reason == wire.QualityBandwidth
 	}
 }
 
@@ -187,11 +207,5 @@ func (p *Peer) priority(e *egress) int {
 	}
 }
 
-// setBudget says how many bits a second all video to this client may have. Any goroutine may call it.
-func (p *Peer) setBudget(bitrate int) {
-	if p.budget.Swap(int64(bitrate)) != int64(bitrate) {
-		poke(p.due)
-	}
-}
-
+// noBudget stands for a way that nothing is known about.
 const noBudget = math.MaxInt64

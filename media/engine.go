@@ -50,19 +50,24 @@ func (s *Server) newConnection(p *Peer) (*webrtc.PeerConnection, error) {
 	}
 	settings.BufferFactory = func(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
 		buffer := packetio.NewBuffer()
-		buffer.SetLimitSize(readBuffer)
 		if kind == packetio.RTPBufferPacket {
+			buffer.SetLimitSize(readBuffer)
 			return &tap{Buffer: buffer, peer: p, ssrc: ssrc}
 		}
-		return buffer
+		buffer.SetLimitSize(controlBuffer)
+		return &controlTap{Buffer: buffer, peer: p}
 	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(*settings),
 		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 	return api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.certificate}})
 }
 
-// readBuffer bounds, in bytes, what one stream may have waiting for its reader. Beyond it pion drops.
-const readBuffer = 512 << 10
+// What one stream may have waiting for its reader, in bytes of RTP and of RTCP. Beyond it pion drops. RTCP about a
+// retransmission stream has no reader.
+const (
+	readBuffer    = 512 << 10
+	controlBuffer = 32 << 10
+)
 
 func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	settings := &webrtc.SettingEngine{LoggerFactory: logFactory{s.log}}
@@ -136,8 +141,8 @@ func newMediaEngine() (*webrtc.MediaEngine, error) {
 	return media, registerExtensions(media)
 }
 
-// registerExtensions asks publishers for what routing and feedback need, and passes on what receivers can use. On
-// what we send no packet is numbered for transport-wide feedback, so none is offered there.
+// registerExtensions asks publishers for what routing and feedback need, and passes on what receivers can use. Packets
+// are numbered for transport-wide feedback both ways.
 func registerExtensions(media *webrtc.MediaEngine) error {
 	const audio, video = webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo
 	in := []webrtc.RTPTransceiverDirection{webrtc.RTPTransceiverDirectionRecvonly}
@@ -147,7 +152,7 @@ func registerExtensions(media *webrtc.MediaEngine) error {
 		directions []webrtc.RTPTransceiverDirection
 	}{
 		{uriMid, []webrtc.RTPCodecType{audio, video}, in},
-		{uriTransportCC, []webrtc.RTPCodecType{audio, video}, in},
+		{uriTransportCC, []webrtc.RTPCodecType{audio, video}, nil},
 		{uriRid, []webrtc.RTPCodecType{video}, in},
 		{uriRepairedRid, []webrtc.RTPCodecType{video}, in},
 		{uriAudioLevel, []webrtc.RTPCodecType{audio}, nil},
@@ -216,6 +221,20 @@ type tap struct {
 
 func (t *tap) Write(b []byte) (int, error) {
 	t.peer.feedback.arrived(t.ssrc, b, time.Now())
+	return t.Buffer.Write(b)
+}
+
+// A controlTap is the buffer of the RTCP about one stream. What concerns the whole way to the client is taken from it
+// at once: it comes with the SSRC of any stream, also of one whose RTCP nobody reads.
+type controlTap struct {
+	*packetio.Buffer
+	peer *Peer
+}
+
+func (t *controlTap) Write(b []byte) (int, error) {
+	if t.peer.downlink.reported(b, time.Now()) {
+		poke(t.peer.due)
+	}
 	return t.Buffer.Write(b)
 }
 

@@ -62,13 +62,18 @@ type Peer struct {
 
 	// Owned by control.
 	allocator bandwidth.Allocator
-	allocated int64 // the budget that was shared out last
+	allocated budget            // what was shared out last
+	squeezed  bool              // then some track got less than it should, for want of bandwidth
+	tracks    []bandwidth.Track // the videos to share it among
+	chosen    []*egress         // what sends them
+
+	turn int // owned by write: which section is next to give a packet for a probe
 
 	connected atomic.Bool
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
-	budget    atomic.Int64               // bits a second for all video sent
 	feedback  arrivals
+	downlink  downlink
 	rtcp      rate
 
 	mu     sync.Mutex
@@ -114,8 +119,8 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 	}
 	p.sending.Store(&[]*egress{})
 	p.receiving.Store(&[]*ingress{})
-	p.budget.Store(noBudget)
 	p.feedback.init(p.ssrc)
+	p.downlink.init(s.limits.RTCPPerSecond)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)
 	pc, err := s.newConnection(p)
 	if err != nil {

@@ -70,6 +70,21 @@ func Demand(tracks []Track) int {
 	return sum
 }
 
+// Floors returns the least budget, in bits a second, by which Allocate pauses no track.
+func Floors(tracks []Track) int {
+	sum, up := 0, false
+	for i := range tracks {
+		if floor := tracks[i].floor(); floor != Paused {
+			sum += tracks[i].Layers[floor].Bitrate
+			up = up || tracks[i].Current < floor
+		}
+	}
+	if up {
+		sum += sum*upHeadroom/100 + 1
+	}
+	return sum
+}
+
 // An Allocator is Allocate with a memory of what went down lately. Its zero value is ready.
 type Allocator struct {
 	downs map[int]time.Time // when bandwidth last took a track down, by id; older ones than upHold are dropped

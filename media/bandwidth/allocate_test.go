@@ -184,6 +184,27 @@ func TestAllocateInvariants(t *testing.T) {
 	}
 }
 
+// With the sum of floors nothing is paused that is there.
+func TestFloors(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 1000 {
+		tracks := randomTracks(random)
+		for _, c := range Allocate(tracks, Floors(tracks)) {
+			if c.Layer == Paused && c.Reason == wire.QualityBandwidth {
+				t.Fatalf("%+v: %d", tracks, Floors(tracks))
+			}
+		}
+	}
+	tracks := []Track{camera(1), with(camera(2), func(t *Track) { t.Layers, t.Floor = screen, 1 }), with(camera(3), func(t *Track) { t.Enabled = false })}
+	if got := Floors(tracks); got != 750_000*115/100+1 {
+		t.Errorf("%d for tracks that are paused", got)
+	}
+	tracks[0].Current, tracks[1].Current = 0, 2
+	if got := Floors(tracks); got != 750_000 {
+		t.Errorf("%d for tracks that are sent", got)
+	}
+}
+
 func randomTracks(random *rand.Rand) []Track {
 	tracks := make([]Track, random.IntN(8))
 	for i := range tracks {

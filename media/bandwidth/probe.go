@@ -14,6 +14,7 @@ const (
 	probeRecover   = 0.85                   // of the rate before a drop
 	probeHeadroom  = 1.5                    // times what is wanted: more need not be proved
 	probeEnough    = 1.25                   // times what is wanted: with that estimate no probe is needed
+	probeMore      = 1.2                    // times what was wanted before: probe at once
 	probeInterval  = 5 * time.Second        // between two attempts
 	probeWait      = time.Second            // for the result
 	probeSpan      = 25 * time.Millisecond  // libwebrtc 15 ms: a server's timers are coarse and bursts are merged
@@ -68,6 +69,7 @@ type prober struct {
 	silent   int           // attempts since the last result
 	beyond   float64       // the result must be above it
 	started  bool
+	wanted   float64 // at the last attempt
 	recover  float64 // a rate to try soon, 0 = none
 	after    time.Duration
 }
@@ -126,6 +128,8 @@ func (p *prober) plan(s situation) {
 		target := max(probeRecover*p.recover, probeFurther*s.estimate)
 		p.recover = 0
 		p.begin(s, min(target, probeFirst*s.estimate), 0)
+	case s.wanted > probeMore*p.wanted && !p.waiting:
+		p.begin(s, min(probeEnough*s.wanted, probeFirst*s.estimate), 0)
 	case p.waiting && p.beyond > 0 && s.estimate > p.beyond:
 		p.begin(s, probeFurther*s.estimate, 0)
 	case !p.waiting && s.now-p.began >= probeInterval && s.limited:
@@ -144,7 +148,7 @@ func (p *prober) begin(s situation, first, second float64) {
 	if first >= most {
 		p.queue[1] = 0
 	}
-	p.began, p.waiting = s.now, true
+	p.began, p.waiting, p.wanted = s.now, true, s.wanted
 	p.silent++
 	p.beyond = probeProved * min(max(first, second), most)
 	if max(first, second) >= most {
