@@ -21,7 +21,9 @@ type selected struct {
 	seen     *[]quality // what options were made from
 	options  []quality  // from the smallest to the largest
 	reason   wire.QualityReason
-	wished   int // layers of in that are wished for
+	wished   int               // layers of in that are wished for
+	counted  sentCount         // at the last look at what was sent
+	reported wire.MediaQuality // what the client was told last
 }
 
 // wish tells the track's publisher, through its demand, how many layers e uses.
@@ -141,9 +143,18 @@ func wishedLayers(in *ingress, qualities []quality, sub subscription) int {
 	return in.index(best.target) + 1
 }
 
+// sharing is how a client's budget is shared out. It is owned by the peer's control.
+type sharing struct {
+	allocator bandwidth.Allocator
+	allocated budget            // what was shared out last
+	squeezed  bool              // then some track got less than it should, for want of bandwidth
+	tracks    []bandwidth.Track // the videos to share it among
+	chosen    []*egress         // what sends them
+}
+
 // choose decides what this client gets of each video, if anything has changed.
 func (p *Peer) choose(now time.Time) {
-	sending, changed := *p.sending.Load(), p.squeezed
+	sending, changed := *p.sending.Load(), false
 	for _, e := range sending {
 		changed = e.selected.look(e, p.priority(e)) || changed
 	}
@@ -156,7 +167,8 @@ func (p *Peer) choose(now time.Time) {
 			}
 		}
 	}
-	if b := p.steer(now, bandwidth.Demand(p.tracks)); changed || b != p.allocated {
+	// Who got less than wanted may be held back by time alone.
+	if b := p.steer(now, bandwidth.Demand(p.tracks)); changed || p.squeezed || b != p.allocated {
 		p.allocated = b
 		p.allocate(now, b)
 	}
@@ -202,6 +214,8 @@ func (p *Peer) priority(e *egress) int {
 		return bandwidth.PriorityOther
 	case f.in.key.source == wire.Screen:
 		return bandwidth.PriorityScreen
+	case f.in.key.participant == p.dominant:
+		return bandwidth.PrioritySpeaker
 	default:
 		return bandwidth.PriorityOther
 	}

@@ -170,6 +170,9 @@ func (c *client) connect(s *Server, change func(*webrtc.SettingEngine, *webrtc.M
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.LoggerFactory = logFactory{s.log}
 	var media webrtc.MediaEngine
+	if err := media.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uriAudioLevel}, webrtc.RTPCodecTypeAudio); err != nil {
+		c.t.Fatal(err)
+	}
 	change(&settings, &media)
 	registry := &interceptor.Registry{}
 	registry.Add(c.link)
@@ -411,7 +414,8 @@ type source struct {
 	needed     atomic.Bool
 	sent       atomic.Uint32
 	rtp        *webrtc.RTPTransceiver
-	key, delta []byte // payloads instead of the usual ones
+	key, delta []byte        // payloads instead of the usual ones
+	level      atomic.Uint32 // of sound, in -dBov
 }
 
 // publish adds a source and begins to send. The caller has the loop offer it.
@@ -430,6 +434,9 @@ func (c *client) publishMuted(name wire.Source, mime string) *source {
 func (c *client) publishRaw(name wire.Source, mime string, key, delta []byte, muted bool) *source {
 	c.t.Helper()
 	capability := webrtc.RTPCodecCapability{MimeType: mime}
+	if mime == mimeRED { // of the others pion knows it
+		capability.ClockRate, capability.Channels = 48000, 2
+	}
 	track, err := webrtc.NewTrackLocalStaticRTP(capability, string(name), string(c.id))
 	if err != nil {
 		c.t.Fatal(err)
@@ -441,6 +448,7 @@ func (c *client) publishRaw(name wire.Source, mime string, key, delta []byte, mu
 	src := &source{track: track, rtp: tr, key: key, delta: delta}
 	src.needed.Store(true)
 	src.muted.Store(muted)
+	src.level.Store(127)
 	c.reads.Go(func() { c.watch(src, tr.Sender()) })
 	c.sendWG.Go(func() { src.run(c.stop, kindOfSource(name) == "video") })
 	return src
@@ -496,12 +504,24 @@ func (src *source) run(stop chan struct{}, video bool) {
 		if p.Payload == nil {
 			p.Payload = testPayload(video, key, n)
 		}
+		if id := src.levelID(); id != 0 && !video {
+			_ = p.SetExtension(id, []byte{byte(src.level.Load())})
+		}
 		_ = src.track.WriteRTP(&p)
 		n++
 		src.sent.Store(n)
 		p.SequenceNumber++
 		p.Timestamp += step
 	}
+}
+
+// levelID is the id of the audio level extension, 0 = not negotiated.
+func (src *source) levelID() uint8 {
+	sender := src.rtp.Sender()
+	if sender == nil || sender.Transport() == nil || sender.Transport().State() != webrtc.DTLSTransportStateConnected {
+		return 0
+	}
+	return extensionID(sender.GetParameters().HeaderExtensions, uriAudioLevel)
 }
 
 // testPayload is a VP8 frame of one packet (RFC 7741 section 4.2, with a picture id of 15 bits), or just the counter.

@@ -56,10 +56,12 @@ func (p *Peer) control() {
 		for _, in := range *p.receiving.Load() {
 			out = p.look(in, out, now)
 		}
+		p.listen(now)
 		p.choose(now)
+		p.report(now)
 		if now.Sub(reported) >= reportInterval {
 			reported = now
-			out = p.reports(out, now)
+			out = p.rtcpReports(out, now)
 		}
 		p.writeRTCP(out)
 	}
@@ -102,8 +104,8 @@ func (p *Peer) writeRTCP(packets []rtcp.Packet) {
 	}
 }
 
-// reports adds a sender report for each track sent and receiver reports for those received.
-func (p *Peer) reports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
+// rtcpReports adds a sender report for each track sent and receiver reports for those received.
+func (p *Peer) rtcpReports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
 	for _, e := range *p.sending.Load() {
 		if sr := e.report(now); sr != nil {
 			out = append(out, sr)

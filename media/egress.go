@@ -77,6 +77,7 @@ type outlet struct {
 	// How this subscriber calls what the feed brings.
 	payloadType uint8
 	rtxType     uint8 // 0 = no retransmissions
+	redType     uint8 // 0 = it cannot read RED
 	levelID     uint8
 	ddID        uint8
 	ccID        uint8
@@ -199,7 +200,7 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 	if t := e.target.Load(); t != nil {
 		want = *t
 	}
-	if want.paused {
+	if want.paused || f.in.silenced.Load() {
 		return false
 	}
 	if e.feed == nil || e.feed.in != f.in {
@@ -210,6 +211,7 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 		e.detach()
 		e.rewriter.forget()
 		e.payloadType, e.rtxType = uint8(codec.PayloadType), rtx
+		_, e.redType = redTypes(b.codecs)
 		e.levelID = extensionID(b.extensions, uriAudioLevel)
 		e.ddID = extensionID(b.extensions, uriDependencyDescriptor)
 		e.ccID = extensionID(b.extensions, uriTransportCC)
@@ -221,6 +223,9 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 // aim has s sent: at once if nothing is sent now, else as soon as a key frame of it begins; until then what is sent
 // goes on.
 func (e *egress) aim(s *stream, now time.Time) bool {
+	if s != e.from && e.waitKey {
+		e.detach() // nothing flows yet
+	}
 	switch {
 	case s == nil:
 		return false
@@ -425,10 +430,14 @@ func (e *egress) write(b *binding, now time.Time) {
 	if !ok {
 		return
 	}
-	e.fillHeader(b.ssrc, e.payloadType, seq, ts)
+	payloadType, payload := e.payloadType, p.payload
+	if p.red && len(payload) > 0 {
+		payloadType, payload = e.unpack(payload)
+	}
+	e.fillHeader(b.ssrc, payloadType, seq, ts)
 	e.lastSent = now
 	e.packets++
-	e.octets += uint32(len(p.payload))
+	e.octets += uint32(len(payload))
 	if e.whole = p.marker; p.marker {
 		e.pictures++
 	}
@@ -437,7 +446,17 @@ func (e *egress) write(b *binding, now time.Time) {
 	if e.from.in.video {
 		t = sendsVideo
 	}
-	e.send(b, p.payload, t)
+	e.send(b, payload, t)
+}
+
+// unpack makes of a RED payload what this subscriber can read. It changes it in place.
+func (o *outlet) unpack(payload []byte) (payloadType uint8, as []byte) {
+	if o.redType == 0 {
+		newest, _ := primary(payload)
+		return o.payloadType, newest
+	}
+	renumber(payload, o.payloadType)
+	return o.redType, payload
 }
 
 // fillHeader sets the header for the packet in scratch. Extensions are passed on under this subscriber's ids; the

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -29,6 +30,7 @@ const (
 // Payload types offered where the client has not offered its own first.
 const (
 	payloadOpus = 111
+	payloadRED  = 63
 	payloadVP8  = 96
 	payloadVP9  = 98
 	payloadH264 = 102
@@ -50,11 +52,10 @@ func (s *Server) newConnection(p *Peer) (*webrtc.PeerConnection, error) {
 	}
 	settings.BufferFactory = func(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
 		buffer := packetio.NewBuffer()
+		buffer.SetLimitSize(idleBuffer)
 		if kind == packetio.RTPBufferPacket {
-			buffer.SetLimitSize(readBuffer)
-			return &tap{Buffer: buffer, peer: p, ssrc: ssrc}
+			return p.taps.add(&tap{Buffer: buffer, peer: p, ssrc: ssrc})
 		}
-		buffer.SetLimitSize(controlBuffer)
 		return &controlTap{Buffer: buffer, peer: p}
 	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(*settings),
@@ -62,11 +63,10 @@ func (s *Server) newConnection(p *Peer) (*webrtc.PeerConnection, error) {
 	return api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.certificate}})
 }
 
-// What one stream may have waiting for its reader, in bytes of RTP and of RTCP. Beyond it pion drops. RTCP about a
-// retransmission stream has no reader.
+// How many bytes one stream may have waiting for its reader. Beyond it pion drops.
 const (
-	readBuffer    = 512 << 10
-	controlBuffer = 32 << 10
+	readBuffer = 512 << 10
+	idleBuffer = 64 << 10 // of RTCP, retransmissions and what belongs to no track
 )
 
 func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
@@ -112,6 +112,13 @@ func newMediaEngine() (*webrtc.MediaEngine, error) {
 		RTCPFeedback: []webrtc.RTCPFeedback{{Type: "transport-cc"}},
 	}}
 	if err := media.RegisterCodec(opus, webrtc.RTPCodecTypeAudio); err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	red := webrtc.RTPCodecParameters{PayloadType: payloadRED, RTPCodecCapability: webrtc.RTPCodecCapability{
+		MimeType: mimeRED, ClockRate: 48000, Channels: 2, SDPFmtpLine: fmt.Sprintf("%d/%d", payloadOpus, payloadOpus),
+		RTCPFeedback: []webrtc.RTCPFeedback{{Type: "transport-cc"}},
+	}}
+	if err := media.RegisterCodec(red, webrtc.RTPCodecTypeAudio); err != nil {
 		return nil, fmt.Errorf("media: %w", err)
 	}
 	feedback := []webrtc.RTCPFeedback{
@@ -215,13 +222,56 @@ func parameter(line, name string) string {
 // transport-wide feedback before any reader, also of those that readers never see, such as padding.
 type tap struct {
 	*packetio.Buffer
-	peer *Peer
-	ssrc uint32
+	peer  *Peer
+	ssrc  uint32
+	stray bool // one stream too many: what comes is dropped
 }
 
 func (t *tap) Write(b []byte) (int, error) {
 	t.peer.feedback.arrived(t.ssrc, b, time.Now())
+	if t.stray {
+		return len(b), nil
+	}
 	return t.Buffer.Write(b)
+}
+
+func (t *tap) Close() error {
+	t.peer.taps.remove(t)
+	return t.Buffer.Close()
+}
+
+// taps are those of one peer, at most limit of them with room for packets. It is safe for concurrent use.
+type taps struct {
+	limit int
+
+	mu   sync.Mutex
+	open map[uint32]*tap // guarded by mu; by SSRC, those that are not stray
+}
+
+func (l *taps) add(t *tap) *tap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.stray = len(l.open) >= l.limit; !t.stray {
+		l.open[t.ssrc] = t
+	}
+	return t
+}
+
+func (l *taps) remove(t *tap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[t.ssrc] == t {
+		delete(l.open, t.ssrc)
+	}
+}
+
+// read makes room for a stream that has a reader.
+func (l *taps) read(ssrc uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.open[ssrc]; t != nil {
+		t.SetLimitSize(readBuffer)
+	}
 }
 
 // A controlTap is the buffer of the RTCP about one stream. What concerns the whole way to the client is taken from it

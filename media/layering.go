@@ -49,8 +49,6 @@ func (l layer) within(p layer) bool { return l.spatial <= p.spatial && l.tempora
 // A layerSet is a set of operating points.
 type layerSet uint16
 
-const allLayers layerSet = 1<<(maxSpatial*maxTemporal) - 1
-
 func (s *layerSet) add(l layer) {
 	if l.spatial < maxSpatial && l.temporal < maxTemporal {
 		*s |= 1 << (l.spatial*maxTemporal + l.temporal)
@@ -88,6 +86,7 @@ func (c codecKind) describe(payload, dd []byte, marker bool, deps *dependencies)
 		return describeVP9(payload)
 	case codecH264:
 		l.key = h264KeyFrame(payload)
+	case codecOther:
 	case codecAV1:
 		if described, ok := deps.describe(dd); ok {
 			l = described
@@ -120,6 +119,7 @@ func (c codecKind) sizes(payload []byte, deps *dependencies) (list [maxSpatial]s
 		return vp9Sizes(payload)
 	case codecH264:
 		list[0] = h264Size(payload)
+	case codecOther:
 	case codecAV1:
 		if s := deps.structure; s != nil && s.sizes > 0 {
 			return s.size, s.sizes

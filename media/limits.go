@@ -10,6 +10,7 @@ import (
 type Limits struct {
 	PeersPerRoom  int // 100; beyond it Join fails with room-full
 	UpTracks      int // 8 media sections a client may send on; an offer or answer with more fails with too-large
+	Streams       int // 64 RTP streams open from one client, retransmissions included; what others bring is dropped
 	DownTracks    int // 128 tracks sent to one client; later ones are not sent until others end
 	MediaSections int // 192 media sections in one description; beyond it too-large
 	SDPBytes      int // 64 KiB; a larger description fails with too-large
@@ -23,6 +24,7 @@ func (l Limits) withDefaults() Limits {
 	return Limits{
 		PeersPerRoom:  cmp.Or(l.PeersPerRoom, 100),
 		UpTracks:      cmp.Or(l.UpTracks, 8),
+		Streams:       cmp.Or(l.Streams, 64),
 		DownTracks:    cmp.Or(l.DownTracks, 128),
 		MediaSections: cmp.Or(l.MediaSections, 192),
 		SDPBytes:      cmp.Or(l.SDPBytes, 64<<10),

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"confab/media/bandwidth"
 	"confab/signaling/wire"
 
 	"github.com/pion/webrtc/v4"
@@ -61,17 +60,17 @@ type Peer struct {
 	told          map[wire.Source]int       // how many layers the client was told to send; absent = nothing was said
 
 	// Owned by control.
-	allocator bandwidth.Allocator
-	allocated budget            // what was shared out last
-	squeezed  bool              // then some track got less than it should, for want of bandwidth
-	tracks    []bandwidth.Track // the videos to share it among
-	chosen    []*egress         // what sends them
+	sharing
+	dominant    wire.ParticipantID // who speaks before others, "" = nobody
+	saidVersion int                // of what the client was told last about speakers
+	saidAt      time.Time          // and when
 
 	turn int // owned by write: which section is next to give a packet for a probe
 
 	connected atomic.Bool
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
+	taps      taps
 	feedback  arrivals
 	downlink  downlink
 	rtcp      rate
@@ -119,6 +118,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 	}
 	p.sending.Store(&[]*egress{})
 	p.receiving.Store(&[]*ingress{})
+	p.taps = taps{limit: s.limits.Streams, open: map[uint32]*tap{}}
 	p.feedback.init(p.ssrc)
 	p.downlink.init(s.limits.RTCPPerSecond)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)

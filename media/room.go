@@ -19,6 +19,8 @@ type trackKey struct {
 type room struct {
 	id wire.RoomID // constant
 
+	listener listener
+
 	mu        sync.Mutex
 	peers     map[wire.ParticipantID]*Peer // guarded by mu
 	published []*ingress                   // guarded by mu; in order of publication

@@ -147,6 +147,7 @@ func (p *Peer) publish(t remoteTrack) {
 	if p.feedback.extension.Load() == 0 {
 		p.feedback.extension.Store(uint32(extensionID(t.receiver.GetParameters().HeaderExtensions, uriTransportCC)))
 	}
+	p.taps.read(s.ssrc)
 	p.running.Go(s.read)
 	p.running.Go(s.readRTCP)
 	if p.sendingMids[mid] {

@@ -128,6 +128,33 @@ func TestAllocatorHold(t *testing.T) {
 	}
 }
 
+// A little too much for a short time changes nothing; for longer, or much too much, does.
+func TestAllocatorPatience(t *testing.T) {
+	start := time.Unix(1000, 0)
+	type step struct {
+		after  time.Duration
+		budget int
+		want   int
+	}
+	const ms = time.Millisecond
+	for name, steps := range map[string][]step{
+		"a dip":         {{0, 440_000, 1}, {900 * ms, 440_000, 1}, {950 * ms, 500_000, 1}, {1800 * ms, 440_000, 1}},
+		"for longer":    {{0, 440_000, 1}, {999 * ms, 440_000, 1}, {1000 * ms, 440_000, 0}},
+		"hardly less":   {{0, 455_000, 1}, {9 * time.Second, 455_000, 1}},
+		"much too much": {{0, 374_000, 0}},
+		"then much":     {{0, 440_000, 1}, {100 * ms, 300_000, 0}},
+	} {
+		var a Allocator
+		track := with(camera(1), func(t *Track) { t.Current = 1 })
+		for _, s := range steps {
+			track.Current = a.Allocate(start.Add(s.after), []Track{track}, s.budget)[0].Layer
+			if track.Current != s.want {
+				t.Errorf("%s: after %v with %d: %d, want %d", name, s.after, s.budget, track.Current, s.want)
+			}
+		}
+	}
+}
+
 // A budget that moves by 10 % around any value makes at most one change a track.
 func TestAllocateDoesNotFlap(t *testing.T) {
 	for budget := 100_000; budget < 6e6; budget += 37_000 {

@@ -21,13 +21,14 @@ const (
 	largeDrop     = 0.66                   // of the rate before: the queue is emptied, and the old rate is tried again
 	afterDrop     = 2 * time.Second        // not before this
 	calmAfterOver = time.Second            // after the last overuse: not before, a probe would add to the queue
+	provedShare   = 0.95                   // of what came: with all of it noise alone would raise the rate
 	outageFactor  = 0.5                    // of the estimate, for each silence that passes
 )
 
 // Options bound an Estimator. A field that is 0 takes the default named beside it. All are bits a second.
 type Options struct {
 	Start int // 500 k: assumed until something is known
-	Min   int // 30 k: never below; it keeps audio and the question whether the path is back going
+	Min   int // 30 k: no estimate is below; it keeps audio and the question whether the path is back going
 	Max   int // 50 M: never above, whatever a receiver claims
 }
 
@@ -230,6 +231,7 @@ func (e *Estimator) update(at time.Duration, n news) {
 		e.dropped = at
 		e.prober.dropped(before, at+afterDrop)
 	}
+	e.proved(m, at)
 	if m.known && !m.limited && m.usage == normal && e.queue.stays(at) {
 		e.rate.empty(m.acked, at)
 	}
@@ -239,6 +241,17 @@ func (e *Estimator) update(at time.Duration, n news) {
 		acked = m.acked
 	}
 	e.loss.update(e.rate.rate, acked)
+}
+
+// proved raises the rate to what came in the last second without making a queue. A sender of fixed layers does not
+// follow each step down, and if that does no harm there was no need for it.
+func (e *Estimator) proved(m measurement, at time.Duration) {
+	if m.usage != normal || e.queue.length > queueLong || e.overused != 0 && at-e.overused < calmAfterOver {
+		return
+	}
+	if acked, ok := e.coming.rate(sentWindow, 0); ok && m.known {
+		e.rate.rate = max(e.rate.rate, provedShare*min(acked, m.acked))
+	}
 }
 
 // isLimited reports whether what is sent is too little to learn from, with hysteresis.
@@ -255,14 +268,15 @@ func (e *Estimator) clamp() {
 
 // target is the estimate with all bounds, without what is held back to empty a queue.
 func (e *Estimator) target() float64 {
-	if !e.responded && e.remote > 0 {
-		return min(max(e.remote, float64(e.opts.Min)), float64(e.opts.Max))
+	rate := max(min(e.rate.rate, e.loss.limit()), float64(e.opts.Min))
+	switch {
+	case e.remote == 0:
+		return rate
+	case !e.responded:
+		return min(e.remote, float64(e.opts.Max))
+	default:
+		return min(rate, e.remote)
 	}
-	rate := min(e.rate.rate, e.loss.limit())
-	if e.remote > 0 {
-		rate = min(rate, e.remote)
-	}
-	return max(rate, float64(e.opts.Min))
 }
 
 // Target returns how many bits a second to send now. It also notices an outage, so ask at least every 200 ms.
@@ -274,7 +288,7 @@ func (e *Estimator) Target(now time.Time) int {
 		excess := max(e.queue.length-queueLong, 0)
 		rate *= 1 - min(excess.Seconds()/queueDrain.Seconds(), drainMost)
 	}
-	return int(max(rate, float64(e.opts.Min)))
+	return int(rate)
 }
 
 // listen reduces the rate while packets are out and nothing is heard about any.

@@ -443,7 +443,7 @@ func TestSetRemote(t *testing.T) {
 	if got := e.Target(at); got != 1_000_000 {
 		t.Errorf("%d at the start", got)
 	}
-	for _, c := range []struct{ remote, want int }{{2_000_000, 2_000_000}, {300_000, 300_000}, {1, 30_000}, {1e9, 4_000_000}, {0, 1_000_000}, {-5, 1_000_000}} {
+	for _, c := range []struct{ remote, want int }{{2_000_000, 2_000_000}, {300_000, 300_000}, {1000, 1000}, {1e9, 4_000_000}, {0, 1_000_000}, {-5, 1_000_000}} {
 		e.SetRemote(c.remote)
 		if got := e.Target(at); got != c.want {
 			t.Errorf("REMB %d: %d, want %d", c.remote, got, c.want)

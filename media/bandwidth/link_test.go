@@ -16,6 +16,7 @@ type link struct {
 	limit    time.Duration // the queue's length beyond which packets are dropped
 	loss     float64       // share of packets lost by chance
 	jitter   time.Duration // added to the delay, evenly spread
+	stall    time.Duration // for so long nothing comes out, every 3 s
 	random   *rand.Rand
 	free     time.Duration // when the last packet is through the rate
 }
@@ -35,6 +36,9 @@ func (l *link) send(now time.Duration, size int) (came, waited time.Duration, ok
 	came = l.free + l.delay
 	if l.jitter > 0 {
 		came += time.Duration(l.random.Int64N(int64(l.jitter)))
+	}
+	if into := came % (3 * time.Second); into < l.stall {
+		came += l.stall - into
 	}
 	return came, waited, true
 }

@@ -293,3 +293,32 @@ func TestLadder(t *testing.T) {
 		t.Errorf("%d changes of a layer", changes)
 	}
 }
+
+// A video of one layer over a wide path whose receiver stands still for a moment again and again, as a loaded machine
+// does: it is not paused for that.
+func TestStalls(t *testing.T) {
+	for _, stall := range []time.Duration{30 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond} {
+		track := Track{ID: 1, Layers: []Layer{{Bitrate: 1_200_000, Width: 1280, Height: 720, FPS: 30}}, Enabled: true}
+		var allocator Allocator
+		pauses := 0
+		last := -1.0
+		s := trial{link: path(constant(20e6)), back: 20 * time.Millisecond, wanted: 1_300_000, opts: Options{Start: 2_000_000}, length: 60 * second}
+		s.link.stall = stall
+		s.media = func(now, target float64) float64 {
+			if now-last >= 0.1 {
+				last = now
+				before := track.Current
+				track.Current = allocator.Allocate(trialStart.Add(time.Duration(now*float64(second))), []Track{track}, int(target)-audioPacket*8*50)[0].Layer
+				if track.Current < before {
+					pauses++
+				}
+			}
+			return float64(1_200_000*(1+track.Current)) + audioPacket*8*50
+		}
+		samples := s.run()
+		row(t, "stalls of "+stall.String(), samples)
+		if pauses > 0 {
+			t.Errorf("%v: paused %d times\n%s", stall, pauses, series(samples))
+		}
+	}
+}
