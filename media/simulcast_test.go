@@ -28,6 +28,7 @@ type simulcastLayer struct {
 	needed atomic.Bool
 	keys   atomic.Int32 // key frames asked for
 	sent   atomic.Uint32
+	weight atomic.Int32 // times the usual size of its pictures, 0 = 1
 }
 
 // publishSimulcast publishes a camera in so many layers, each with numbers, timestamps and picture ids of its own.
@@ -93,7 +94,7 @@ func (l *simulcastLayer) run(stop chan struct{}) {
 		p.Extensions, p.Extension = nil, false
 		_ = p.SetExtension(mid, []byte(l.mid()))
 		_ = p.SetExtension(rid, []byte(l.track.RID()))
-		p.Payload = simulcastPayload(l.index, n, l.needed.Swap(false))
+		p.Payload = heavier(simulcastPayload(l.index, n, l.needed.Swap(false)), int(l.weight.Load()))
 		_ = l.track.WriteRTP(&p)
 		n++
 		l.sent.Store(n)
@@ -128,6 +129,12 @@ func simulcastPayload(index int, n uint32, key bool) []byte {
 	b = append(b, make([]byte, 100<<index)...)
 	b = append(b, byte(index))
 	return binary.BigEndian.AppendUint32(b, n)
+}
+
+// heavier makes a picture weight times as large.
+func heavier(payload []byte, weight int) []byte {
+	end := len(payload) - 5
+	return slices.Insert(payload, end, make([]byte, max(weight-1, 0)*end)...)
 }
 
 // layerOf is the layer that a picture is of.
