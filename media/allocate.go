@@ -192,11 +192,15 @@ func (p *Peer) allocate(now time.Time, b budget) {
 
 // take has e send what was chosen.
 func (e *egress) take(choice bandwidth.Choice) {
-	e.selected.reason = choice.Reason
+	s := &e.selected
+	s.reason = choice.Reason
 	next := target{paused: true}
 	switch {
 	case choice.Layer >= 0:
-		next = e.selected.options[choice.Layer].target
+		next = s.options[choice.Layer].target
+		if choice.Reason != wire.QualityBandwidth && s.in.index(next)+1 < s.wished {
+			s.reason = wire.QualityPublisher // a layer that has not come at all yet would be the one
+		}
 	case choice.Reason != wire.QualityBandwidth:
 		return // nothing comes: it goes on with whatever will
 	}

@@ -133,11 +133,16 @@ func allGrants() wire.Grants { return wire.RoleGrants(wire.RoleMember) }
 // join makes a client and its peer. Cleanup ends both.
 func join(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, grants wire.Grants) *client {
 	t.Helper()
-	return joinFrom(t, s, room, id, grants, func(_ *webrtc.SettingEngine, media *webrtc.MediaEngine) {
+	return joinFrom(t, s, room, id, grants, defaultCodecs(t))
+}
+
+// defaultCodecs are those of browsers.
+func defaultCodecs(t testing.TB) func(*webrtc.SettingEngine, *webrtc.MediaEngine) {
+	return func(_ *webrtc.SettingEngine, media *webrtc.MediaEngine) {
 		if err := media.RegisterDefaultCodecs(); err != nil {
 			t.Fatal(err)
 		}
-	})
+	}
 }
 
 // joinFrom is join from another network, or with other codecs: change sets them.
@@ -145,11 +150,19 @@ func joinFrom(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, 
 	change func(*webrtc.SettingEngine, *webrtc.MediaEngine),
 ) *client {
 	t.Helper()
+	return joinWith(t, s, room, id, grants, webrtc.Configuration{}, change)
+}
+
+// joinWith is joinFrom with ICE servers or a policy.
+func joinWith(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, grants wire.Grants, config webrtc.Configuration,
+	change func(*webrtc.SettingEngine, *webrtc.MediaEngine),
+) *client {
+	t.Helper()
 	c := &client{
 		t: t, id: id, work: make(chan func(), 1024), ended: make(chan struct{}), stop: make(chan struct{}), link: &link{},
 		labels: map[string]wire.TrackLabel{}, theirs: map[string]wire.TrackLabel{}, received: map[wire.TrackLabel][]rtp.Packet{}, reports: map[uint32]rtcp.Packet{},
 	}
-	c.connect(s, change)
+	c.connect(s, config, change)
 	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: func(msg wire.ServerMessage) {
 		c.do(func() { c.takeMessage(msg) })
 	}})
@@ -162,7 +175,7 @@ func joinFrom(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, 
 	return c
 }
 
-func (c *client) connect(s *Server, change func(*webrtc.SettingEngine, *webrtc.MediaEngine)) {
+func (c *client) connect(s *Server, config webrtc.Configuration, change func(*webrtc.SettingEngine, *webrtc.MediaEngine)) {
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
@@ -183,7 +196,7 @@ func (c *client) connect(s *Server, change func(*webrtc.SettingEngine, *webrtc.M
 		c.t.Fatal(err)
 	}
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(&media), webrtc.WithInterceptorRegistry(registry))
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := api.NewPeerConnection(config)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -502,11 +502,11 @@ func (e *egress) resend(seq uint16) {
 	if _, last := e.selector.sends(e.scratch.layering); last && r.source == e.from {
 		e.scratch.marker = true // as it was the first time
 	}
+	var v vp8Descriptor
 	if r.source.in.kind == codecVP8 {
-		if v, ok := parseVP8(e.scratch.payload); ok {
-			r.put(e.scratch.payload, &v)
-		}
+		v, _ = parseVP8(e.scratch.payload)
 	}
+	r.put(&e.scratch, &v)
 	e.rtxSeq++
 	e.fillHeader(b.rtxSSRC, e.rtxType, e.rtxSeq, r.timestamp(&e.scratch))
 	e.buffer[0], e.buffer[1] = byte(seq>>8), byte(seq)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"confab/media/pionlog"
+
 	"github.com/pion/dtls/v3"
 	"github.com/pion/dtls/v3/pkg/crypto/elliptic"
 	"github.com/pion/ice/v4"
@@ -72,8 +74,12 @@ const (
 func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	settings := &webrtc.SettingEngine{LoggerFactory: logFactory{s.log}}
 	settings.DisableMediaEngineCopy(true) // it is made for this one connection
-	settings.SetICEUDPMux(s.mux)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	networks := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}
+	if len(s.tcp.muxes) > 0 {
+		settings.SetICETCPMux(s.tcp.muxes)
+		networks = append(networks, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
+	}
+	settings.SetNetworkTypes(networks)
 	settings.DisableActiveTCP(true)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetICETimeouts(5*time.Second, 25*time.Second, 2*time.Second)
@@ -89,17 +95,8 @@ func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
 		return nil, fmt.Errorf("media: DTLS role: %w", err)
 	}
-	if len(s.opts.PublicIPs) > 0 {
-		external := make([]string, len(s.opts.PublicIPs))
-		for i, ip := range s.opts.PublicIPs {
-			external[i] = ip.String()
-		}
-		rule := webrtc.ICEAddressRewriteRule{
-			External: external, AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteReplace,
-		}
-		if err := settings.SetICEAddressRewriteRules(rule); err != nil {
-			return nil, fmt.Errorf("media: public addresses: %w", err)
-		}
+	if err := s.face.apply(settings, s.mux); err != nil {
+		return nil, fmt.Errorf("media: public addresses: %w", err)
 	}
 	return settings, nil
 }
@@ -288,25 +285,10 @@ func (t *controlTap) Write(b []byte) (int, error) {
 	return t.Buffer.Write(b)
 }
 
-// logFactory hands pion's logs to slog. What pion calls an error is often only a peer's network, so it is a warning.
+// logFactory makes pion's loggers.
 type logFactory struct{ log *slog.Logger }
 
 // NewLogger implements logging.LoggerFactory.
 func (f logFactory) NewLogger(scope string) logging.LeveledLogger {
-	return pionLog{f.log.With("pion", scope)}
-}
-
-type pionLog struct{ log *slog.Logger }
-
-func (pionLog) Trace(string)                    {}
-func (pionLog) Tracef(string, ...any)           {}
-func (pionLog) Debug(string)                    {}
-func (pionLog) Debugf(string, ...any)           {}
-func (pionLog) Info(string)                     {}
-func (pionLog) Infof(string, ...any)            {}
-func (l pionLog) Warn(text string)              { l.log.Debug(text) }
-func (l pionLog) Warnf(format string, a ...any) { l.log.Debug(fmt.Sprintf(format, a...)) }
-func (l pionLog) Error(text string)             { l.log.Warn(text) }
-func (l pionLog) Errorf(format string, a ...any) {
-	l.log.Warn(fmt.Sprintf(format, a...))
+	return pionlog.New(f.log, slog.LevelWarn).NewLogger(scope)
 }

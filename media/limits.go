@@ -18,6 +18,9 @@ type Limits struct {
 	Subscriptions int // 256 explicit subscriptions remembered, of tracks there are or will be; beyond it rate-limited
 	RTCPPerSecond int // 500 RTCP packets processed of one peer; what comes above is read and dropped
 	Requests      int // 64 signals waiting for one peer; beyond it the caller waits, as long as its context lets it
+	TCPConns      int // 1024 connections of each TCP port; beyond it they are closed
+	// 64 of them from one IPv4 address or IPv6 /64, which an office may share; beyond it they are closed
+	TCPConnsPerAddress int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -32,6 +35,9 @@ func (l Limits) withDefaults() Limits {
 		Subscriptions: cmp.Or(l.Subscriptions, 256),
 		RTCPPerSecond: cmp.Or(l.RTCPPerSecond, 500),
 		Requests:      cmp.Or(l.Requests, 64),
+		TCPConns:      cmp.Or(l.TCPConns, 1024),
+
+		TCPConnsPerAddress: cmp.Or(l.TCPConnsPerAddress, 64),
 	}
 }
 

@@ -38,7 +38,6 @@ type Peer struct {
 	server   *Server
 	room     *room
 	id       wire.ParticipantID
-	grants   wire.Grants
 	send     func(wire.ServerMessage)
 	log      *slog.Logger
 	pc       *webrtc.PeerConnection
@@ -55,6 +54,7 @@ type Peer struct {
 
 	// Owned by run.
 	negotiation
+	grants        wire.Grants
 	subscriptions map[trackKey]subscription // what the client has chosen
 	publishing    map[string]*ingress       // by mid
 	told          map[wire.Source]int       // how many layers the client was told to send; absent = nothing was said
