@@ -20,6 +20,9 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 	case wire.ActionEnd:
 		r.end(answer)
 		return
+	case wire.ActionRecord, wire.ActionStopRecording:
+		r.record(m, msg.Action == wire.ActionRecord, answer)
+		return
 	case wire.ActionAdmit, wire.ActionDeny:
 		answer(nil, wire.Errorf(wire.CodeNotFound, "nobody with this id waits at the door"))
 		return
