@@ -530,6 +530,9 @@ func (src *source) run(stop chan struct{}, video bool) {
 
 // levelID is the id of the audio level extension, 0 = not negotiated.
 func (src *source) levelID() uint8 {
+	if src.rtp == nil { // of a connection that is not ours
+		return 0
+	}
 	sender := src.rtp.Sender()
 	if sender == nil || sender.Transport() == nil || sender.Transport().State() != webrtc.DTLSTransportStateConnected {
 		return 0
