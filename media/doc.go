@@ -8,6 +8,13 @@
 //
 //	RTP: ingress.receive -> ring.put -> (wake) -> egress.pump -> rewriter.rewrite -> TrackLocalWriter
 //
+// How much a client gets is found out by its downlink: all that is sent there, on whatever stream, bears one count of
+// transport-wide numbers, and what the client reports of them says what its path carries (media/bandwidth). That less
+// audio and resends is the budget that its videos share. Where more is wanted than is known to fit, padding is sent to
+// find out. What one client's path does changes nothing for another.
+//
+//	RTCP: controlTap -> downlink.reported -> (due) -> Peer.choose -> downlink.steer -> Allocator -> egress.take
+//
 // Concurrency. A Peer is an actor: its run goroutine owns negotiation; exported methods post to it and wait. Each
 // peer has a writer goroutine, which alone sends its media, so that a receiver whose transport blocks delays nobody
 // else: it falls behind in the ring and goes on with the next key frame. A control goroutine sends the RTCP that is
@@ -15,5 +22,6 @@
 // waits for all of them before it returns; the Server waits for all peers. Rooms tell peers only "look again":
 // what a peer sends is worked out from the room's state, so no change can be lost or arrive twice.
 //
-// The package is the only one that imports pion. It imports signaling/wire and must not import rooms or signaling.
+// The package is the only one that imports pion. It imports signaling/wire and media/... and must not import rooms or
+// signaling.
 package media
