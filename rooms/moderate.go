@@ -72,6 +72,7 @@ func (r *Room) kick(target *Member, why wire.RemovedReason, answer Answer) {
 			r.putOut(m, why, "")
 		}
 	}
+	r.unwatchIf(func(w *Watch) bool { return w.User == user })
 	r.doc.Admitted = slices.DeleteFunc(r.doc.Admitted, func(u wire.UserID) bool { return u == user })
 	if why == wire.Banned && !slices.Contains(r.doc.Bans, user) {
 		r.doc.Bans = append(r.doc.Bans, user)

@@ -104,6 +104,7 @@ func (r *Room) drop(m *Member, reason string) {
 			r.stopRecording(true)
 		}
 	}
+	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
 	r.registry.release(r)
 	if len(r.members) == 0 {

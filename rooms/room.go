@@ -35,6 +35,7 @@ type Room struct {
 	doc       document
 	call      call
 	recording recording
+	watches   map[*Watch]bool // nil = none yet
 	saves     saveQueue
 	erasing   eraseQueue
 	reads     map[wire.UserID]wire.Seq

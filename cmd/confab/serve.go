@@ -19,9 +19,11 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"confab/media/whip"
 	"confab/rooms"
 	"confab/rooms/bus"
 	"confab/signaling"
+	"confab/signaling/wire"
 	"confab/web"
 )
 
@@ -95,6 +97,7 @@ type parts struct {
 	records    *bus.Bus
 	calls      sfu
 	turn       relay
+	ice        func(wire.ParticipantID) wire.ICEServers
 	recordings *recorder
 	registry   *rooms.Registry
 }
@@ -123,11 +126,12 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if err = b.turn.register(b.metrics); err != nil {
 		return nil, err
 	}
+	b.ice = b.turn.ice(s.ice())
 	if b.recordings, err = openRecorder(s, b.calls, log); err != nil {
 		return nil, err
 	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
-		History: s.History, Capacity: s.MaxParticipants, ICE: b.turn.ice(s.ice()), Durability: s.Durability, Logger: log,
+		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(),
 	})
 	return b, nil
@@ -184,9 +188,10 @@ func wrap(what string, err error) error {
 // A hub is what people connect to: the keys, the socket, the routes.
 type hub struct {
 	// Set by openHub, then constant.
-	keys   *signaling.Keyring
-	socket *signaling.Server
-	http   *http.Server
+	keys    *signaling.Keyring
+	socket  *signaling.Server
+	gateway *whip.Handler // nil = no SFU
+	http    *http.Server
 
 	// Set by run, read by stop after it.
 	endKeys   context.CancelFunc
@@ -204,9 +209,11 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		return nil, &settingError{name: "auth-jwks", origin: p.origins["auth-jwks"], text: err.Error()}
 	}
 	guests := signaling.NewGuestHandler(signaling.GuestOptions{Keys: keys, Guests: s.guests(), Logger: log})
+	gateway := behind.calls.openGateway(keys, behind.ice, log)
 	routes := func(router gin.IRouter) {
 		guests.Routes(router)
 		behind.recordings.routes(router, keys)
+		gatewayRoutes(router, gateway)
 	}
 	socket, err := signaling.New(signaling.Options{
 		Registry: behind.registry, Verifier: keys, TicketKey: behind.secret.ticketKey(),
@@ -218,7 +225,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	return &hub{
-		keys: keys, socket: socket,
+		keys: keys, socket: socket, gateway: gateway,
 		http: &http.Server{
 			Handler: socket.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
@@ -253,6 +260,9 @@ func (h *hub) stop(ctx context.Context) error {
 	err := wrap("sending the clients away", h.socket.Drain(ctx))
 	if down := h.http.Shutdown(ctx); down != nil {
 		err = errors.Join(err, wrap("ending requests", down), h.http.Close())
+	}
+	if h.gateway != nil {
+		h.gateway.Close()
 	}
 	if h.endKeys != nil {
 		h.endKeys()
