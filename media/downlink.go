@@ -14,6 +14,7 @@ import (
 // Timing and sizes of what is done about a client's path.
 const (
 	startBitrate  = 1_000_000              // bits a second assumed of a path until something is known; probes follow at once
+	leastBitrate  = 100_000                // bits a second that a path is taken to carry: what has less has no use of video
 	settleTime    = time.Second            // over which what is sent beside first sendings of video is averaged
 	maxPadding    = 255                    // bytes of padding that a packet can have (RFC 3550 section 5.1)
 	trialTime     = 2 * time.Second        // in which what is new is sent at its floor, whatever the estimate,
@@ -54,7 +55,7 @@ type filling struct {
 
 func (d *downlink) init(reportsPerSecond int) {
 	d.reports.perSecond = reportsPerSecond
-	d.estimator = bandwidth.NewEstimator(bandwidth.Options{Start: startBitrate})
+	d.estimator = bandwidth.NewEstimator(bandwidth.Options{Start: startBitrate, Min: leastBitrate})
 }
 
 // A traffic is a kind of packets, as far as a downlink tells them apart.
