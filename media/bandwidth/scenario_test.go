@@ -29,7 +29,7 @@ func queueMost(s []sample) float64   { return quantile(s, 1, waited) }
 
 const (
 	second = time.Second
-	seeds  = 5 // of chance: a bound that holds for one may hold by luck
+	seeds  = 3 // of chance: a bound that holds for one may hold by luck
 )
 
 // path is a link with 20 ms each way and a queue of 300 ms.
