@@ -36,18 +36,34 @@ func (s *selected) wish(e *egress, layers int) {
 	}
 }
 
-// look takes over what e is to send now and reports whether anything has changed by which to choose.
-func (s *selected) look(e *egress, priority int) bool {
+// A change says how much has changed by which to choose.
+type change uint8
+
+const (
+	unchanged change = iota
+	measured         // as much as always
+	changed
+)
+
+// look takes over what e is to send now and reports whether anything has changed.
+func (s *selected) look(e *egress, priority int) change {
 	f := e.want.Load()
 	if f == nil {
-		had := s.in != nil
+		if s.in == nil {
+			return unchanged
+		}
 		s.wish(e, 0)
 		*s = selected{}
-		return had
+		return changed
 	}
-	qualities := f.in.qualities.Load()
-	if s.in == f.in && s.seen == qualities && s.sub == f.sub && s.priority == priority {
-		return false
+	qualities, how := f.in.qualities.Load(), changed
+	if s.in == f.in && s.sub == f.sub && s.priority == priority {
+		if s.seen == qualities {
+			return unchanged
+		}
+		if alike(*s.seen, *qualities) {
+			how = measured
+		}
 	}
 	if s.in != f.in {
 		s.wish(e, 0)
@@ -56,14 +72,21 @@ func (s *selected) look(e *egress, priority int) bool {
 	s.sub, s.priority, s.seen = f.sub, priority, qualities
 	s.options = options(*qualities, f.in.key.source == wire.Screen || f.sub.fps > 0)
 	s.wish(e, wishedLayers(f.in, *qualities, f.sub))
-	return true
+	return how
+}
+
+// alike reports whether the same qualities come, with other figures.
+func alike(a, b []quality) bool {
+	return slices.EqualFunc(a, b, func(a, b quality) bool {
+		return a.target == b.target && a.size == b.size && (a.bitrate > 0) == (b.bitrate > 0)
+	})
 }
 
 // track is what the allocation is told, but what is sent now.
 func (s *selected) track(id int) bandwidth.Track {
 	t := bandwidth.Track{
 		ID: id, Priority: s.priority, Width: s.sub.width, Height: s.sub.height, FPS: enough(s.sub.fps), Enabled: !s.sub.off,
-		Layers: make([]bandwidth.Layer, len(s.options)),
+		Current: bandwidth.Paused, Layers: make([]bandwidth.Layer, len(s.options)),
 	}
 	for i, q := range s.options {
 		t.Layers[i] = bandwidth.Layer{Bitrate: q.bitrate, Width: q.size.width, Height: q.size.height, FPS: q.fps}
@@ -84,8 +107,8 @@ func (s *selected) current(t *target) int {
 	return bandwidth.Paused
 }
 
-// enough is four fifths of the frames a second asked for: what is measured is never exact.
-func enough(fps int) int { return (4*fps + 4) / 5 }
+// enough is seven eighths of the frames a second asked for: what is measured is never exact.
+func enough(fps int) int { return (7*fps + 7) / 8 }
 
 // fullSize returns the first option of the largest size: text in a smaller one cannot be read.
 func fullSize(options []quality) int {
@@ -150,28 +173,39 @@ type sharing struct {
 	squeezed  bool              // then some track got less than it should, for want of bandwidth
 	tracks    []bandwidth.Track // the videos to share it among
 	chosen    []*egress         // what sends them
+	listed    time.Time         // when tracks was made
+	pending   change            // what has been seen since
 }
 
-// choose decides what this client gets of each video, if anything has changed.
+// choose decides what this client gets of each video: at once when something has changed, and now and then by what was
+// measured anew.
 func (p *Peer) choose(now time.Time) {
-	sending, changed := *p.sending.Load(), false
-	for _, e := range sending {
-		changed = e.selected.look(e, p.priority(e)) || changed
-	}
-	if changed {
-		p.tracks, p.chosen = p.tracks[:0], p.chosen[:0]
-		for i, e := range sending {
-			if e.selected.in != nil && e.selected.in.video {
-				p.tracks = append(p.tracks, e.selected.track(i))
-				p.chosen = append(p.chosen, e)
-			}
-		}
-	}
+	again := p.gather(now)
 	// Who got less than wanted may be held back by time alone.
-	if b := p.steer(now, bandwidth.Demand(p.tracks)); changed || p.squeezed || b != p.allocated {
+	if b := p.steer(now, bandwidth.Demand(p.tracks)); again || p.squeezed || b != p.allocated {
 		p.allocated = b
 		p.allocate(now, b)
 	}
+}
+
+// gather lists the videos that are to share the budget, and reports whether they are others than before.
+func (p *Peer) gather(now time.Time) bool {
+	sending := *p.sending.Load()
+	for _, e := range sending {
+		p.pending = max(p.pending, e.selected.look(e, p.priority(e)))
+	}
+	if p.pending == unchanged || p.pending == measured && now.Sub(p.listed) < measureInterval {
+		return false
+	}
+	p.pending, p.listed = unchanged, now
+	p.tracks, p.chosen = p.tracks[:0], p.chosen[:0]
+	for i, e := range sending {
+		if e.selected.in != nil && e.selected.in.video {
+			p.tracks = append(p.tracks, e.selected.track(i))
+			p.chosen = append(p.chosen, e)
+		}
+	}
+	return true
 }
 
 // allocate shares out a budget.

@@ -95,7 +95,7 @@ const maxCompound = 16
 
 // writeRTCP sends packets; what cannot be sent is lost, as on any network.
 func (p *Peer) writeRTCP(packets []rtcp.Packet) {
-	for len(packets) > 0 {
+	for p.connected.Load() && len(packets) > 0 {
 		n := min(len(packets), maxCompound)
 		if err := p.pc.WriteRTCP(packets[:n]); err != nil && p.ctx.Err() == nil {
 			p.log.Debug("sending RTCP", "error", err)
@@ -133,7 +133,9 @@ func (p *Peer) rtcpReports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
 // in step, carried on to now; the timestamp as this subscriber sees it. nil: there is nothing to say yet.
 func (e *egress) report(now time.Time) *rtcp.SenderReport {
 	b := e.bound.Load()
-	e.mu.Lock()
+	if !e.mu.TryLock() { // its transport may block, and what else control does must go on
+		return nil
+	}
 	defer e.mu.Unlock()
 	if b == nil || e.from == nil || e.cutNext {
 		return nil
