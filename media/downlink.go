@@ -163,7 +163,9 @@ func (d *downlink) feedback(f *bandwidth.Feedback) (look bool) {
 	defer d.mu.Unlock()
 	now := time.Now()
 	if d.estimator.Feedback(now, f) {
-		d.full = now
+		if !d.estimator.Carries(now) {
+			d.full = now
+		}
 		return true
 	}
 	return now.Sub(d.probed) < probeResult
@@ -186,6 +188,7 @@ func readREMB(body []byte) (bitrate int, ok bool) {
 // A budget is what video may have of the way to a client.
 type budget struct {
 	bitrate int64 // bits a second, noBudget if nothing tells
+	carried bool  // what is sent now is known to fit
 	trial   bool  // each video may have its floor, since nobody knows yet whether that is too much
 }
 
@@ -209,8 +212,10 @@ func (d *downlink) steer(now time.Time, wanted int) (b budget, probing bool) {
 			probing = true
 		}
 	}
-	left := max(float64(target)-d.besideRate, 0)
-	return budget{bitrate: int64(left), trial: now.Before(d.trial) && d.full.Before(d.trial.Add(-trialTime))}, probing
+	return budget{
+		bitrate: int64(max(float64(target)-d.besideRate, 0)), carried: !d.limited && d.estimator.Carries(now),
+		trial: now.Before(d.trial) && d.full.Before(d.trial.Add(-trialTime)),
+	}, probing
 }
 
 // average measures what is sent beside video. mu is held.

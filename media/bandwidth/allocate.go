@@ -90,14 +90,16 @@ func Floors(tracks []Track) int {
 
 // An Allocator is Allocate with a memory of what went down lately. Its zero value is ready.
 type Allocator struct {
+	Carried bool // what is sent now is known to fit, whatever the budget: see Estimator.Carries
+
 	downs map[int]time.Time // when bandwidth last took a track down, by id; older ones than upHold are dropped
 	short time.Time         // since when the budget is less than what is sent, zero = it is not
 }
 
 // Allocate is like the function Allocate, but a track that bandwidth has taken down does not go above Current again
 // within 3 s, and nothing is taken down for a budget that is short by less than a quarter for less than 1 s, or by less
-// than a tenth: estimates dip and bitrates vary, and a picture that is paused for that is worse than a queue that
-// becomes a little longer.
+// than a tenth, or while what is sent is Carried: estimates dip and bitrates vary, and a picture that is paused for
+// that is worse than a queue that becomes a little longer.
 func (a *Allocator) Allocate(now time.Time, tracks []Track, budget int) []Choice {
 	for id, at := range a.downs {
 		if now.Sub(at) >= upHold {
@@ -125,7 +127,7 @@ func (a *Allocator) patient(now time.Time, tracks []Track, budget int) int {
 		}
 	}
 	share := 100 * float64(budget) / float64(max(sent, 1))
-	if share >= downNear {
+	if share >= downNear || a.Carried {
 		a.short = time.Time{}
 		return max(budget, sent)
 	}

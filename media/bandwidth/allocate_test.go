@@ -155,6 +155,19 @@ func TestAllocatorPatience(t *testing.T) {
 	}
 }
 
+// What is known to fit is not taken down, and nothing more is given.
+func TestAllocatorCarried(t *testing.T) {
+	a := Allocator{Carried: true}
+	track := with(camera(1), func(t *Track) { t.Current = 1 })
+	if got := a.Allocate(time.Unix(1000, 0), []Track{track}, 10_000)[0].Layer; got != 1 {
+		t.Errorf("%d", got)
+	}
+	a.Carried = false
+	if got := a.Allocate(time.Unix(1000, 0), []Track{track}, 10_000)[0].Layer; got != Paused {
+		t.Errorf("%d when it does not fit", got)
+	}
+}
+
 // A budget that moves by 10 % around any value makes at most one change a track.
 func TestAllocateDoesNotFlap(t *testing.T) {
 	for budget := 100_000; budget < 6e6; budget += 37_000 {

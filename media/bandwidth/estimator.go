@@ -15,6 +15,10 @@ const (
 	limitedBelow  = 0.65                   // of the estimate is sent: too little to learn from
 	limitedUntil  = 0.85                   // of the estimate is sent: enough again
 	carriedAbove  = 0.9                    // of what was sent is acknowledged: the path carried it
+	carriedFor    = 600 * time.Millisecond // after that it must have been seen again; feedback takes up to half of it
+	collapsed     = 0.6                    // of what was sent is acknowledged: no need to look twice
+	standingQueue = 100 * time.Millisecond // longer than what passes in a moment
+	standingTime  = time.Second            // and lasting
 	queueDrain    = time.Second            // after a drop it is emptied in about this time
 	drainMost     = 0.5                    // of the estimate is held back for it at most
 	drainTime     = 3 * time.Second        // for not longer than this
@@ -57,6 +61,8 @@ type Estimator struct {
 	remote    float64       // what the receiver allows, 0 = it has said nothing
 	responded bool          // useful feedback has come at all
 	limited   bool          // too little is sent to learn how much more the path carries
+	carried   time.Duration // when all that is sent was last seen to come, 0 = it does not
+	standing  time.Duration // since when there is a long queue, 0 = there is none
 }
 
 // An outage is what is known about silence: the last one, or the one that is.
@@ -232,6 +238,7 @@ func (e *Estimator) update(at time.Duration, n news) {
 		e.prober.dropped(before, at+afterDrop)
 	}
 	e.proved(m, at)
+	e.noteCarried(sent, steady, at)
 	if m.known && !m.limited && m.usage == normal && e.queue.stays(at) {
 		e.rate.empty(m.acked, at)
 	}
@@ -252,6 +259,28 @@ func (e *Estimator) proved(m measurement, at time.Duration) {
 	if acked, ok := e.coming.rate(sentWindow, 0); ok && m.known {
 		e.rate.rate = max(e.rate.rate, provedShare*min(acked, m.acked))
 	}
+}
+
+// noteCarried finds out whether what is sent comes: about as much in the last second, and without a queue that lasts.
+func (e *Estimator) noteCarried(sent float64, steady bool, at time.Duration) {
+	if e.queue.length < standingQueue {
+		e.standing = 0
+	} else if e.standing == 0 {
+		e.standing = at
+	}
+	acked, known := e.coming.rate(sentWindow, 0)
+	switch {
+	case !steady || !known || acked < collapsed*sent || e.standing != 0 && at-e.standing >= standingTime:
+		e.carried = 0
+	case acked >= carriedAbove*sent:
+		e.carried = at
+	}
+}
+
+// Carries reports whether all that is sent now comes, so that no part of it need be taken down, whatever the target is:
+// a receiver that stands still for a moment lowers the target, but not what its path carries.
+func (e *Estimator) Carries(now time.Time) bool {
+	return e.carried != 0 && e.outage.silent == 0 && e.since(now)-e.carried < carriedFor
 }
 
 // isLimited reports whether what is sent is too little to learn from, with hysteresis.

@@ -255,10 +255,12 @@ func TestLadder(t *testing.T) {
 	var allocator Allocator
 	changes, narrow := 0, []Choice(nil)
 	last := -1.0
-	s := trial{link: path(within(10e6, 20*second, 40*second, 1.2e6)), back: 20 * time.Millisecond, wanted: Demand(tracks), length: 70 * second}
+	var s trial
+	s = trial{link: path(within(10e6, 20*second, 40*second, 1.2e6)), back: 20 * time.Millisecond, wanted: Demand(tracks), length: 70 * second}
 	s.media = func(now, target float64) (bitrate float64) {
 		if now-last >= 0.2 {
 			last = now
+			allocator.Carried = s.est.Carries(trialStart.Add(time.Duration(now * float64(second))))
 			choices := allocator.Allocate(trialStart.Add(time.Duration(now*float64(second))), tracks, int(target)-audioPacket*8*50)
 			for i, c := range choices {
 				if c.Layer != tracks[i].Current {
@@ -297,17 +299,19 @@ func TestLadder(t *testing.T) {
 // A video of one layer over a wide path whose receiver stands still for a moment again and again, as a loaded machine
 // does: it is not paused for that.
 func TestStalls(t *testing.T) {
-	for _, stall := range []time.Duration{30 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond} {
+	for _, stall := range []time.Duration{30 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 350 * time.Millisecond} {
 		track := Track{ID: 1, Layers: []Layer{{Bitrate: 1_200_000, Width: 1280, Height: 720, FPS: 30}}, Enabled: true}
 		var allocator Allocator
 		pauses := 0
 		last := -1.0
-		s := trial{link: path(constant(20e6)), back: 20 * time.Millisecond, wanted: 1_300_000, opts: Options{Start: 2_000_000}, length: 60 * second}
+		var s trial
+		s = trial{link: path(constant(20e6)), back: 20 * time.Millisecond, wanted: 1_300_000, opts: Options{Start: 2_000_000}, length: 60 * second}
 		s.link.stall = stall
 		s.media = func(now, target float64) float64 {
 			if now-last >= 0.1 {
 				last = now
 				before := track.Current
+				allocator.Carried = s.est.Carries(trialStart.Add(time.Duration(now * float64(second))))
 				track.Current = allocator.Allocate(trialStart.Add(time.Duration(now*float64(second))), []Track{track}, int(target)-audioPacket*8*50)[0].Layer
 				if track.Current < before {
 					pauses++
