@@ -255,8 +255,7 @@ func TestLadder(t *testing.T) {
 	var allocator Allocator
 	changes, narrow := 0, []Choice(nil)
 	last := -1.0
-	var s trial
-	s = trial{link: path(within(10e6, 20*second, 40*second, 1.2e6)), back: 20 * time.Millisecond, wanted: Demand(tracks), length: 70 * second}
+	s := trial{link: path(within(10e6, 20*second, 40*second, 1.2e6)), back: 20 * time.Millisecond, wanted: Demand(tracks), length: 70 * second}
 	s.media = func(now, target float64) (bitrate float64) {
 		if now-last >= 0.2 {
 			last = now
@@ -304,8 +303,7 @@ func TestStalls(t *testing.T) {
 		var allocator Allocator
 		pauses := 0
 		last := -1.0
-		var s trial
-		s = trial{link: path(constant(20e6)), back: 20 * time.Millisecond, wanted: 1_300_000, opts: Options{Start: 2_000_000}, length: 60 * second}
+		s := trial{link: path(constant(20e6)), back: 20 * time.Millisecond, wanted: 1_300_000, opts: Options{Start: 2_000_000}, length: 60 * second}
 		s.link.stall = stall
 		s.media = func(now, target float64) float64 {
 			if now-last >= 0.1 {
