@@ -286,11 +286,14 @@ func (e *egress) pad(size int) bool {
 	}
 	e.rtxSeq++
 	e.header = rtp.Header{
-		Version: 2, Padding: true, PaddingSize: byte(min(size, maxPadding)), PayloadType: payloadType,
-		SequenceNumber: e.rtxSeq, Timestamp: e.rewriter.outTS, SSRC: b.rtxSSRC, Extensions: e.header.Extensions[:0],
+		Version: 2, Padding: true, PayloadType: payloadType, SequenceNumber: e.rtxSeq, Timestamp: e.rewriter.outTS,
+		SSRC: b.rtxSSRC, Extensions: e.header.Extensions[:0],
 	}
+	padding := e.buffer[:min(size, maxPadding)]
+	clear(padding)
+	padding[len(padding)-1] = byte(len(padding))
 	_ = e.header.SetExtension(id, e.number[:]) // cannot fail, it is the only one
-	e.send(b, nil, sendsProbe)
+	e.send(b, padding, sendsProbe)
 	return true
 }
 
@@ -307,7 +310,7 @@ func firstRTX(codecs []webrtc.RTPCodecParameters) uint8 {
 // send numbers the packet whose header is filled and writes it. mu is held. A packet that cannot be written is lost as
 // on any network; the connection's own state says if it is gone.
 func (e *egress) send(b *binding, payload []byte, t traffic) {
-	size := e.header.MarshalSize() + len(payload) + int(e.header.PaddingSize)
+	size := e.header.MarshalSize() + len(payload)
 	if e.ccID != 0 || t == sendsProbe {
 		binary.BigEndian.PutUint16(e.number[:], e.peer.downlink.number(size, t))
 	} else {
