@@ -317,7 +317,6 @@ func BenchmarkSelect(b *testing.B) {
 // BenchmarkChoose measures what one client's control does a few times a second in a call of a hundred cameras.
 func BenchmarkChoose(b *testing.B) {
 	p := &Peer{due: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
-	p.budget.Store(20_000_000)
 	var list []*egress
 	var tracks []*ingress
 	for i := range 100 {

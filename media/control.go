@@ -20,11 +20,17 @@ func (p *Peer) write() {
 		case <-p.wake:
 		case <-later.C:
 		}
-		now := time.Now()
+		now, again := time.Now(), time.Duration(0)
 		for _, e := range *p.sending.Load() {
 			if e.pump(now) {
-				later.Reset(replayPause)
+				again = replayPause
 			}
+		}
+		if wait := p.probe(now); wait > 0 && (again == 0 || wait < again) {
+			again = wait
+		}
+		if again > 0 {
+			later.Reset(again)
 		}
 	}
 }
@@ -59,6 +65,15 @@ func (p *Peer) control() {
 		}
 		p.writeRTCP(out)
 	}
+}
+
+// steer returns what the way to the client carries, and sees to it that more is tried where more is wanted.
+func (p *Peer) steer(now time.Time, wanted int) budget {
+	b, probing := p.downlink.steer(now, wanted)
+	if probing {
+		poke(p.wake)
+	}
+	return b
 }
 
 // look sees to a track that the client publishes: what it brings, what of it nobody uses, key frames that are due.

@@ -17,6 +17,13 @@
 // one stream to another at a key frame, which is asked for, while the old one flows on; within a stream where the codec
 // allows. What nobody uses the publisher is told (demand), what a client gets and why not more it is told too (report).
 //
+// How much a client gets is found out by its downlink: all that is sent there, on whatever stream, bears one count of
+// transport-wide numbers, and what the client reports of them says what its path carries (media/bandwidth). That less
+// audio and resends is the budget that its videos share. Where more is wanted than is known to fit, padding is sent to
+// find out. What one client's path does changes nothing for another.
+//
+//	RTCP: controlTap -> downlink.reported -> (due) -> Peer.choose -> downlink.steer -> Allocator -> egress.take
+//
 // Concurrency. A Peer is an actor: its run goroutine owns negotiation; exported methods post to it and wait. Each
 // peer has a writer goroutine, which alone sends its media, so that a receiver whose transport blocks delays nobody
 // else: it falls behind in the ring and goes on with the next key frame. A control goroutine measures, chooses, and
@@ -30,6 +37,6 @@
 //
 // By which addresses clients reach the ports is told by Options.PublicIPs (public.go) or found out (discover.go).
 //
-// The package and those below it are the only ones that import pion. It imports signaling/wire and media/bandwidth, and must not import
-// rooms or signaling.
+// The package and those below it are the only ones that import pion. It imports signaling/wire and media/..., and must
+// not import rooms or signaling.
 package media

@@ -81,6 +81,8 @@ type outlet struct {
 	redType     uint8 // 0 = it cannot read RED
 	levelID     uint8
 	ddID        uint8
+	ccID        uint8
+	number      [2]byte // transport-wide, in header
 
 	layers   layer // of from, that are to be sent
 	selector selector
@@ -213,6 +215,7 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 		_, e.redType = redTypes(b.codecs)
 		e.levelID = extensionID(b.extensions, uriAudioLevel)
 		e.ddID = extensionID(b.extensions, uriDependencyDescriptor)
+		e.ccID = extensionID(b.extensions, uriTransportCC)
 	}
 	e.feed, e.layers = f, want.layer
 	return e.aim(f.in.stream(int(want.stream)), now)
@@ -443,8 +446,11 @@ func (e *egress) write(b *binding, now time.Time) {
 		e.pictures++
 	}
 	e.resends.earn()
-	// A packet that cannot be written is lost as on any network; the connection's own state says if it is gone.
-	_, _ = b.writer.WriteRTP(&e.header, payload)
+	t := sendsAudio
+	if e.from.in.video {
+		t = sendsVideo
+	}
+	e.send(b, payload, t)
 }
 
 // unpack makes of a RED payload what this subscriber can read. It changes it in place.
@@ -470,6 +476,9 @@ func (o *outlet) fillHeader(ssrc uint32, payloadType uint8, seq uint16, ts uint3
 	}
 	if o.levelID != 0 && len(o.scratch.level) > 0 {
 		_ = h.SetExtension(o.levelID, o.scratch.level)
+	}
+	if o.ccID != 0 {
+		_ = h.SetExtension(o.ccID, o.number[:])
 	}
 }
 
@@ -505,7 +514,7 @@ func (e *egress) resend(seq uint16) {
 	e.rtxSeq++
 	e.fillHeader(b.rtxSSRC, e.rtxType, e.rtxSeq, r.timestamp(&e.scratch))
 	e.buffer[0], e.buffer[1] = byte(seq>>8), byte(seq)
-	_, _ = b.writer.WriteRTP(&e.header, e.buffer[:2+len(e.scratch.payload)])
+	e.send(b, e.buffer[:2+len(e.scratch.payload)], sendsAgain)
 }
 
 // refresh implements feedbackReader. mu is held.

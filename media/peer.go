@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"confab/media/bandwidth"
 	"confab/signaling/wire"
 
 	"github.com/pion/webrtc/v4"
@@ -66,20 +65,19 @@ type Peer struct {
 	view          *view                     // what a viewer plays, nil = it is no viewer
 
 	// Owned by control.
-	allocator   bandwidth.Allocator
-	allocated   int64              // the budget that was shared out last
-	chosen      time.Time          // when that was
-	unchosen    change             // what has been seen since
+	sharing
 	dominant    wire.ParticipantID // who speaks before others, "" = nobody
 	saidVersion int                // of what the client was told last about speakers
 	saidAt      time.Time          // and when
 
+	turn int // owned by write: which section is next to give a packet for a probe
+
 	connected atomic.Bool
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
-	budget    atomic.Int64               // bits a second for all video sent
 	taps      taps
 	feedback  arrivals
+	downlink  downlink
 	rtcp      rate
 
 	mu     sync.Mutex
@@ -125,9 +123,9 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 	}
 	p.sending.Store(&[]*egress{})
 	p.receiving.Store(&[]*ingress{})
-	p.budget.Store(noBudget)
 	p.taps = taps{limit: s.limits.Streams, open: map[uint32]*tap{}}
 	p.feedback.init(p.ssrc)
+	p.downlink.init(s.limits.RTCPPerSecond)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)
 	p.silent = opts.ClientFirst
 	pc, err := s.newConnection(p)
