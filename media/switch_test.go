@@ -416,11 +416,11 @@ func TestNumbersNeverRepeat(t *testing.T) {
 				}
 				p.disturbed(random, keys, &late)
 				keys = keys[:0]
+				e.mu.Lock()
 				if again := w.numbers(120); len(again) > 0 && random.IntN(4) == 0 {
-					e.mu.Lock()
 					e.resend(again[max(0, len(again)-1-random.IntN(200))])
-					e.mu.Unlock()
 				}
+				e.mu.Unlock()
 			}
 			checkNumbers(t, w)
 		})
