@@ -1,1 +1,0 @@
-function e(e){return/iPhone|iPad|iPod/.test(e)?`ios`:/Android/.test(e)?`android`:/Firefox\//.test(e)?`firefox`:/Safari\//.test(e)&&!/Chrom(e|ium)\//.test(e)?`safari`:`chrome`}var t=()=>/Mac|iPhone|iPad/.test(navigator.userAgent);export{t as n,e as t};

@@ -1,1 +1,0 @@
-import{$ as e,_t as t,bt as n,gt as r,ht as i,ut as a}from"./i18n-DaRmMzsc.js";function o(o,s){let c=r(s),l=()=>void 0;return e(()=>n(o),e=>{l(),l=()=>void 0,e?l=t(e).subscribe(e=>{c.value=e}):c.value=s},{immediate:!0,flush:`sync`}),a(()=>l()),i(c)}export{o as t};

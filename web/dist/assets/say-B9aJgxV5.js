@@ -1,1 +1,0 @@
-import{i as e,s as t}from"./i18n-DaRmMzsc.js";import{t as n}from"./announcer-B9CSg376.js";var r={joined:n=>t(`announce.joined`,{names:e(n),count:n.length}),left:n=>t(`announce.left`,{names:e(n),count:n.length}),message:(e,n)=>t(`announce.message`,{name:e,text:n}),messages:e=>t(`announce.messages`,{count:e})},i=e=>n(e,r),a=e=>i({kind:`notice`,text:e});export{i as n,a as t};

@@ -1,1 +1,0 @@
-import{gt as e,u as t}from"./i18n-DaRmMzsc.js";function n(){let e=t.get(`theme`);return e===`light`||e===`dark`?e:`system`}var r=e(n());function i(e){r.value=e,e===`system`?(delete document.documentElement.dataset.theme,t.remove(`theme`)):(document.documentElement.dataset.theme=e,t.set(`theme`,e))}export{r as n,i as t};
