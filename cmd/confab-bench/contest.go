@@ -12,15 +12,24 @@ type scenario struct {
 	name  string  // for -only
 	title string  // what happens
 	unit  string  // of the figure
-	goal  float64 // the ratio to the plain hub to reach; 0 = the figure itself is what counts
+	goal  float64 // the ratio to the first target to reach; 0 = the figure itself is what counts
 	limit float64 // the figure to reach, where goal is 0
 	most  int     // rounds at most; 0 = any number
+	media bool    // its targets are the forwarders, not the hubs
 
 	// open sets the scenario up at one target.
 	open func(ctx context.Context, b *bench, t target) (contest, error)
 }
 
-// A contest is a scenario that is set up at one target. window measures it once; the two targets take turns, so
+// targets are whom the scenario compares: the yardstick first, confab last.
+func (sc *scenario) targets(b *bench) []target {
+	if sc.media {
+		return b.forwarders
+	}
+	return b.hubs
+}
+
+// A contest is a scenario that is set up at one target. window measures it once; the targets take turns, so
 // that what else this machine does falls on both.
 type contest interface {
 	window(ctx context.Context) (sample, error)
@@ -37,21 +46,24 @@ type sample struct {
 	late    time.Duration
 	latency *histogram
 	note    string
+	passage *passage // of media
 }
 
 // A result is a scenario after its rounds.
 type result struct {
 	scenario *scenario
-	samples  [2][]sample // of the plain hub, of confab
-	ratio    float64     // confab to plain hub, the median of the rounds
+	targets  []target
+	samples  [][]sample // of each target
+	ratios   []float64  // of each target to the first one, the median of the rounds
 	failed   error
 }
 
-// run measures one scenario: both targets are set up, then they take turns; who begins alternates too.
+// run measures one scenario: its targets are set up, then they take turns; who begins changes too.
 func (b *bench) run(ctx context.Context, sc *scenario) *result {
-	found := &result{scenario: sc}
-	var contests [2]contest
-	for i, t := range b.targets {
+	targets := sc.targets(b)
+	found := &result{scenario: sc, targets: targets, samples: make([][]sample, len(targets)), ratios: make([]float64, len(targets))}
+	contests := make([]contest, len(targets))
+	for i, t := range targets {
 		c, err := sc.open(ctx, b, t)
 		if err != nil {
 			found.failed = fmt.Errorf("%s, setting up: %w", t.name, err)
@@ -69,21 +81,28 @@ func (b *bench) run(ctx context.Context, sc *scenario) *result {
 			i := (turn + round) % len(contests)
 			got, err := contests[i].window(ctx)
 			if err != nil {
-				found.failed = fmt.Errorf("%s, round %d: %w", b.targets[i].name, round+1, err)
+				found.failed = fmt.Errorf("%s, round %d: %w", targets[i].name, round+1, err)
 				break
 			}
 			found.samples[i] = append(found.samples[i], got)
-			b.progress("%-12s round %d/%d  %-9s %s", sc.name, round+1, rounds, b.targets[i].name, got.brief(sc.unit))
+			b.progress("%-12s round %d/%d  %-9s %s", sc.name, round+1, rounds, targets[i].name, got.brief(sc.unit))
 		}
 	}
-	var ratios []float64
-	for i := range min(len(found.samples[0]), len(found.samples[1])) {
-		if hub := found.samples[0][i].figure; hub > 0 {
-			ratios = append(ratios, found.samples[1][i].figure/hub)
-		}
+	for i := range targets {
+		found.ratios[i] = ratio(found.samples[i], found.samples[0])
 	}
-	found.ratio = median(ratios)
 	return found
+}
+
+// ratio is that of two targets' figures, the median of the rounds.
+func ratio(of, to []sample) float64 {
+	var ratios []float64
+	for i := range min(len(of), len(to)) {
+		if to[i].figure > 0 {
+			ratios = append(ratios, of[i].figure/to[i].figure)
+		}
+	}
+	return median(ratios)
 }
 
 func (s *sample) brief(unit string) string {
