@@ -1,0 +1,7 @@
+//go:build !linux
+
+package plane
+
+import "net"
+
+func newSystem(conn *net.UDPConn, _ bool) (system, error) { return newPlain(conn), nil }
