@@ -118,6 +118,15 @@ func (l *link) BindRemoteStream(_ *interceptor.StreamInfo, r interceptor.RTPRead
 	})
 }
 
+// signals is a Send of PeerOptions that takes the signals among the messages.
+func signals(take func(wire.Signal)) func(wire.ServerMessage) {
+	return func(msg wire.ServerMessage) {
+		if signal, ok := msg.(wire.Signal); ok {
+			take(signal)
+		}
+	}
+}
+
 func allGrants() wire.Grants { return wire.RoleGrants(wire.RoleMember) }
 
 // join makes a client and its peer. Cleanup ends both.
@@ -140,9 +149,9 @@ func joinFrom(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, 
 		labels: map[string]wire.TrackLabel{}, theirs: map[string]wire.TrackLabel{}, received: map[wire.TrackLabel][]rtp.Packet{}, reports: map[uint32]rtcp.Packet{},
 	}
 	c.connect(s, change)
-	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: func(signal wire.Signal) {
+	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: signals(func(signal wire.Signal) {
 		c.do(func() { c.take(signal) })
-	}})
+	})})
 	if err != nil {
 		t.Fatal(err)
 	}

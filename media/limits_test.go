@@ -28,7 +28,7 @@ func wantCode(t testing.TB, what string, err error, code wire.ErrorCode) {
 // bare makes a peer that is signalled by hand.
 func bare(t testing.TB, s *Server, id wire.ParticipantID, grants wire.Grants) *Peer {
 	t.Helper()
-	p, err := s.Join("room", id, PeerOptions{Grants: grants, Send: func(wire.Signal) {}})
+	p, err := s.Join("room", id, PeerOptions{Grants: grants, Send: func(wire.ServerMessage) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

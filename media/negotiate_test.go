@@ -70,8 +70,8 @@ func TestPublicIPs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	signals := make(chan wire.Signal, 64)
-	p, err := s.Join("room", "ann", PeerOptions{Grants: allGrants(), Send: func(signal wire.Signal) { signals <- signal }})
+	sent := make(chan wire.Signal, 64)
+	p, err := s.Join("room", "ann", PeerOptions{Grants: allGrants(), Send: signals(func(signal wire.Signal) { sent <- signal })})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestPublicIPs(t *testing.T) {
 	found := false
 	for limit := time.After(patience); ; {
 		select {
-		case signal := <-signals:
+		case signal := <-sent:
 			if strings.Contains(string(signal.Candidate), " 127.0.0.1 ") {
 				t.Errorf("candidate %s", signal.Candidate)
 			}

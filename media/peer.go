@@ -25,9 +25,10 @@ var (
 // PeerOptions say who a peer is for and what it may do.
 type PeerOptions struct {
 	Grants wire.Grants // Publish and Subscribe count here
-	// Send takes a signal for the client; it must be set. It is called by one goroutine, in order, and must neither block nor call
-	// the peer. What it takes is not changed afterwards.
-	Send func(wire.Signal)
+	// Send takes a message for the client: a wire.Signal, and what the SFU says about media (wire.PublishMedia,
+	// wire.MediaQuality, wire.ActiveSpeakers). It must be set. It is called by one goroutine, in order, and must
+	// neither block nor call the peer. What it takes is not changed afterwards.
+	Send func(wire.ServerMessage)
 }
 
 // A Peer is one PeerConnection with one participant, both directions. It is an actor: run owns the negotiation, the
@@ -37,8 +38,7 @@ type Peer struct {
 	server   *Server
 	room     *room
 	id       wire.ParticipantID
-	grants   wire.Grants
-	send     func(wire.Signal)
+	send     func(wire.ServerMessage)
 	log      *slog.Logger
 	pc       *webrtc.PeerConnection
 	ssrc     uint32 // sender of our RTCP
@@ -54,6 +54,7 @@ type Peer struct {
 
 	// Owned by run.
 	negotiation
+	grants        wire.Grants
 	subscriptions map[trackKey]bool   // what the client has chosen; absent = on
 	publishing    map[string]*ingress // by mid
 

@@ -37,6 +37,23 @@ func (p *Peer) subscribe(key trackKey, enabled bool) error {
 	return nil
 }
 
+// SetGrants says what the client may do from now on. What it sends and may not any more is no longer forwarded; it
+// receives nothing more when it may not subscribe. An error is that of ctx or of an ended peer.
+func (p *Peer) SetGrants(ctx context.Context, grants wire.Grants) error {
+	return p.call(ctx, func() error {
+		p.grants = grants
+		for mid, in := range p.publishing {
+			if !grants.May(in.key.source) {
+				p.room.unpublish(in)
+			} else if p.sendingMids[mid] {
+				p.room.publish(in)
+			}
+		}
+		p.reconcile()
+		return nil
+	})
+}
+
 // replaceFeed changes what e is to do with the track it has.
 func (p *Peer) replaceFeed(e *egress, old, next *feed) {
 	if p.offered[e] == old {
@@ -52,10 +69,10 @@ func (p *Peer) enabled(key trackKey) bool {
 
 // reconcile compares what the room has with what we send and sees to it that an offer follows where they differ.
 func (p *Peer) reconcile() {
-	if !p.grants.Subscribe {
-		return
+	var missing []*ingress
+	if p.grants.Subscribe {
+		missing = p.room.tracks(p)
 	}
-	missing := p.room.tracks(p)
 	changed := false
 	for _, e := range *p.sending.Load() {
 		f := e.want.Load()

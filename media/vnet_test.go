@@ -79,7 +79,7 @@ func (l *lab) start(id wire.ParticipantID, address string) (c *client, mic, cam 
 // An offer that is never answered ends the peer.
 func TestNoAnswer(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
-		p, err := l.server.Join("room", "ann", PeerOptions{Grants: allGrants(), Send: func(wire.Signal) {}})
+		p, err := l.server.Join("room", "ann", PeerOptions{Grants: allGrants(), Send: func(wire.ServerMessage) {}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,11 +96,11 @@ func TestNoAnswer(t *testing.T) {
 func TestOffersCoalesce(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		var offers atomic.Int32
-		p, err := l.server.Join("room", "ann", PeerOptions{Grants: allGrants(), Send: func(signal wire.Signal) {
+		p, err := l.server.Join("room", "ann", PeerOptions{Grants: allGrants(), Send: signals(func(signal wire.Signal) {
 			if signal.Description != nil {
 				offers.Add(1)
 			}
-		}})
+		})})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,6 +39,8 @@ type Member struct {
 	waiting   [][]byte    // signals that came while reconnecting
 	waitBytes int
 	described []byte // the participant as JSON; nil = has changed
+
+	unreachable bool // it cannot reach somebody directly
 }
 
 // memberState is where a member stands.
@@ -108,12 +110,6 @@ func (m *Member) SetMedia(msg wire.SetMedia, answer Answer) {
 // Moderate does what moderators may.
 func (m *Member) Moderate(msg wire.Moderate, answer Answer) {
 	m.act(answer, func() { m.room.moderate(m, msg, answer) })
-}
-
-// Signal relays data, unread, to another participant of the room. It waits while that one is reconnecting.
-// Errors: not-found, forbidden, unavailable (too much is waiting for it).
-func (m *Member) Signal(to wire.ParticipantID, data json.RawMessage, answer Answer) {
-	m.act(answer, func() { m.room.signal(m, to, data, answer) })
 }
 
 // Leave leaves the room at once.

@@ -127,6 +127,7 @@ func (r *Room) setRole(target *Member, role wire.Role, answer Answer) {
 	r.doc.Roles[target.User] = role
 	for _, m := range r.order {
 		if m.User == target.User {
+			r.grantsChanged(m)
 			r.announce(m, wire.PresenceUpdated, "")
 		}
 	}

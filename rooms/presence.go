@@ -1,7 +1,6 @@
 package rooms
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 
@@ -37,9 +36,11 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 	}
 	r.firstGuest(m)
 	r.flushBatch() // what is gathered is in the newcomer's history already
-	m.state, m.joinedAt = memberOnline, now()
+	m.joinedAt = now()
 	r.members[m.Participant] = m
 	r.order = append(r.order, m)
+	r.updateMode() // before m is online: it learns of the mode from its joined
+	m.state = memberOnline
 	if r.doc.Locked && !slices.Contains(r.doc.Admitted, m.User) {
 		r.doc.Admitted = append(r.doc.Admitted, m.User)
 		r.save(nil)
@@ -65,6 +66,7 @@ func (r *Room) takeOver(old, m *Member, reqID wire.RequestID, join wire.Join) {
 	r.registry.release(r) // old's hold; m has its own
 	m.state, m.joinedAt, m.media = memberOnline, old.joinedAt, old.media
 	m.waiting, m.waitBytes = old.waiting, old.waitBytes
+	m.unreachable = old.unreachable
 	r.members[m.Participant] = m
 	r.order[slices.Index(r.order, old)] = m
 	m.out.SendJoined(r.joinedFrame(m, reqID, join.Since))
@@ -90,6 +92,10 @@ func (r *Room) drop(m *Member, reason string) {
 	i := slices.Index(r.order, m)
 	r.order = slices.Delete(r.order, i, i+1)
 	r.announce(m, wire.PresenceLeft, reason)
+	if sfu := r.registry.opts.SFU; sfu != nil {
+		sfu.Leave(r.id, m.Participant)
+	}
+	r.updateMode()
 	r.registry.release(r)
 	if len(r.members) == 0 {
 		r.endMeeting()
@@ -121,6 +127,7 @@ func (r *Room) update(m *Member, id Identity) {
 	id.Participant, id.User, id.Connection = m.Participant, m.User, m.Connection
 	changed := id.Name != m.Name
 	m.Identity = id
+	r.grantsChanged(m)
 	if changed || r.roleOf(m) != before {
 		r.announce(m, wire.PresenceUpdated, "")
 	}
@@ -215,40 +222,13 @@ func (r *Room) changeMedia(m *Member, next wire.Media) {
 	m.media = next
 	m.changed()
 	r.sendState(m, wire.MediaState(next), "media", nil)
+	r.updateMode()
 }
 
 // sendState tells everyone but except the newest value of a kind of state of m.
 func (r *Room) sendState(m *Member, body wire.ServerMessage, key string, except *Member) {
 	frame := wire.Encode(wire.Envelope{Room: r.id, From: m.Participant}, body)
 	r.broadcastState(frame, key+"/"+string(r.id)+"/"+string(m.Participant), except)
-}
-
-// signal relays data to one member.
-func (r *Room) signal(m *Member, to wire.ParticipantID, data json.RawMessage, answer Answer) {
-	if grants := r.grantsOf(m); !grants.Subscribe && len(grants.Publish) == 0 {
-		answer(nil, wire.Errorf(wire.CodeForbidden, "this token may neither publish nor subscribe"))
-		return
-	}
-	other := r.members[to]
-	if other == nil || other == m {
-		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such participant in this room"))
-		return
-	}
-	frame := wire.AppendEnvelope(make([]byte, 0, len(data)+160),
-		wire.Envelope{Room: r.id, From: m.Participant, To: to}, wire.KindSignal, data)
-	if other.state == memberOnline {
-		r.flushStates() // the addressee must know of the sender before it hears from it
-		other.out.Send(frame, "")
-		answer(wire.Ack{}, nil)
-		return
-	}
-	if other.waitBytes+len(frame) > maxWaiting {
-		answer(nil, wire.Errorf(wire.CodeUnavailable, "too much is waiting for a participant that is reconnecting"))
-		return
-	}
-	other.waiting = append(other.waiting, frame)
-	other.waitBytes += len(frame)
-	answer(wire.Ack{}, nil)
 }
 
 // joinedFrame is the first frame of the room for m.
@@ -263,7 +243,7 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	for _, other := range r.order {
 		size += len(other.describe()) + 1
 	}
-	out := append(make([]byte, 0, size), `{"type":"joined"`...)
+	out := append(newFrame(size), `{"type":"joined"`...)
 	if reqID != "" {
 		out = append(append(append(out, `,"id":"`...), reqID...), '"')
 	}
@@ -285,10 +265,10 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = strconv.AppendBool(append(out, `,"recovered":`...), recovered)
 	out = strconv.AppendBool(append(out, `,"more":`...), more)
 	out = append(out, `,"threads":[],"bots":[],"runs":[],"media":`...)
-	out = append(out, r.registry.media...)
+	out = r.appendMedia(out, m)
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
-	out = append(out, `,"mode":"mesh"}`...)
+	out = append(append(append(out, `,"mode":"`...), r.call.mode...), `"}`...)
 	if len(r.reads) > 0 {
 		out = append(append(out, `,"reads":`...), mustJSON(r.reads)...)
 	}

@@ -16,15 +16,24 @@ type Options struct {
 	History int
 	// Capacity is how many participants a room holds; 0 = 5,000.
 	Capacity int
-	// ICEServers are offered to every participant for mesh calls.
-	ICEServers []wire.ICEServer
+	// ICE returns the STUN and TURN servers that a participant may use; nil = none. It is called for each join and
+	// must not block.
+	ICE func(wire.ParticipantID) wire.ICEServers
+	// SFU carries the media of rooms that have more than MeshMax participants, a shared screen, a participant that is
+	// no browser, or somebody who cannot be reached directly; nil = every call goes from browser to browser.
+	SFU     SFU
+	MeshMax int // 0 = the SFU is always used, if there is one
+	// BackToMesh is how long a room that no longer needs the SFU stays with it, so that people who come and go, or
+	// shares that follow one another, do not make it change to and fro; 0 = 10 s.
+	BackToMesh time.Duration
 	// Durability is what acknowledgements say of how a record is stored ("file", "fsync"); empty = nothing.
 	Durability string
 	Logger     *slog.Logger // nil = slog.Default
 }
 
 const (
-	defaultCapacity = 5000
+	defaultCapacity   = 5000
+	defaultBackToMesh = 10 * time.Second
 	// A room without members is kept this long, so that people who come and go don't make the log be read anew.
 	idleRoom = 30 * time.Second
 	// After a start, people who were in a room before it need this long to come back. Until then an empty room
@@ -41,7 +50,6 @@ type Registry struct {
 	opts    Options
 	logger  *slog.Logger
 	started time.Time
-	media   []byte // wire.MediaSetup in JSON: the same for everybody
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup // rooms and their background work
@@ -59,17 +67,19 @@ func NewRegistry(log Log, opts Options) *Registry {
 	if opts.Capacity <= 0 {
 		opts.Capacity = defaultCapacity
 	}
+	if opts.BackToMesh <= 0 {
+		opts.BackToMesh = defaultBackToMesh
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	if opts.ICEServers == nil {
-		opts.ICEServers = []wire.ICEServer{} // an array on the wire
+	if opts.ICE == nil {
+		opts.ICE = func(wire.ParticipantID) wire.ICEServers { return wire.ICEServers{ICEServers: []wire.ICEServer{}} }
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	return &Registry{
 		log: log, opts: opts, logger: opts.Logger, started: time.Now(),
-		media: mustJSON(wire.MediaSetup{Mode: wire.Mesh, ICEServers: opts.ICEServers}),
-		ctx:   ctx, cancel: cancel, rooms: make(map[wire.RoomID]*Room),
+		ctx: ctx, cancel: cancel, rooms: make(map[wire.RoomID]*Room),
 	}
 }
 

@@ -33,6 +33,7 @@ type Room struct {
 	main     *timeline
 	pending  map[string]*pendingAppend // by deduplication id
 	doc      document
+	call     call
 	saves    saveQueue
 	erasing  eraseQueue
 	reads    map[wire.UserID]wire.Seq
@@ -73,6 +74,7 @@ func newRoom(g *Registry, id wire.RoomID) *Room {
 	r.states.timer = r.newTimer(r.flushStates)
 	r.overdue = r.newTimer(r.settleOverdue)
 	r.idle = r.newTimer(r.goIfIdle)
+	r.call = call{mode: wire.Mesh, calm: r.newTimer(r.calmedDown)}
 	return r
 }
 
@@ -185,6 +187,7 @@ func (r *Room) stopTimers() {
 	r.overdue.Stop()
 	r.batch.timer.Stop()
 	r.states.timer.Stop()
+	r.call.calm.Stop()
 	for _, m := range r.members {
 		stopTimer(&m.lost)
 		stopTimer(&m.typing)

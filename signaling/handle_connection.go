@@ -16,7 +16,7 @@ func handleConnection(m mux) {
 
 // ping answers with pong, also without an id.
 func ping(_ context.Context, s *Session, env wire.Envelope, _ wire.Ping) error {
-	s.send(wire.AppendEnvelope(make([]byte, 0, 96), wire.Envelope{ID: env.ID}, wire.KindPong, nil), "", true)
+	s.Send(wire.AppendEnvelope(make([]byte, 0, 96), wire.Envelope{ID: env.ID}, wire.KindPong, nil), "")
 	return nil
 }
 

@@ -15,10 +15,28 @@ const (
 )
 
 // Send implements rooms.Outlet.
-func (s *Session) Send(frame []byte, key string) { s.send(frame, key, true) }
+func (s *Session) Send(frame []byte, key string) {
+	switch s.out.push(frame, key, true) {
+	case pushWrite:
+		s.server.flusher.add(s, frame) // ended waits for the writer
+	case pushSlow:
+		s.server.metrics.slow.Inc()
+		s.finish(wire.CloseTooSlow, "too much is waiting for this client; resume")
+	case pushWaits, pushRefused:
+	}
+}
 
-// SendJoined implements rooms.Outlet.
-func (s *Session) SendJoined(frame []byte) { s.send(frame, "", false) }
+// SendJoined implements rooms.Outlet. Nobody else has the frame, so it is given back when it is written.
+func (s *Session) SendJoined(frame []byte) {
+	if s.out.push(frame, "", false) != pushWrite {
+		return // it waits, or the session is over; it does not count, so it cannot be one too many
+	}
+	go func() { // ended waits for it
+		s.writeFrame(frame)
+		rooms.Recycle(frame)
+		s.writeGathered(batches.Get().(*batch))
+	}()
+}
 
 // Removed implements rooms.Outlet. A client that is in no room any more is closed with the code of the reason.
 func (s *Session) Removed(room wire.RoomID, why wire.RemovedReason) {
@@ -40,38 +58,26 @@ func (s *Session) Removed(room wire.RoomID, why wire.RemovedReason) {
 	}
 }
 
-func (s *Session) send(frame []byte, key string, counted bool) {
-	switch s.out.push(frame, key, counted) {
-	case pushWrite:
-		s.server.flusher.add(s, frame) // ended waits for the writer
-	case pushSlow:
-		s.server.metrics.slow.Inc()
-		s.finish(wire.CloseTooSlow, "too much is waiting for this client; resume")
-	case pushWaits, pushRefused:
-	}
-}
-
 // write is the session's writer when the flusher is not: it writes frame and then what has gathered meanwhile, until
 // there is nothing more. The outbox sees to it that there is only one writer. frame may be in b, which write releases.
 func (s *Session) write(frame []byte, b *batch) {
+	s.writeFrame(frame)
+	s.writeGathered(b)
+}
+
+func (s *Session) writeFrame(frame []byte) {
 	s.writes.Add(1)
 	err := s.conn.write(frame)
 	s.writes.Add(1)
 	if err != nil {
 		s.cut()
 	}
-	s.writeGathered(b)
 }
 
 // writeGathered is the writer after its first frame. It releases b.
 func (s *Session) writeGathered(b *batch) {
 	for s.out.take(b) {
-		s.writes.Add(1)
-		err := s.conn.write(b.frame())
-		s.writes.Add(1)
-		if err != nil {
-			s.cut()
-		}
+		s.writeFrame(b.frame())
 	}
 	b.release()
 }

@@ -162,7 +162,7 @@ func (s *Server) Notify(status wire.SystemStatus) {
 	frame := wire.Encode(wire.Envelope{}, status)
 	for _, session := range s.hub.appendAll(nil) {
 		if session.authed.Load() {
-			session.send(frame, string(wire.KindSystemStatus), true)
+			session.Send(frame, string(wire.KindSystemStatus))
 		}
 	}
 }
@@ -178,10 +178,10 @@ func (s *Server) Drain(ctx context.Context) error {
 	spread := min(drainSpread*time.Duration(1+len(sessions)/drainSpreadEach), maxDrainSpread)
 	for _, session := range sessions {
 		if session.authed.Load() {
-			session.send(wire.Encode(wire.Envelope{}, wire.SystemStatus{
+			session.Send(wire.Encode(wire.Envelope{}, wire.SystemStatus{
 				Status: wire.Draining, Message: "The server restarts. You will be reconnected.",
 				ReconnectAfterMS: 1 + randv2.Int64N(spread.Milliseconds()),
-			}), string(wire.KindSystemStatus), true)
+			}), string(wire.KindSystemStatus))
 		}
 		session.finish(wire.CloseServiceRestart, "the server restarts")
 	}

@@ -214,9 +214,9 @@ func (s *Session) reply(env wire.Envelope, body wire.ServerMessage) {
 	head := wire.Envelope{ID: env.ID, Room: env.Room, Thread: env.Thread}
 	switch {
 	case !plain:
-		s.send(wire.Encode(head, body), "", true)
+		s.Send(wire.Encode(head, body), "")
 	case env.ID != "":
-		s.send(wire.EncodeAck(head, ack), "", true)
+		s.Send(wire.EncodeAck(head, ack), "")
 	}
 }
 
@@ -227,7 +227,7 @@ func (s *Session) fail(env wire.Envelope, err error) {
 		s.server.log.Error("request failed", "session", string(s.id), "err", problem.Err)
 	}
 	s.server.metrics.failed(problem.Code)
-	s.send(encodeError(env, problem), "", true)
+	s.Send(encodeError(env, problem), "")
 	s.mu.Lock()
 	if s.errors == nil {
 		s.errors = new(errorWindow)

@@ -58,7 +58,10 @@ func TestExactlyOneAnswer(t *testing.T) {
 	add("moderate", room, wire.Moderate{Action: "dance"}, wire.KindError, wire.CodeBadMessage)
 	add("webrtc-signal", room, map[string]any{"candidate": nil}, wire.KindError, wire.CodeBadMessage) // no to
 	add("subscribe-thread", room, wire.SubscribeThread{}, wire.KindError, wire.CodeUnknownType)
-	add("subscribe-media", room, wire.SubscribeMedia{}, wire.KindError, wire.CodeUnknownType)
+	add("subscribe-media", room, wire.SubscribeMedia{}, wire.KindError, wire.CodeBadMessage)
+	add("subscribe-media", room, wire.SubscribeMedia{Participant: "p", Source: wire.Camera}, wire.KindError, wire.CodeNotFound) // no SFU
+	add("media-mode", room, wire.RequestMode{Mode: wire.SFU}, wire.KindError, wire.CodeNotFound)
+	add("ice-servers", room, wire.ICEServersRequest{}, wire.KindICEServers, "")
 	add("dance", "", map[string]any{}, wire.KindError, wire.CodeUnknownType)
 	add("joined", room, map[string]any{}, wire.KindError, wire.CodeUnknownType) // a server's message
 	add("join", "", wire.Join{}, wire.KindError, wire.CodeBadMessage)

@@ -41,6 +41,7 @@ type serveCommand struct{}
 //
 // Errors: one line with what is wrong and what to do.
 func (serveCommand) Run(p *process) error {
+	relaxTimers() // before there is anything that would have to be closed
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from here on a signal has its usual effect
@@ -66,8 +67,14 @@ func serve(ctx context.Context, p *process) error {
 	memory.Go(func() { returnMemory(tend) })
 	defer memory.Wait()
 	defer endTending()
-	registry := rooms.NewRegistry(records, rooms.Options{
-		History: s.History, Capacity: s.MaxParticipants, ICEServers: s.iceServers(), Durability: s.Durability, Logger: log,
+	var registry *rooms.Registry
+	calls, err := openSFU(s, listener.Addr(), func() *rooms.Registry { return registry }, log)
+	if err != nil {
+		return errors.Join(err, closeLog(ctx, records))
+	}
+	registry = rooms.NewRegistry(records, rooms.Options{
+		History: s.History, Capacity: s.MaxParticipants, ICE: s.ice(), Durability: s.Durability, Logger: log,
+		SFU: calls.forRooms(), MeshMax: s.MeshMax,
 	})
 	h, err := openHub(ctx, p, registry, records, log)
 	if err == nil {
@@ -81,7 +88,7 @@ func serve(ctx context.Context, p *process) error {
 	if h != nil {
 		err = errors.Join(err, h.stop(deadline))
 	}
-	err = errors.Join(err, wrap("ending the rooms", registry.Close(deadline)), closeLog(deadline, records))
+	err = errors.Join(err, calls.close(), wrap("ending the rooms", registry.Close(deadline)), closeLog(deadline, records))
 	if err == nil {
 		log.Info("stopped")
 	}

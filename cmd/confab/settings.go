@@ -36,6 +36,10 @@ type Settings struct {
 	AuthTimeout     time.Duration `default:"30s" help:"Time from connecting to the token." group:"settings"`
 	Durability      string        `default:"file" enum:"file,fsync" help:"When a message counts as stored: written to the file, or also forced to the disk (survives a power cut, slower)." group:"settings"`
 	ICEServers      []string      `name:"ice-servers" help:"STUN and TURN servers for calls between browsers: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT." placeholder:"URL" group:"settings"`
+	SFU             string        `name:"sfu" default:"on" enum:"on,off" help:"Carry larger calls and shared screens through the server: on, or off for calls from browser to browser only." group:"settings"`
+	MeshMax         int           `default:"4" help:"Participants up to which a call goes from browser to browser; 0 = every call goes through the server." group:"settings"`
+	UDPPort         int           `name:"udp-port" default:"0" help:"UDP port of the media; 0 = the same number as in --listen, or any other if that is taken." group:"settings"`
+	PublicIP        []string      `name:"public-ip" help:"Addresses by which browsers reach the media, when they are not those of this machine's interfaces." placeholder:"IP" group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }
@@ -85,7 +89,22 @@ func (s *Settings) check(from origins) error {
 			bad("ice-servers", "%v", err)
 		}
 	}
+	s.checkMedia(bad)
 	return errors.Join(problems...)
+}
+
+func (s *Settings) checkMedia(bad func(name, format string, args ...any)) {
+	if s.MeshMax < 0 || s.MeshMax > 50 {
+		bad("mesh-max", "%d is not within 0 and 50", s.MeshMax)
+	}
+	if s.UDPPort < 0 || s.UDPPort > 65535 {
+		bad("udp-port", "%d is no port; write one from 1 to 65535, or 0 for the one of --listen", s.UDPPort)
+	}
+	for _, ip := range s.PublicIP {
+		if addr, err := netip.ParseAddr(ip); err != nil || addr.IsUnspecified() || addr.Zone() != "" {
+			bad("public-ip", "%q is no address that browsers could send to; write one such as 203.0.113.7", ip)
+		}
+	}
 }
 
 func (s *Settings) checkLog(bad func(name, format string, args ...any)) {
@@ -196,15 +215,15 @@ func isICEHost(s string) bool {
 	return err == nil && u.Hostname() != "" && u.Path == "" && u.User == nil
 }
 
-// iceServers is for settings that were checked.
-func (s *Settings) iceServers() []wire.ICEServer {
-	servers := make([]wire.ICEServer, 0, len(s.ICEServers))
+// ice gives every participant the servers of the settings, which were checked.
+func (s *Settings) ice() func(wire.ParticipantID) wire.ICEServers {
+	servers := make([]wire.ICEServer, 0, len(s.ICEServers)) // an array on the wire
 	for _, text := range s.ICEServers {
 		if server, err := parseICEServer(text); err == nil {
 			servers = append(servers, server)
 		}
 	}
-	return servers
+	return func(wire.ParticipantID) wire.ICEServers { return wire.ICEServers{ICEServers: servers} }
 }
 
 // loopback reports whether only this machine can reach the server.

@@ -18,6 +18,7 @@ import (
 const (
 	appendPatience = 15 * time.Second // after which an append without its confirmation is ErrUnavailable
 	resendAfter    = 2 * time.Second  // a confirmation that takes so long is lost, or its stream has no leader
+	echoAfter      = time.Second      // an echo that takes so long is lost, or the record is a duplicate, which has none
 	resendRefused  = 250 * time.Millisecond
 	sweepEvery     = 250 * time.Millisecond
 )
@@ -35,6 +36,13 @@ type pendingAppend struct {
 	// Guarded by appender.mu.
 	resendAt time.Time
 	refusal  error // what NATS said last, if anything
+	echoes   bool  // no confirmation is asked for: the timeline is followed, and the record comes back when it is stored
+}
+
+// An attempt is one sending of an append.
+type attempt struct {
+	*pendingAppend
+	confirm bool // ask for a confirmation
 }
 
 // A settled append waits for its done to be called.
@@ -62,10 +70,11 @@ type appender struct {
 	patience time.Duration // appendPatience; tests have less
 	next     uint64
 	pending  map[uint64]*pendingAppend
+	echoing  map[string]*pendingAppend // those of pending whose echoes is set, by id
 	bytes    int
-	queue    []*pendingAppend // to be sent, or sent again
-	finished []settled        // done is due
-	closed   bool             // settle has ended: nothing is taken any more
+	queue    []attempt // to be sent, or sent again
+	finished []settled // done is due
+	closed   bool      // settle has ended: nothing is taken any more
 }
 
 func newAppender(b *Bus) (*appender, error) {
@@ -79,6 +88,7 @@ func newAppender(b *Bus) (*appender, error) {
 		wake:     make(chan struct{}, 1),
 		quiet:    make(chan struct{}, 1),
 		pending:  make(map[uint64]*pendingAppend),
+		echoing:  make(map[string]*pendingAppend),
 	}
 	if _, err := b.publish.ChanSubscribe(a.inbox+"*", a.acks); err != nil {
 		return nil, fmt.Errorf("bus: subscribing to confirmations: %w", err)
@@ -89,14 +99,17 @@ func newAppender(b *Bus) (*appender, error) {
 	return a, nil
 }
 
-// Append stores payload at the end of t; see rooms.Log. At most 16384 appends and 64 MiB wait at a time; beyond
+// Append stores payload at the end of t; see rooms.Log. The confirmation of a timeline that is open here is its own
+// echo, which spares NATS a message and this process two goroutines that would have to wake up. At most 16384 appends and 64 MiB wait at a time; beyond
 // that the answer is ErrUnavailable at once.
 func (b *Bus) Append(t rooms.Timeline, id string, payload []byte, done func(rooms.Appended, error)) {
 	place, err := locate(t)
 	if err == nil && int64(len(payload)+3*len(id)) > b.maxPayload.Load()-1024 {
 		err = fmt.Errorf("bus: a record of %d bytes is more than NATS takes", len(payload))
 	}
-	b.appender.add(&pendingAppend{place: place, id: escapeID(id), payload: payload, done: done, since: time.Now()}, err)
+	b.appender.add(&pendingAppend{
+		place: place, id: escapeID(id), payload: payload, done: done, since: time.Now(), echoes: id != "" && b.follows(place),
+	}, err)
 }
 
 // add takes p, or settles it with err or with the reason why it cannot be taken.
@@ -125,9 +138,13 @@ func (a *appender) add(p *pendingAppend, err error) {
 			p.id = a.own + strconv.FormatUint(p.token, 36)
 		}
 		p.resendAt = p.since.Add(resendAfter)
+		if p.echoes = p.echoes && a.echoing[p.id] == nil; p.echoes {
+			p.resendAt = p.since.Add(echoAfter)
+			a.echoing[p.id] = p
+		}
 		a.pending[p.token] = p
 		a.bytes += len(p.payload)
-		a.queue = append(a.queue, p)
+		a.queue = append(a.queue, attempt{p, !p.echoes})
 		signal = a.queued
 	}
 	a.mu.Unlock()
@@ -145,7 +162,7 @@ func poke(c chan struct{}) {
 // send writes what is queued to NATS until the bus ends.
 func (a *appender) send() {
 	var (
-		batch  []*pendingAppend
+		batch  []attempt
 		ids    = make([]string, 1)
 		msg    = &nats.Msg{Header: nats.Header{nats.MsgIdHdr: ids}}
 		prefix = len(a.inbox)
@@ -173,10 +190,12 @@ func (a *appender) send() {
 		a.mu.Unlock()
 		gather.sent(len(batch), time.Now())
 		for i, p := range batch {
-			batch[i] = nil
+			batch[i] = attempt{}
 			ids[0] = p.id
-			msg.Subject, msg.Data = p.place.subject, p.payload
-			msg.Reply = string(strconv.AppendUint(reply[:prefix], p.token, 36))
+			msg.Subject, msg.Data, msg.Reply = p.place.subject, p.payload, ""
+			if p.confirm {
+				msg.Reply = string(strconv.AppendUint(reply[:prefix], p.token, 36))
+			}
 			if err := a.bus.publish.PublishMsg(msg); err != nil {
 				a.refused(p.token, fmt.Errorf("sending to NATS: %w", err))
 			}
@@ -233,6 +252,20 @@ func (a *appender) confirm(msg *nats.Msg) {
 	p.done(ack, nil)
 }
 
+// echoed settles the append whose record a stream has repeated: it repeats what it has stored, so its word is as good
+// as a confirmation. id is as in the header.
+func (a *appender) echoed(id string, seq wire.Seq) {
+	a.mu.Lock()
+	p := a.echoing[id]
+	if p != nil {
+		a.take(p.token)
+	}
+	a.mu.Unlock()
+	if p != nil {
+		p.done(rooms.Appended{Seq: seq}, nil)
+	}
+}
+
 // take removes the append from the table, nil when it is not there. mu is held.
 func (a *appender) take(token uint64) *pendingAppend {
 	p := a.pending[token]
@@ -240,6 +273,9 @@ func (a *appender) take(token uint64) *pendingAppend {
 		return nil
 	}
 	delete(a.pending, token)
+	if p.echoes {
+		delete(a.echoing, p.id)
+	}
 	a.bytes -= len(p.payload)
 	if len(a.pending) == 0 {
 		poke(a.quiet)
@@ -259,7 +295,7 @@ func (a *appender) refused(token uint64, err error) {
 
 // sweep queues what must be sent again, in the order of Append, and gives up what has waited too long.
 func (a *appender) sweep(now time.Time) {
-	var again []*pendingAppend
+	var again []attempt
 	a.mu.Lock()
 	for token, p := range a.pending {
 		switch {
@@ -272,7 +308,7 @@ func (a *appender) sweep(now time.Time) {
 			a.finished = append(a.finished, settled{done: p.done, err: err})
 		case !p.resendAt.After(now):
 			p.resendAt = now.Add(resendAfter)
-			again = append(again, p)
+			again = append(again, attempt{p, true})
 		}
 	}
 	slices.SortFunc(again, byToken)
@@ -287,7 +323,7 @@ func (a *appender) sweep(now time.Time) {
 	}
 }
 
-func byToken(x, y *pendingAppend) int { return cmp.Compare(x.token, y.token) }
+func byToken(x, y attempt) int { return cmp.Compare(x.token, y.token) }
 
 // again sends everything that waits once more, in order: the connection was lost and is back.
 func (a *appender) again() {
@@ -296,7 +332,7 @@ func (a *appender) again() {
 	resendAt := time.Now().Add(resendAfter)
 	for _, p := range a.pending {
 		p.resendAt = resendAt
-		a.queue = append(a.queue, p)
+		a.queue = append(a.queue, attempt{p, true})
 	}
 	slices.SortFunc(a.queue, byToken)
 	a.mu.Unlock()
@@ -347,6 +383,7 @@ func (a *appender) close() {
 	}
 	a.finished, a.queue, a.closed = nil, nil, true
 	clear(a.pending)
+	clear(a.echoing)
 	a.bytes = 0
 	a.mu.Unlock()
 	for _, s := range due {

@@ -57,6 +57,7 @@ func (s *shard) run() {
 				continue
 			}
 			f.receive(record, prev)
+			s.bus.appender.echoed(first(msg.Header, nats.MsgIdHdr), record.Seq)
 		}
 	}
 }
@@ -73,6 +74,14 @@ func (s *shard) follow(at place, t rooms.Timeline) *follower {
 	}
 	f.users++
 	return f
+}
+
+// follows reports whether what is stored at a place comes back to this process.
+func (b *Bus) follows(at place) bool {
+	s := b.shardOf(at)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.followers[at.live()] != nil
 }
 
 // leave takes a user away; the last one ends the follower.

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"confab/media"
+	"confab/rooms"
+	"confab/signaling/wire"
+)
+
+// An sfu is the media server of this process, with what binds it to the rooms. The zero value is none.
+type sfu struct {
+	server *media.Server
+	calls  *media.Calls
+}
+
+// openSFU opens the media port beside the address that the server listens at. registry is called for what the SFU has
+// to say to participants; it exists by the time that any has joined.
+func openSFU(s *Settings, listen net.Addr, registry func() *rooms.Registry, log *slog.Logger) (sfu, error) {
+	if s.SFU == "off" {
+		return sfu{}, nil
+	}
+	addr, err := mediaAddress(s, listen)
+	if err != nil {
+		return sfu{}, err
+	}
+	options := media.Options{Listen: addr, Log: log}
+	for _, ip := range s.PublicIP {
+		options.PublicIPs = append(options.PublicIPs, netip.MustParseAddr(ip)) // checked with the settings
+	}
+	server, err := media.New(options)
+	if errors.Is(err, syscall.EADDRINUSE) && s.UDPPort == 0 {
+		options.Listen = netip.AddrPortFrom(addr.Addr(), 0)
+		if server, err = media.New(options); err == nil {
+			log.Warn("the UDP port of the same number is taken; media uses another one, which a firewall may not let through",
+				"wanted", addr.Port(), "udp", fmt.Sprint(server.Addrs()), "remedy", "set --udp-port")
+		}
+	}
+	if err != nil {
+		return sfu{}, fmt.Errorf("cannot open UDP port %d for media: %s; choose another with --udp-port, or set --sfu off", addr.Port(), listenProblem(err))
+	}
+	calls := media.NewCalls(server, func(room wire.RoomID, to wire.ParticipantID, msg wire.ServerMessage) {
+		registry().Deliver(room, to, msg)
+	})
+	return sfu{server: server, calls: calls}, nil
+}
+
+// mediaAddress is where the media port opens: at the host that is listened at.
+func mediaAddress(s *Settings, listen net.Addr) (netip.AddrPort, error) {
+	tcp, ok := listen.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}, fmt.Errorf("media cannot be served beside %s", listen)
+	}
+	addr := tcp.AddrPort()
+	port := addr.Port()
+	if s.UDPPort != 0 {
+		port = uint16(s.UDPPort)
+	}
+	return netip.AddrPortFrom(addr.Addr().Unmap(), port), nil
+}
+
+// forRooms is the SFU as rooms take it: nil when there is none.
+func (m sfu) forRooms() rooms.SFU {
+	if m.calls == nil {
+		return nil
+	}
+	return m.calls
+}
+
+// close ends all media. Participants are gone, or come back to another process.
+func (m sfu) close() error {
+	if m.server == nil {
+		return nil
+	}
+	m.calls.Close()
+	return wrap("closing the media port", m.server.Close())
+}
