@@ -63,8 +63,12 @@ func (o *own) peer(who participant) (*ownPeer, error) {
 	return p, nil
 }
 
-// take notes one signal of the server's.
-func (p *ownPeer) take(signal wire.Signal) {
+// take notes one signal of the server's. What else it says, a browser would act on; these clients send all the time.
+func (p *ownPeer) take(msg wire.ServerMessage) {
+	signal, ok := msg.(wire.Signal)
+	if !ok {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if signal.Description != nil {
