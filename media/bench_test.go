@@ -75,7 +75,7 @@ func (c *sinkConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 }
 
 // benchPacket is 1.1 kB of video.
-func benchPacket(b *testing.B, in *ingress) []byte {
+func benchPacket(b *testing.B, in *stream) []byte {
 	b.Helper()
 	p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: in.payloadType}, Payload: make([]byte, 1100)}
 	copy(p.Payload, testPayload(true, true, 0)[:6])
@@ -102,14 +102,14 @@ func benchmarkOwn(b *testing.B, viewers int) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	in := bareIngress(webrtc.MimeTypeVP8)
+	in := bareStream(webrtc.MimeTypeVP8)
 	raw := benchPacket(b, in)
 	var clients []*client
 	for i := range viewers {
 		c := join(b, s, "room", wire.ParticipantID(fmt.Sprint(i)), allGrants())
 		clients = append(clients, c)
 	}
-	s.rooms["room"].publish(in)
+	s.rooms["room"].publish(in.in)
 	for _, c := range clients {
 		eventually(b, "a connection", func() bool {
 			list := *c.peer.sending.Load()

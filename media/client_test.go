@@ -84,6 +84,7 @@ type client struct {
 	offers   int                    // offers of the server's
 	rolled   int                    // own offers taken back
 	nulls    int                    // ends of candidates
+	messages []wire.ServerMessage   // but signals
 	twcc     atomic.Int32           // feedback packets that came
 	reports  map[uint32]rtcp.Packet // the last sender report by SSRC
 }
@@ -149,9 +150,9 @@ func joinFrom(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, 
 		labels: map[string]wire.TrackLabel{}, theirs: map[string]wire.TrackLabel{}, received: map[wire.TrackLabel][]rtp.Packet{}, reports: map[uint32]rtcp.Packet{},
 	}
 	c.connect(s, change)
-	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: signals(func(signal wire.Signal) {
-		c.do(func() { c.take(signal) })
-	})})
+	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: func(msg wire.ServerMessage) {
+		c.do(func() { c.takeMessage(msg) })
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,6 +254,30 @@ func (c *client) label() {
 			c.labels[tr.Mid()] = wire.TrackLabel{Participant: c.id, Source: wire.Source(tr.Sender().Track().ID())}
 		}
 	}
+}
+
+// takeMessage takes whatever the server says. It runs in the loop.
+func (c *client) takeMessage(msg wire.ServerMessage) {
+	if signal, ok := msg.(wire.Signal); ok {
+		c.take(signal)
+		return
+	}
+	c.mu.Lock()
+	c.messages = append(c.messages, msg)
+	c.mu.Unlock()
+}
+
+// told returns what the server has said of one kind, but signals.
+func told[M wire.ServerMessage](c *client) []M {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []M
+	for _, msg := range c.messages {
+		if m, ok := msg.(M); ok {
+			list = append(list, m)
+		}
+	}
+	return list
 }
 
 // take takes a signal of the server. It runs in the loop.

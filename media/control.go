@@ -48,16 +48,29 @@ func (p *Peer) control() {
 		}
 		now := time.Now()
 		for _, in := range *p.receiving.Load() {
-			if in.keyDue(now) {
-				out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.ssrc, MediaSSRC: in.ssrc})
-			}
+			out = p.look(in, out, now)
 		}
+		p.choose(now)
 		if now.Sub(reported) >= reportInterval {
 			reported = now
 			out = p.reports(out, now)
 		}
 		p.writeRTCP(out)
 	}
+}
+
+// look sees to a track that the client publishes: what it brings, what of it nobody uses, key frames that are due.
+func (p *Peer) look(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet {
+	in.look(now)
+	if msg, ok := in.publishMedia(now); ok {
+		p.post(func(e *events) { e.messages = append(e.messages, msg) })
+	}
+	in.each(func(s *stream) {
+		if s.keyDue(now) {
+			out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.ssrc, MediaSSRC: s.ssrc})
+		}
+	})
+	return out
 }
 
 // maxCompound is how many RTCP packets share a datagram, so that it stays below a path's MTU.
@@ -83,11 +96,13 @@ func (p *Peer) reports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
 	}
 	var blocks []rtcp.ReceptionReport
 	for _, in := range *p.receiving.Load() {
-		in.mu.Lock()
-		if in.stats.started {
-			blocks = append(blocks, in.stats.report(in.ssrc, in.sr, now))
-		}
-		in.mu.Unlock()
+		in.each(func(s *stream) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.stats.started {
+				blocks = append(blocks, s.stats.report(s.ssrc, s.sr, now))
+			}
+		})
 	}
 	for len(blocks) > 0 {
 		n := min(len(blocks), 31) // RFC 3550 section 6.4.1
@@ -103,19 +118,16 @@ func (e *egress) report(now time.Time) *rtcp.SenderReport {
 	b := e.bound.Load()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if b == nil || !e.active || !e.rewriter.started {
+	if b == nil || e.from == nil || e.cutNext {
 		return nil
 	}
-	in := e.feed.in
-	in.mu.Lock()
-	sr := in.sr
-	in.mu.Unlock()
-	if sr.at.IsZero() {
+	line := e.rewriter.timeline()
+	if line.source != e.from || line.sr.at.IsZero() {
 		return nil
 	}
-	elapsed := now.Sub(sr.at)
+	sr, elapsed := line.sr, now.Sub(line.sr.at)
 	return &rtcp.SenderReport{
-		SSRC: b.ssrc, NTPTime: sr.ntp + ntpSpan(elapsed), RTPTime: sr.rtp + rtpSpan(elapsed, in.clock) + e.rewriter.shiftTS,
+		SSRC: b.ssrc, NTPTime: sr.ntp + ntpSpan(elapsed), RTPTime: sr.rtp + rtpSpan(elapsed, e.from.in.clock) + line.moved,
 		PacketCount: e.packets, OctetCount: e.octets,
 	}
 }

@@ -16,9 +16,15 @@ import (
 
 // A feed is what an egress is to send. It is never changed, only replaced.
 type feed struct {
-	in      *ingress
-	enabled bool // the client wants it
-	live    bool // the client has answered a description that names it
+	in   *ingress
+	sub  subscription
+	live bool // the client has answered a description that names it
+}
+
+// A subscription is what a client has chosen for one track.
+type subscription struct {
+	off                bool // the client does not want it now
+	width, height, fps int  // how large it shows it; 0 = as large as there is
 }
 
 // A binding is what the negotiation has made of a media section.
@@ -40,8 +46,11 @@ type egress struct {
 	sender *webrtc.RTPSender
 
 	want    atomic.Pointer[feed]    // replaced by run; nil = nothing
+	target  atomic.Pointer[target]  // of the video, replaced by control; nil = not chosen yet
 	bound   atomic.Pointer[binding] // nil = not negotiated
 	pending atomic.Bool             // pump has something to look at
+
+	selected selected // owned by control
 
 	mu     sync.Mutex // held while writing, so never taken by run
 	outlet            // guarded by mu
@@ -49,10 +58,15 @@ type egress struct {
 
 // An outlet is the sending side of an egress: where it is in the ring, and the numbers that the subscriber sees.
 type outlet struct {
-	feed    *feed // what it is working on, nil = nothing
-	active  bool  // it sends; else it is paused or not yet allowed to
-	cutNext bool  // the next packet begins a run
-	waitKey bool  // nothing is sent until a key frame begins
+	feed    *feed   // what it is working on, nil = nothing
+	from    *stream // what it sends, nil = nothing: it is paused or not yet allowed to
+	cutNext bool    // the next packet begins a run
+	waitKey bool    // nothing is sent until a key frame begins
+	line    timeline
+
+	to      *stream   // what it sends as soon as a key frame of that begins, nil = from goes on
+	toSince time.Time // since when
+	whole   bool      // the picture sent last is complete
 
 	cursor    uint64    // next arrival to look at
 	replay    uint64    // next packet of the cached key frame to send, 0 = none
@@ -66,12 +80,16 @@ type outlet struct {
 	levelID     uint8
 	ddID        uint8
 
+	layers   layer // of from, that are to be sent
+	selector selector
 	rewriter rewriter
 	lastSent time.Time
 	rtxSeq   uint16
 	resends  resendLimit
 	packets  uint32
 	octets   uint32
+	pictures uint32
+	vp8      vp8Descriptor // of scratch
 	header   rtp.Header
 	scratch  packet
 	buffer   [2 + maxPacket]byte // of scratch.payload, with room for the number in front (RFC 4588 section 4)
@@ -147,7 +165,8 @@ func (e *egress) pump(now time.Time) (later bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	b := e.bound.Load()
-	if b == nil || !e.follow(b) {
+	if b == nil || !e.follow(b, now) {
+		e.detach()
 		return false
 	}
 	for sent := 0; ; sent++ {
@@ -158,7 +177,10 @@ func (e *egress) pump(now time.Time) (later bool) {
 			e.pending.Store(true)
 			return true
 		}
-		if !e.next() {
+		if e.to != nil && e.ready(now) {
+			e.switchOver()
+		}
+		if !e.next(now) {
 			return false
 		}
 		e.write(b, now)
@@ -166,67 +188,157 @@ func (e *egress) pump(now time.Time) (later bool) {
 }
 
 // follow takes over what e is to do and reports whether it is to send.
-func (e *egress) follow(b *binding) bool {
+func (e *egress) follow(b *binding, now time.Time) bool {
 	f := e.want.Load()
-	if f == nil || !f.live || !f.enabled || !e.peer.connected.Load() {
-		e.active = false
+	if f == nil || !f.live || f.sub.off || !e.peer.connected.Load() {
+		return false
+	}
+	want := targetBest
+	if t := e.target.Load(); t != nil {
+		want = *t
+	}
+	if want.paused {
 		return false
 	}
 	if e.feed == nil || e.feed.in != f.in {
-		e.active = false
 		codec, rtx, ok := matchCodec(f.in.codec, b.codecs)
 		if !ok {
 			return false // the client cannot decode it
 		}
+		e.detach()
+		e.rewriter.forget()
 		e.payloadType, e.rtxType = uint8(codec.PayloadType), rtx
 		e.levelID = extensionID(b.extensions, uriAudioLevel)
 		e.ddID = extensionID(b.extensions, uriDependencyDescriptor)
-		e.begin(f.in, 0)
-	} else if !e.active {
-		e.begin(f.in, 0)
 	}
-	e.feed, e.active = f, true
+	e.feed, e.layers = f, want.layer
+	return e.aim(f.in.stream(int(want.stream)), now)
+}
+
+// aim has s sent: at once if nothing is sent now, else as soon as a key frame of it begins; until then what is sent
+// goes on.
+func (e *egress) aim(s *stream, now time.Time) bool {
+	switch {
+	case s == nil:
+		return false
+	case e.from == nil:
+		e.from = s
+		s.subscribe(e)
+		e.begin(e.rewriter.newest(s), maxReplay)
+	case s == e.from && e.to != nil:
+		e.to.unsubscribe(e)
+		e.to = nil
+	case s != e.from && s != e.to:
+		if e.to != nil {
+			e.to.unsubscribe(e)
+		}
+		e.to, e.toSince = s, now
+		s.subscribe(e)
+		if _, ok := e.keyFrame(now); !ok {
+			s.wantKey()
+		}
+	}
 	return true
 }
 
-// begin starts a run: audio with the next packet, video with the cached key frame if it begins after the packet
-// seen, else with the next key frame, which is asked for.
-func (o *outlet) begin(in *ingress, seen uint64) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	o.cursor, o.replay, o.cutNext, o.waitKey = in.ring.arrivals, 0, true, false
-	if !in.video {
+// detach ends sending. mu is held.
+func (e *egress) detach() {
+	if e.from != nil {
+		e.from.unsubscribe(e)
+	}
+	if e.to != nil {
+		e.to.unsubscribe(e)
+	}
+	e.from, e.to = nil, nil
+}
+
+// drop is detach from outside, when nobody pumps any more; nothing is wished for either.
+func (e *egress) drop() {
+	e.mu.Lock()
+	e.detach()
+	e.mu.Unlock()
+	e.selected.wish(e, 0)
+}
+
+const (
+	switchReplay = 128                   // kept packets of a layer sent when it is switched to; a longer group needs a key frame
+	switchFresh  = time.Second           // and no older than this
+	switchGrace  = 30 * time.Millisecond // after the key frame began, for the rest of the picture of the layer left
+)
+
+// keyFrame returns when a key frame of the layer to go to came, if it has come and is good to begin with.
+func (o *outlet) keyFrame(now time.Time) (time.Time, bool) {
+	o.to.mu.Lock()
+	defer o.to.mu.Unlock()
+	r := o.to.ring
+	if _, ok := r.keyFrame(switchReplay); !ok || r.keyAt.Before(o.toSince) && now.Sub(r.keyAt) > switchFresh {
+		return time.Time{}, false
+	}
+	return r.keyAt, true
+}
+
+// ready reports whether the layer can be left: a key frame of the next one is there, and nothing of the last picture
+// is still to come.
+func (o *outlet) ready(now time.Time) bool {
+	at, ok := o.keyFrame(now)
+	return ok && (o.whole || now.Sub(at) > switchGrace)
+}
+
+// switchOver goes on with the layer that has a key frame.
+func (e *egress) switchOver() {
+	e.from.unsubscribe(e)
+	e.from, e.to = e.to, nil
+	e.begin(0, switchReplay)
+}
+
+// begin starts a run of from: audio with the next packet, video with the cached key frame if it begins after the
+// packet seen and is followed by less than limit packets, else with the next key frame, which is asked for.
+func (o *outlet) begin(seen, limit uint64) {
+	o.line = o.rewriter.timeline()
+	s := o.from
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o.cursor, o.replay, o.cutNext, o.waitKey = s.ring.arrivals, 0, true, false
+	o.whole, o.selector = false, selector{}
+	if !s.in.video {
 		return
 	}
-	if key, ok := in.ring.keyFrame(maxReplay); ok && key > seen {
-		o.replay, o.replayEnd, o.replayed = key, in.ring.newest, in.ring.arrivals
+	if key, ok := s.ring.keyFrame(limit); ok && key > seen {
+		o.replay, o.replayEnd, o.replayed = key, s.ring.newest, s.ring.arrivals
 		return
 	}
 	o.waitKey = true
-	in.wantKey()
+	s.wantKey()
 }
 
 // next copies the next packet to send into scratch, or returns false when there is none for now.
-func (o *outlet) next() bool {
-	in := o.feed.in
-	if o.replay == 0 && o.cursor == in.arrivals.Load() {
-		return false
+func (o *outlet) next(now time.Time) bool {
+	for {
+		s := o.from
+		if o.replay == 0 && o.cursor == s.arrivals.Load() {
+			return false
+		}
+		s.mu.Lock()
+		p := o.nextLocked(s.ring)
+		send := p != nil && o.take(p, now)
+		s.mu.Unlock()
+		if send {
+			return true
+		}
+		if p == nil {
+			if o.cursor+uint64(len(s.ring.order)) >= s.arrivals.Load() {
+				return false
+			}
+			o.begin(o.rewriter.newest(s), maxReplay) // fell behind: go on with a newer key frame
+			if o.replay == 0 {
+				return false
+			}
+		}
 	}
-	in.mu.Lock()
-	p := o.nextLocked(in.ring)
-	if p != nil {
-		p.copyTo(&o.scratch)
-	}
-	in.mu.Unlock()
-	if p == nil && o.cursor+uint64(len(in.ring.order)) < in.arrivals.Load() {
-		o.begin(in, o.rewriter.newest) // fell behind: go on with a newer key frame
-		return o.replay != 0 && o.next()
-	}
-	return p != nil
 }
 
 // nextLocked finds the next packet, or nil: none is there, or so much was missed that the ring has lost it. The
-// ingress's mu is held.
+// stream's mu is held.
 func (o *outlet) nextLocked(r *ring) *packet {
 	for ; o.replay != 0 && o.replay <= o.replayEnd; o.replay++ {
 		if p := r.get(o.replay); p != nil && p.arrival < o.replayed {
@@ -255,18 +367,58 @@ func (o *outlet) nextLocked(r *ring) *packet {
 	return nil
 }
 
+// take copies a packet into scratch if it is to be sent. The stream's mu is held.
+func (o *outlet) take(p *packet, now time.Time) bool {
+	in := o.from.in
+	o.vp8 = vp8Descriptor{}
+	if in.kind == codecVP8 {
+		o.vp8, _ = parseVP8(p.payload)
+	}
+	newest := o.rewriter.newest(o.from)
+	if o.cutNext || p.seq > newest+maxDropout {
+		o.rewriter.cut(o.from, p, o.vp8, o.shift(now))
+		newest, o.cutNext = p.seq-1, false
+	}
+	send, last := true, false
+	if in.video {
+		if p.seq > newest {
+			send, last = o.selector.take(p.layering, p.ts, o.layers)
+		} else {
+			send, last = o.selector.sends(p.layering)
+		}
+	}
+	if !send && p.seq > newest {
+		o.rewriter.skip(p, o.vp8)
+		return false
+	}
+	p.copyTo(&o.scratch)
+	o.scratch.marker = p.marker || last
+	if !send { // its number is taken, so it goes out empty
+		o.scratch.payload, o.scratch.dd, o.vp8 = o.scratch.payload[:0], o.scratch.dd[:0], vp8Descriptor{}
+	}
+	return true
+}
+
+// shift returns how far the timestamps of from move now. The stream's mu is held.
+func (o *outlet) shift(now time.Time) uint32 {
+	s := o.from
+	if o.rewriter.count == 0 {
+		return 0
+	}
+	newest := s.ring.get(s.ring.newest).ts
+	due := o.rewriter.outTS + rtpSpan(now.Sub(o.lastSent), s.in.clock)
+	if shift, ok := o.line.shift(s); ok {
+		if off := int32(newest + shift - due); off < int32(s.in.clock) && off > -int32(s.in.clock) {
+			return shift
+		}
+	}
+	return due - newest
+}
+
 // write sends the packet in scratch.
 func (e *egress) write(b *binding, now time.Time) {
-	p, in := &e.scratch, e.feed.in
-	var v vp8Descriptor
-	if in.kind == codecVP8 {
-		v, _ = parseVP8(p.payload)
-	}
-	if e.cutNext || p.seq > e.rewriter.newest+maxDropout {
-		e.rewriter.cut(p, v, rtpSpan(now.Sub(e.lastSent), in.clock))
-		e.cutNext = false
-	}
-	seq, ts, ok := e.rewriter.rewrite(p, v)
+	p := &e.scratch
+	seq, ts, ok := e.rewriter.rewrite(p, e.vp8)
 	if !ok {
 		return
 	}
@@ -274,6 +426,9 @@ func (e *egress) write(b *binding, now time.Time) {
 	e.lastSent = now
 	e.packets++
 	e.octets += uint32(len(p.payload))
+	if e.whole = p.marker; p.marker {
+		e.pictures++
+	}
 	e.resends.earn()
 	// A packet that cannot be written is lost as on any network; the connection's own state says if it is gone.
 	_, _ = b.writer.WriteRTP(&e.header, p.payload)
@@ -296,45 +451,44 @@ func (o *outlet) fillHeader(ssrc uint32, payloadType uint8, seq uint16, ts uint3
 }
 
 // resend implements feedbackReader: the packet that was sent as seq goes out again, on the retransmission stream and
-// never on the media stream, where its number has been used (a repeated nonce of AES-GCM). mu is held.
+// never on the media stream, where its number has been used (a repeated nonce of AES-GCM). It may be one of a layer
+// that was left since. mu is held.
 func (e *egress) resend(seq uint16) {
 	b := e.bound.Load()
-	if b == nil || b.rtxSSRC == 0 || e.rtxType == 0 || !e.active {
+	if b == nil || b.rtxSSRC == 0 || e.rtxType == 0 || e.from == nil {
 		return
 	}
-	ext, ok := e.rewriter.source(seq)
-	now := time.Now()
-	if !ok || !e.resends.allow(seq, now) {
+	r, ext := e.rewriter.sent(seq)
+	if r == nil || !e.resends.allow(seq, time.Now()) {
 		return
 	}
-	in := e.feed.in
-	in.mu.Lock()
-	p := in.ring.get(ext)
+	r.source.mu.Lock()
+	p := r.source.ring.get(ext)
 	if p != nil {
 		p.copyTo(&e.scratch)
 	}
-	in.mu.Unlock()
+	r.source.mu.Unlock()
 	if p == nil {
 		return
 	}
-	var v vp8Descriptor
-	if in.kind == codecVP8 {
-		v, _ = parseVP8(e.scratch.payload)
+	if _, last := e.selector.sends(e.scratch.layering); last && r.source == e.from {
+		e.scratch.marker = true // as it was the first time
 	}
-	_, ts, ok := e.rewriter.rewrite(&e.scratch, v)
-	if !ok {
-		return
+	if r.source.in.kind == codecVP8 {
+		if v, ok := parseVP8(e.scratch.payload); ok {
+			r.put(e.scratch.payload, &v)
+		}
 	}
 	e.rtxSeq++
-	e.fillHeader(b.rtxSSRC, e.rtxType, e.rtxSeq, ts)
+	e.fillHeader(b.rtxSSRC, e.rtxType, e.rtxSeq, r.timestamp(&e.scratch))
 	e.buffer[0], e.buffer[1] = byte(seq>>8), byte(seq)
 	_, _ = b.writer.WriteRTP(&e.header, e.buffer[:2+len(e.scratch.payload)])
 }
 
 // refresh implements feedbackReader. mu is held.
 func (e *egress) refresh() {
-	if e.active {
-		e.feed.in.wantKey()
+	if e.from != nil {
+		e.from.wantKey()
 	}
 }
 

@@ -72,28 +72,34 @@ func (c sinkContext) WriteStream() webrtc.TrackLocalWriter    { return c.writer 
 func (c sinkContext) RTCPReader() interceptor.RTCPReader      { return nil }
 func (c sinkContext) SSRCForwardErrorCorrection() webrtc.SSRC { return 0 }
 
-// bareIngress is a published track that is fed by hand.
-func bareIngress(mime string) *ingress {
+// bareStream is a published track of one stream, that is fed by hand.
+func bareStream(mime string) *stream {
 	in := &ingress{
 		peer: &Peer{due: make(chan struct{}, 1)}, key: trackKey{"ann", wire.Camera}, kind: kindOfCodec(mime),
-		codec:       webrtc.RTPCodecParameters{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: mime, ClockRate: 48000}},
-		payloadType: 96, levelID: 1, ddID: 2,
+		codec: webrtc.RTPCodecParameters{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: mime, ClockRate: 48000}},
 	}
-	size := audioSlots
 	if in.video = in.kind != codecOther; in.video {
-		in.codec.ClockRate, size = videoClock, videoSlots
+		in.codec.ClockRate = videoClock
 	}
-	in.clock, in.ring = in.codec.ClockRate, newRing(size)
-	in.listeners.Store(&[]*egress{})
-	return in
+	in.clock = in.codec.ClockRate
+	in.qualities.Store(&[]quality{})
+	return addBare(in, 0)
+}
+
+// addBare adds a stream to a track that is fed by hand.
+func addBare(in *ingress, index int) *stream {
+	s := &stream{in: in, index: index, payloadType: 96, ssrc: uint32(100 + index), levelID: 1, ddID: 2}
+	s.init()
+	in.streams[index].Store(s)
+	return s
 }
 
 // subscriber is a peer with its writer but no connection, that is sent in through w until the context ends.
-func subscriber(ctx context.Context, t testing.TB, in *ingress, w webrtc.TrackLocalWriter) *egress {
+func subscriber(ctx context.Context, t testing.TB, in *stream, w webrtc.TrackLocalWriter) *egress {
 	t.Helper()
 	p := &Peer{ctx: ctx, wake: make(chan struct{}, 1), due: make(chan struct{}, 1)}
 	kind := webrtc.RTPCodecTypeAudio
-	if in.video {
+	if in.in.video {
 		kind = webrtc.RTPCodecTypeVideo
 	}
 	e := newEgress(p, kind, "s0")
@@ -102,19 +108,19 @@ func subscriber(ctx context.Context, t testing.TB, in *ingress, w webrtc.TrackLo
 	}
 	p.sending.Store(&[]*egress{e})
 	p.connected.Store(true)
-	e.assign(&feed{in: in, enabled: true, live: true})
-	in.subscribe(e)
+	e.assign(&feed{in: in.in, live: true})
+	e.pump(time.Now()) // it listens from now on
 	return e
 }
 
 // rawPacket is packet n of a track: a VP8 frame or sound.
-func rawPacket(t testing.TB, in *ingress, n uint32, key bool) []byte {
+func rawPacket(t testing.TB, in *stream, n uint32, key bool) []byte {
 	t.Helper()
 	p := rtp.Packet{
 		Header:  rtp.Header{Version: 2, PayloadType: in.payloadType, SequenceNumber: uint16(n + 65500), Timestamp: n * 3000},
-		Payload: testPayload(in.video, key, n),
+		Payload: testPayload(in.in.video, key, n),
 	}
-	if !in.video {
+	if !in.in.video {
 		if err := p.SetExtension(in.levelID, []byte{byte(n)}); err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +132,7 @@ func rawPacket(t testing.TB, in *ingress, n uint32, key bool) []byte {
 	return b
 }
 
-func feedPackets(t testing.TB, in *ingress, first, end uint32, key func(uint32) bool) {
+func feedPackets(t testing.TB, in *stream, first, end uint32, key func(uint32) bool) {
 	t.Helper()
 	for n := first; n < end; n++ {
 		in.receive(rawPacket(t, in, n, key(n)), time.Now())
@@ -142,7 +148,7 @@ func keyAt(list ...uint32) func(uint32) bool {
 func TestBlockedSubscriber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		in := bareIngress(webrtc.MimeTypeVP8)
+		in := bareStream(webrtc.MimeTypeVP8)
 		stuck, free := &sink{block: make(chan struct{})}, &sink{}
 		first, second := subscriber(ctx, t, in, stuck), subscriber(ctx, t, in, free)
 		go first.peer.write()
@@ -178,7 +184,7 @@ func TestBlockedSubscriber(t *testing.T) {
 func TestWaitForKeyFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		in := bareIngress(webrtc.MimeTypeVP8)
+		in := bareStream(webrtc.MimeTypeVP8)
 		feedPackets(t, in, 0, maxReplay+10, keyAt(0))
 		var sinks []*sink
 		for range 3 {
@@ -216,7 +222,7 @@ func TestWaitForKeyFrame(t *testing.T) {
 // Key frame requests of many receivers, again and again, make one request for each interval.
 func TestKeyRequestsCoalesce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in := bareIngress(webrtc.MimeTypeVP8)
+		in := bareStream(webrtc.MimeTypeVP8)
 		asked := 0
 		for n := range uint32(40) { // two seconds
 			for range 100 {
@@ -239,7 +245,7 @@ func TestKeyRequestsCoalesce(t *testing.T) {
 func TestResend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		in := bareIngress(webrtc.MimeTypeVP8)
+		in := bareStream(webrtc.MimeTypeVP8)
 		w := &sink{}
 		e := subscriber(ctx, t, in, w)
 		go e.peer.write()
@@ -281,7 +287,7 @@ func TestResend(t *testing.T) {
 func TestExtensionsPassOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		in := bareIngress(webrtc.MimeTypeOpus)
+		in := bareStream(webrtc.MimeTypeOpus)
 		w := &sink{}
 		go subscriber(ctx, t, in, w).peer.write()
 		feedPackets(t, in, 0, 1, keyAt())
@@ -302,7 +308,7 @@ func TestExtensionsPassOn(t *testing.T) {
 
 // So is a dependency descriptor, which may be longer than a short extension can be (RFC 8285 section 4.3).
 func TestDependencyDescriptorPassesOn(t *testing.T) {
-	in := bareIngress(webrtc.MimeTypeVP8)
+	in := bareStream(webrtc.MimeTypeVP8)
 	w := &sink{}
 	e := subscriber(t.Context(), t, in, w)
 	sizes := []int{40, 3, 0, 12}
@@ -338,7 +344,7 @@ func TestDependencyDescriptorPassesOn(t *testing.T) {
 
 // Forwarding one packet allocates nothing, however many there are.
 func TestForwardAllocates(t *testing.T) {
-	in := bareIngress(webrtc.MimeTypeVP8)
+	in := bareStream(webrtc.MimeTypeVP8)
 	b := rawPacket(t, in, 0, true)
 	in.receive(b, time.Now())
 	var list []*egress
@@ -367,7 +373,7 @@ func TestForwardAllocates(t *testing.T) {
 func BenchmarkForward(b *testing.B) {
 	for _, subscribers := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("ring/%d", subscribers), func(b *testing.B) {
-			in := bareIngress(webrtc.MimeTypeVP8)
+			in := bareStream(webrtc.MimeTypeVP8)
 			raw := rawPacket(b, in, 0, true)
 			in.receive(raw, time.Now())
 			var list []*egress

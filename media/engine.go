@@ -75,6 +75,7 @@ func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	settings.SetSRTPReplayProtectionWindow(512) // Firefox probes with packets that were sent before
 	settings.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
 	settings.SetDTLSEllipticCurves(elliptic.X25519, elliptic.P256, elliptic.P384)
+	settings.SetIgnoreRidPauseForRecv(true) // a layer that the client pauses now it may send later
 	settings.SetIncludeLoopbackCandidate(s.opts.Listen.Addr().IsLoopback())
 	if s.opts.network != nil {
 		settings.SetNet(s.opts.network)

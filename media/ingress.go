@@ -1,67 +1,107 @@
 package media
 
 import (
-	"errors"
-	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
+	"confab/signaling/wire"
+
 	"github.com/pion/webrtc/v4"
 )
 
-// An ingress is one track that a participant publishes.
+// maxStreams is how many simulcast layers a track may have.
+const maxStreams = 3
+
+// An ingress is one track that a participant publishes: one RTP stream, or one for each simulcast layer.
 type ingress struct {
 	// Set by newIngress, then constant.
-	peer        *Peer
-	mid         string
-	key         trackKey
-	track       *webrtc.TrackRemote
-	receiver    *webrtc.RTPReceiver
-	codec       webrtc.RTPCodecParameters
-	kind        codecKind
-	video       bool
-	payloadType uint8
-	ssrc        uint32
-	clock       uint32 // ticks a second
-	levelID     uint8  // header extension ids, 0 = none
-	ddID        uint8
+	peer  *Peer
+	mid   string
+	key   trackKey
+	rids  []string // of the simulcast layers, in the order of their description: smallest first; nil = no simulcast
+	codec webrtc.RTPCodecParameters
+	kind  codecKind
+	video bool
+	clock uint32 // ticks a second
 
-	// Owned by read.
-	header  rtp.Header
-	missing missing
+	streams   [maxStreams]atomic.Pointer[stream] // nil: it has not come yet; set by the publisher's run
+	qualities atomic.Pointer[[]quality]          // replaced by the publisher's control; what it points to never changes
+	demand    demand
 
-	arrivals  atomic.Uint64             // ring.arrivals, to be looked at without mu
-	listeners atomic.Pointer[[]*egress] // who is woken for each packet; replaced under mu
-	keyWanted atomic.Bool               // by a receiver, and no key frame has come since
-
-	mu    sync.Mutex
-	ring  *ring        // guarded by mu
-	stats reception    // guarded by mu
-	sr    senderReport // guarded by mu
-
-	keyAsked   time.Time // owned by control
-	keyAskedAt uint64    // owned by control: arrivals at keyAsked
+	// Owned by the publisher's control.
+	watched  [maxStreams]watch
+	measured time.Time
 }
 
-func newIngress(p *Peer, mid string, key trackKey, t remoteTrack) *ingress {
-	extensions := t.receiver.GetParameters().HeaderExtensions
+// newIngress makes a track without streams; t is the first of them to come.
+func newIngress(p *Peer, mid string, key trackKey, rids []string, t remoteTrack) *ingress {
+	codec := t.track.Codec()
 	in := &ingress{
-		peer: p, mid: mid, key: key, track: t.track, receiver: t.receiver,
-		codec: t.track.Codec(), kind: kindOfCodec(t.track.Codec().MimeType), video: t.track.Kind() == webrtc.RTPCodecTypeVideo,
-		payloadType: uint8(t.track.PayloadType()), ssrc: uint32(t.track.SSRC()), clock: t.track.Codec().ClockRate,
-		levelID: extensionID(extensions, uriAudioLevel), ddID: extensionID(extensions, uriDependencyDescriptor),
+		peer: p, mid: mid, key: key, rids: rids, codec: codec, kind: kindOfCodec(codec.MimeType),
+		video: t.track.Kind() == webrtc.RTPCodecTypeVideo, clock: codec.ClockRate,
 	}
-	size := audioSlots
-	if in.video {
-		size = videoSlots
-	}
-	in.ring = newRing(size)
-	in.listeners.Store(&[]*egress{})
+	in.qualities.Store(&[]quality{})
 	return in
+}
+
+// add makes a stream of t. nil: the track has no such layer, or has it already, or it comes in another codec.
+func (in *ingress) add(t remoteTrack) *stream {
+	index := 0
+	if len(in.rids) > 0 {
+		index = slices.Index(in.rids, t.track.RID())
+	} else if t.track.RID() != "" {
+		index = -1
+	}
+	if index < 0 || index >= maxStreams || in.streams[index].Load() != nil || t.track.Codec().MimeType != in.codec.MimeType {
+		return nil
+	}
+	s := newStream(in, index, t)
+	in.streams[index].Store(s)
+	in.each(func(other *stream) { // who has another layer may want this one
+		for _, e := range *other.listeners.Load() {
+			e.notify()
+		}
+	})
+	return s
+}
+
+// remove forgets an ended stream and reports whether it was the last one.
+func (in *ingress) remove(s *stream) (empty bool) {
+	in.streams[s.index].CompareAndSwap(s, nil)
+	for i := range in.streams {
+		if in.streams[i].Load() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// each calls f for all streams there are.
+func (in *ingress) each(f func(*stream)) {
+	for i := range in.streams {
+		if s := in.streams[i].Load(); s != nil {
+			f(s)
+		}
+	}
+}
+
+// stream returns the stream that stands for index: itself, else the next lower one, else the next higher one; nil when
+// nothing has come yet.
+func (in *ingress) stream(index int) *stream {
+	index = min(index, maxStreams-1)
+	for i := index; i >= 0; i-- {
+		if s := in.streams[i].Load(); s != nil {
+			return s
+		}
+	}
+	for i := index + 1; i < maxStreams; i++ {
+		if s := in.streams[i].Load(); s != nil {
+			return s
+		}
+	}
+	return nil
 }
 
 // mediaType is what pion calls the track's type.
@@ -72,171 +112,197 @@ func (in *ingress) mediaType() webrtc.RTPCodecType {
 	return webrtc.RTPCodecTypeAudio
 }
 
-// maxReadErrors ends a reader whose stream yields nothing else; it is a bound against a busy loop.
-const maxReadErrors = 1000
-
-// read takes all packets of the track until it ends.
-func (in *ingress) read() {
-	defer in.peer.post(func(e *events) { e.ended = append(e.ended, in) })
-	in.readAll(in.receive)
+// A target says what of a track a receiver is to get.
+type target struct {
+	stream uint8 // index of the simulcast layer
+	layer  layer // within it
+	paused bool
 }
 
-// discard reads a track that nobody may have.
-func (in *ingress) discard() { in.readAll(func([]byte, time.Time) {}) }
+// targetBest is what is sent before anything was chosen.
+var targetBest = target{stream: maxStreams - 1, layer: layer{maxSpatial - 1, maxTemporal - 1}}
 
-func (in *ingress) readAll(take func([]byte, time.Time)) {
-	buf := make([]byte, maxPacket)
-	for failures := 0; failures < maxReadErrors; {
-		n, _, err := in.track.Read(buf)
-		switch {
-		case err == nil:
-			failures = 0
-			take(buf[:n], time.Now())
-		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || in.peer.ctx.Err() != nil:
-			return
-		default: // too large, or a payload type that was not negotiated
-			failures++
-		}
-	}
+// A quality is one in which a published video can be had, as measured.
+type quality struct {
+	target
+	size size
+	flow      // bitrate 0 = it does not come now
+	top  bool // all temporal layers of its size
 }
 
-// receive takes one packet: into the ring, and on to who listens. It allocates nothing unless a packet is missing.
-func (in *ingress) receive(b []byte, now time.Time) {
-	payload, ok := in.parse(b)
-	if !ok {
-		return
-	}
-	in.mu.Lock()
-	ok = in.store(payload, now)
-	arrivals := in.ring.arrivals
-	in.mu.Unlock()
-	if !ok {
-		return
-	}
-	in.arrivals.Store(arrivals)
-	for _, e := range *in.listeners.Load() {
-		e.notify()
-	}
-	if len(in.missing.list) > 0 {
-		in.askAgain(now)
-	}
+// A watch sees whether a simulcast layer still comes.
+type watch struct {
+	last     time.Time // the last packet seen
+	pictures uint64    // of the other layers, when that was seen
+	alive    bool
 }
 
-// parse reads the header and returns the payload without padding.
-func (in *ingress) parse(b []byte) ([]byte, bool) {
-	n, err := in.header.Unmarshal(b)
-	if err != nil || in.header.PayloadType != in.payloadType || len(b) > maxPacket {
-		return nil, false
-	}
-	payload := b[n:]
-	if in.header.Padding {
-		if len(payload) == 0 || payload[len(payload)-1] == 0 || int(payload[len(payload)-1]) > len(payload) {
-			return nil, false
-		}
-		payload = payload[:len(payload)-int(payload[len(payload)-1])]
-	}
-	return payload, true
-}
-
-// store puts the packet whose header was just read into the ring. A packet of nothing but padding is kept without
-// payload and forwarded, so that the sequence has no hole there. mu is held.
-func (in *ingress) store(payload []byte, now time.Time) bool {
-	newest := in.ring.newest
-	seq, ok := in.ring.extend(in.header.SequenceNumber)
-	if !ok {
-		return false
-	}
-	slot := in.ring.slot(seq)
-	if slot == nil {
-		return false
-	}
-	slot.ts, slot.marker = in.header.Timestamp, in.header.Marker
-	slot.payload = append(slot.payload[:0], payload...)
-	slot.level = append(slot.level[:0], in.header.GetExtension(in.levelID)...)
-	slot.dd = append(slot.dd[:0], in.header.GetExtension(in.ddID)...)
-	if slot.key = in.kind.startsKeyFrame(payload) && in.ring.markKey(seq, slot.ts); slot.key {
-		in.keyWanted.Store(false)
-	}
-	in.stats.count(seq, slot.ts, in.clock, now)
+// look notes what comes and what does not, and reports whether that has changed. Called by the publisher's control
+// goroutine alone.
+func (in *ingress) look(now time.Time) bool {
 	if !in.video {
-		return true
-	}
-	if seq < newest {
-		in.missing.came(seq)
-	} else if newest != 0 && seq > newest+1 && !in.missing.hole(newest+1, seq, now) {
-		in.wantKey()
-	}
-	return true
-}
-
-// askAgain asks the publisher for what is missing and due.
-func (in *ingress) askAgain(now time.Time) {
-	due := in.missing.take(now)
-	if len(due) == 0 {
-		return
-	}
-	in.peer.writeRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{
-		SenderSSRC: in.peer.ssrc, MediaSSRC: in.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(due),
-	}})
-}
-
-// wantKey has the publisher asked for a key frame: at once if the last request is long enough ago, else later. Any
-// number of receivers make one request.
-func (in *ingress) wantKey() {
-	if in.video && !in.keyWanted.Swap(true) {
-		poke(in.peer.due)
-	}
-}
-
-// keyDue reports whether to ask for a key frame now. One that does not come is asked for again, as long as the
-// publisher sends at all. Called by the publisher's control goroutine alone.
-func (in *ingress) keyDue(now time.Time) bool {
-	arrivals := in.arrivals.Load()
-	if !in.keyWanted.Load() || now.Sub(in.keyAsked) < keyInterval || !in.keyAsked.IsZero() && arrivals == in.keyAskedAt {
 		return false
 	}
-	in.keyAsked, in.keyAskedAt = now, arrivals
+	var pictures [maxStreams]uint64
+	var last [maxStreams]time.Time
+	sum := uint64(0)
+	for i := range in.streams {
+		if s := in.streams[i].Load(); s != nil {
+			s.mu.Lock()
+			pictures[i], last[i] = s.content.pictures, s.content.last
+			s.mu.Unlock()
+			sum += pictures[i]
+		}
+	}
+	changed := false
+	for i := range in.watched {
+		changed = in.watched[i].see(now, last[i], sum-pictures[i]) || changed
+	}
+	if !changed && now.Sub(in.measured) < measureInterval {
+		return false
+	}
+	if now.Sub(in.measured) >= measureInterval {
+		in.measured = now
+	}
+	in.measure(now)
+	if changed {
+		in.each(func(s *stream) { // who has what is gone, or may want what has come, chooses at once
+			for _, e := range *s.listeners.Load() {
+				poke(e.peer.due)
+			}
+		})
+	}
 	return true
 }
 
-// readRTCP takes the publisher's reports about the track until it ends.
-func (in *ingress) readRTCP() {
-	buf := make([]byte, maxPacket)
-	for failures := 0; failures < maxReadErrors; {
-		n, _, err := in.receiver.Read(buf)
-		now := time.Now()
-		switch {
-		case err == nil:
-			failures = 0
-			if !in.peer.rtcp.allow(now) {
-				continue
+// see reports whether the layer has come or gone. A layer is gone when the others go on without it: then the publisher
+// has taken it back for want of bandwidth or power. When all are silent, the picture stands still.
+func (w *watch) see(now, last time.Time, others uint64) bool {
+	before := w.alive
+	if last != w.last {
+		w.last, w.pictures, w.alive = last, others, true
+	} else if w.alive && now.Sub(last) > maxQuiet && others-w.pictures >= quietPictures {
+		w.alive = false
+	}
+	return w.alive != before
+}
+
+// measure replaces qualities.
+func (in *ingress) measure(now time.Time) {
+	list := make([]quality, 0, 2*maxStreams)
+	for i := range in.streams {
+		s := in.streams[i].Load()
+		if s == nil {
+			continue
+		}
+		s.mu.Lock()
+		flows, c := s.content.sample(now), &s.content
+		sizes, count, active := c.sizes, max(c.sized, c.spatial()), c.active
+		s.mu.Unlock()
+		for spatial := range count {
+			comes := in.watched[i].alive && active.hasSpatial(spatial)
+			if spatial > 0 && flows[spatial] == flows[spatial-1] && flows[0][maxTemporal-1].fps > 0 {
+				comes = false // pictures come without it
 			}
-			if sr, ok := findSenderReport(buf[:n], in.ssrc); ok {
-				sr.at = now
-				in.mu.Lock()
-				in.sr = sr
-				in.mu.Unlock()
-			}
-		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || in.peer.ctx.Err() != nil:
-			return
-		default:
-			failures++
+			list = appendQualities(list, uint8(i), uint8(spatial), sizes[spatial], flows[spatial], comes)
 		}
 	}
+	in.qualities.Store(&list)
 }
 
-// subscribe has e notified of each packet.
-func (in *ingress) subscribe(e *egress) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	list := append(slices.Clone(*in.listeners.Load()), e)
-	in.listeners.Store(&list)
+// appendQualities adds those of one size, one for each frame rate that there is.
+func appendQualities(list []quality, stream, spatial uint8, size size, flows [maxTemporal]flow, comes bool) []quality {
+	top := maxTemporal - 1
+	for top > 0 && flows[top] == flows[top-1] {
+		top--
+	}
+	for t := range top {
+		if comes && flows[t].bitrate > 0 && flows[t].fps > 0 {
+			list = append(list, quality{target: target{stream: stream, layer: layer{spatial, uint8(t)}}, size: size, flow: flows[t]})
+		}
+	}
+	full := quality{target: target{stream: stream, layer: layer{spatial, maxTemporal - 1}}, size: size, top: true}
+	if comes {
+		full.flow = flows[top]
+		full.bitrate = max(full.bitrate, 1) // it may stand still
+	}
+	return append(list, full)
 }
 
-// unsubscribe undoes subscribe.
-func (in *ingress) unsubscribe(e *egress) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	list := slices.DeleteFunc(slices.Clone(*in.listeners.Load()), func(other *egress) bool { return other == e })
-	in.listeners.Store(&list)
+// layers is how many layers the track has in space, simulcast or SVC.
+func (in *ingress) layers() int {
+	n := max(len(in.rids), 1)
+	for _, q := range *in.qualities.Load() {
+		n = max(n, int(q.layer.spatial)+1)
+	}
+	return n
+}
+
+// index is the place of t among the layers.
+func (in *ingress) index(t target) int {
+	if len(in.rids) > 0 {
+		return int(t.stream)
+	}
+	return int(t.layer.spatial)
+}
+
+// demandFalls is how long a layer goes on that nobody uses any more.
+const demandFalls = 2 * time.Second
+
+// A demand is how many layers of a published video its receivers use, from the smallest up. Any number of goroutines
+// may use it.
+type demand struct {
+	mu     sync.Mutex
+	wishes map[*egress]int // guarded by mu
+	told   bool            // guarded by mu: the publisher has been told something
+	layers int             // guarded by mu: what it was told last
+	less   time.Time       // guarded by mu: since when all wish less than that; zero = they do not
+}
+
+// wish notes how many layers e uses; none, when it is gone. It reports whether that is more than the publisher knows of.
+func (d *demand) wish(e *egress, layers int) (more bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.wishes == nil {
+		d.wishes = map[*egress]int{}
+	}
+	if d.wishes[e] = layers; layers == 0 {
+		delete(d.wishes, e)
+	}
+	return d.told && layers > d.layers
+}
+
+// due returns what to tell the publisher now of a track with so many layers: more at once, less once it has been less
+// for demandFalls. A publisher that was told nothing sends all.
+func (d *demand) due(now time.Time, have int) (layers int, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.wishes {
+		layers = max(layers, min(n, have))
+	}
+	has := have
+	if d.told {
+		has = d.layers
+	}
+	switch {
+	case layers == has:
+		d.less = time.Time{}
+		return 0, false
+	case layers < has && d.less.IsZero():
+		d.less = now
+		return 0, false
+	case layers < has && now.Sub(d.less) < demandFalls:
+		return 0, false
+	}
+	d.told, d.layers, d.less = true, layers, time.Time{}
+	return layers, true
+}
+
+// publishMedia returns what the publisher is to be told now about in.
+func (in *ingress) publishMedia(now time.Time) (wire.PublishMedia, bool) {
+	if !in.video {
+		return wire.PublishMedia{}, false
+	}
+	layers, ok := in.demand.due(now, in.layers())
+	return wire.PublishMedia{Source: in.key.source, Layers: layers}, ok
 }

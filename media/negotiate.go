@@ -3,6 +3,8 @@ package media
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -154,8 +156,13 @@ func (p *Peer) sentTracks() map[string]wire.TrackLabel {
 	return tracks
 }
 
-// sections is what a description of the client says: the source sent by mid.
-type sections map[string]wire.Source
+// sections is what a description of the client says of what it sends, by mid.
+type sections map[string]section
+
+type section struct {
+	source wire.Source
+	rids   []string // of its simulcast layers
+}
 
 // readSections checks a description against limits, labels and grants.
 func (p *Peer) readSections(signal wire.Signal) (sections, error) {
@@ -183,7 +190,11 @@ func (p *Peer) readSections(signal wire.Signal) (sections, error) {
 		if other, ok := taken[source]; ok {
 			return nil, wire.Errorf(wire.CodeConflict, "media sections %.20q and %.20q both send %s", other, mid, source)
 		}
-		taken[source], found[mid] = mid, source
+		rids, err := simulcast(m)
+		if err != nil {
+			return nil, err
+		}
+		taken[source], found[mid] = mid, section{source, rids}
 	}
 	if len(found) > limits.UpTracks {
 		return nil, wire.Errorf(wire.CodeTooLarge, "%d tracks sent; at most %d", len(found), limits.UpTracks)
@@ -233,11 +244,59 @@ func sends(m *sdp.MediaDescription) bool {
 	return true
 }
 
+// simulcast returns the rids of the layers that a section sends, in the order of its simulcast attribute (RFC 8853
+// section 5.1); nil if it is no simulcast. Of alternatives the first one counts. The error is a *wire.Error.
+func simulcast(m *sdp.MediaDescription) ([]string, error) {
+	known := map[string]bool{}
+	for _, a := range m.Attributes {
+		if fields := strings.Fields(a.Value); a.Key == "rid" && len(fields) > 1 && fields[1] == "send" {
+			known[fields[0]] = true
+		}
+	}
+	if len(known) > maxStreams {
+		return nil, wire.Errorf(wire.CodeTooLarge, "%d simulcast layers; at most %d", len(known), maxStreams)
+	}
+	var rids []string
+	listed := false
+	for _, a := range m.Attributes {
+		if a.Key != "simulcast" {
+			continue
+		}
+		for fields := strings.Fields(a.Value); len(fields) > 1; fields = fields[2:] {
+			if fields[0] == "send" {
+				rids, listed = append(rids, streamNames(fields[1])...), true
+			}
+		}
+	}
+	if !listed {
+		rids = slices.Collect(maps.Keys(known)) // one at most, or it fails
+	}
+	for i, rid := range rids {
+		if !known[rid] || slices.Contains(rids[:i], rid) || !listed && i > 0 {
+			return nil, wire.Errorf(wire.CodeBadMessage, "the simulcast attribute does not fit the rids: %.20q", rid)
+		}
+	}
+	if len(rids) != len(known) {
+		return nil, wire.Errorf(wire.CodeBadMessage, "%d rids, of which the simulcast attribute names %d", len(known), len(rids))
+	}
+	return rids, nil
+}
+
+// streamNames returns the rids of a list of simulcast streams: of alternatives the first, paused ones too.
+func streamNames(list string) []string {
+	var rids []string
+	for alternatives := range strings.SplitSeq(list, ";") {
+		first, _, _ := strings.Cut(alternatives, ",")
+		rids = append(rids, strings.TrimPrefix(first, "~"))
+	}
+	return rids
+}
+
 // accept notes what a description that has taken effect says.
 func (p *Peer) accept(found sections) {
 	clear(p.sendingMids)
-	for mid, source := range found {
-		p.labels[mid], p.sendingMids[mid] = source, true
+	for mid, s := range found {
+		p.labels[mid], p.rids[mid], p.sendingMids[mid] = s.source, s.rids, true
 	}
 	for mid, in := range p.publishing { // first, since a source may have moved to another section
 		if !p.sendingMids[mid] {

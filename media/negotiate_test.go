@@ -153,12 +153,12 @@ func FuzzCandidate(f *testing.F) {
 }
 
 func FuzzReceive(f *testing.F) {
-	video := bareIngress(webrtc.MimeTypeVP8)
+	video := bareStream(webrtc.MimeTypeVP8)
 	f.Add(rawPacket(f, video, 1, true), rawPacket(f, video, 3, false))
-	f.Add(rawPacket(f, bareIngress(webrtc.MimeTypeOpus), 1, true), []byte("\xb0\x60"))
+	f.Add(rawPacket(f, bareStream(webrtc.MimeTypeOpus), 1, true), []byte("\xb0\x60"))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		for _, mime := range []string{webrtc.MimeTypeVP8, webrtc.MimeTypeOpus} {
-			in := bareIngress(mime)
+			in := bareStream(mime)
 			for _, b := range [][]byte{first, second} {
 				if payload, ok := in.parse(b); ok {
 					if len(payload) > len(b) {

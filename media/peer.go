@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"confab/media/bandwidth"
 	"confab/signaling/wire"
 
 	"github.com/pion/webrtc/v4"
@@ -55,12 +56,18 @@ type Peer struct {
 	// Owned by run.
 	negotiation
 	grants        wire.Grants
-	subscriptions map[trackKey]bool   // what the client has chosen; absent = on
-	publishing    map[string]*ingress // by mid
+	subscriptions map[trackKey]subscription // what the client has chosen
+	publishing    map[string]*ingress       // by mid
+	told          map[wire.Source]int       // how many layers the client was told to send; absent = nothing was said
+
+	// Owned by control.
+	allocator bandwidth.Allocator
+	allocated int64 // the budget that was shared out last
 
 	connected atomic.Bool
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
+	budget    atomic.Int64               // bits a second for all video sent
 	feedback  arrivals
 	rtcp      rate
 
@@ -76,10 +83,11 @@ type request struct {
 
 // events are what pion's goroutines and our readers have seen and run has not yet looked at.
 type events struct {
+	messages   []wire.ServerMessage // to be sent
 	candidates []webrtc.ICECandidateInit
 	gathered   bool
 	tracks     []remoteTrack
-	ended      []*ingress
+	ended      []*stream
 	state      webrtc.PeerConnectionState
 }
 
@@ -99,12 +107,14 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 		due:           make(chan struct{}, 1),
 		done:          make(chan struct{}),
 		negotiation:   newNegotiation(),
-		subscriptions: map[trackKey]bool{},
+		subscriptions: map[trackKey]subscription{},
 		publishing:    map[string]*ingress{},
+		told:          map[wire.Source]int{},
 		rtcp:          rate{perSecond: s.limits.RTCPPerSecond},
 	}
 	p.sending.Store(&[]*egress{})
 	p.receiving.Store(&[]*ingress{})
+	p.budget.Store(noBudget)
 	p.feedback.init(p.ssrc)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)
 	pc, err := s.newConnection(p)
@@ -189,6 +199,9 @@ func (p *Peer) teardown() {
 		p.log.Debug("closing the connection", "error", err)
 	}
 	p.running.Wait()
+	for _, e := range *p.sending.Load() {
+		e.drop()
+	}
 	p.log.Debug("peer ended", "cause", p.Err())
 }
 
@@ -199,8 +212,14 @@ func (p *Peer) takeEvents() {
 	p.events = events{state: e.state}
 	p.mu.Unlock()
 	p.sendCandidates(e.candidates, e.gathered)
-	for _, in := range e.ended {
-		p.unpublish(in)
+	for _, msg := range e.messages {
+		if told, ok := msg.(wire.PublishMedia); ok {
+			p.told[told.Source] = told.Layers
+		}
+		p.send(msg)
+	}
+	for _, s := range e.ended {
+		p.unpublish(s)
 	}
 	for _, t := range e.tracks {
 		p.publish(t)
@@ -277,6 +296,7 @@ func (p *Peer) Err() error {
 type negotiation struct {
 	generation  int
 	labels      map[string]wire.Source // what the client sends, by mid; it grows and never changes
+	rids        map[string][]string    // of its simulcast layers, by mid, smallest first
 	sendingMids map[string]bool        // on which of them it sends now
 	early       []wire.Signal          // candidates of a description that has not come yet
 	candidates  int                    // of this generation
@@ -293,7 +313,7 @@ type negotiation struct {
 
 func newNegotiation() negotiation {
 	n := negotiation{
-		labels: map[string]wire.Source{}, sendingMids: map[string]bool{},
+		labels: map[string]wire.Source{}, rids: map[string][]string{}, sendingMids: map[string]bool{},
 		offerTimer: time.NewTimer(time.Hour), answerTimer: time.NewTimer(time.Hour), failTimer: time.NewTimer(time.Hour),
 	}
 	n.stopTimers()

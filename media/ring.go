@@ -1,12 +1,14 @@
 package media
 
+import "time"
+
 // A packet is one stored RTP packet. Its slices belong to the ring's slot.
 type packet struct {
 	seq     uint64 // extended sequence number, never 0 in a filled slot
 	arrival uint64 // how many packets the ring had taken before
 	ts      uint32
 	marker  bool
-	key     bool   // begins a key frame
+	layering
 	level   []byte // audio level extension (RFC 6464), empty = none
 	dd      []byte // AV1 dependency descriptor extension, empty = none
 	payload []byte
@@ -27,10 +29,11 @@ type ring struct {
 	slots    []packet
 	order    []uint64 // extended sequence number by arrival
 	mask     uint64
-	arrivals uint64 // packets taken
-	newest   uint64 // highest extended sequence number, 0 = none yet
-	key      uint64 // where the newest key frame begins, 0 = none seen
-	stale    uint64 // extended number after the last packet that was too old, see extend
+	arrivals uint64    // packets taken
+	newest   uint64    // highest extended sequence number, 0 = none yet
+	key      uint64    // where the newest key frame begins, 0 = none seen
+	keyAt    time.Time // when that came
+	stale    uint64    // extended number after the last packet that was too old, see extend
 }
 
 // newRing makes a ring of size packets, a power of two.
@@ -88,13 +91,13 @@ func (r *ring) arrived(n uint64) *packet {
 
 // markKey notes that the packet ext looks like the first of a key frame with the timestamp ts, and reports whether it
 // begins the newest one: parameter sets and each slice of one H.264 picture look alike.
-func (r *ring) markKey(ext uint64, ts uint32) bool {
+func (r *ring) markKey(ext uint64, ts uint32, now time.Time) bool {
 	known := r.get(r.key)
 	same := known != nil && known.ts == ts
 	if same == (ext > r.key) {
 		return false
 	}
-	r.key = ext
+	r.key, r.keyAt = ext, now
 	return true
 }
 

@@ -85,7 +85,7 @@ func TestRingKeyFrame(t *testing.T) {
 		put(r, seq)
 		r.get(65536 + uint64(seq)).ts = 9
 	}
-	if !r.markKey(65536+1, 9) || r.markKey(65536+3, 9) || !r.markKey(65536, 9) {
+	if !r.markKey(65536+1, 9, time.Time{}) || r.markKey(65536+3, 9, time.Time{}) || !r.markKey(65536, 9, time.Time{}) {
 		t.Error("the parts of one picture are not one key frame")
 	}
 	if key, ok := r.keyFrame(5); !ok || key != 65536 {

@@ -9,29 +9,32 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
-// Subscribe turns one track on or off for this client; without it every track is on. What is off stays negotiated,
-// so that turning it on needs no offer: audio goes on at once, video with a key frame. The track need not exist yet.
-// The sizes in msg do not count as long as a source is published in one size. The error is a *wire.Error.
+// Subscribe says how large this client shows one track, or turns it off; without it every track is sent as large as
+// there is. Of a video it gets the smallest layer that is at least as large as it is shown. What is off stays
+// negotiated, so that turning it on needs no offer: audio goes on at once, video with a key frame. The track need not
+// exist yet. The error is a *wire.Error.
 func (p *Peer) Subscribe(ctx context.Context, msg wire.SubscribeMedia) error {
 	if err := msg.Validate(); err != nil {
 		return err
 	}
-	return p.call(ctx, func() error { return p.subscribe(trackKey{msg.Participant, msg.Source}, msg.Enabled) })
+	sub := subscription{off: !msg.Enabled, width: max(msg.Width, 0), height: max(msg.Height, 0), fps: max(msg.FPS, 0)}
+	return p.call(ctx, func() error { return p.subscribe(trackKey{msg.Participant, msg.Source}, sub) })
 }
 
-func (p *Peer) subscribe(key trackKey, enabled bool) error {
+func (p *Peer) subscribe(key trackKey, sub subscription) error {
 	if !p.grants.Subscribe {
 		return wire.Errorf(wire.CodeForbidden, "you may not receive media")
 	}
 	if _, known := p.subscriptions[key]; !known && len(p.subscriptions) >= p.server.limits.Subscriptions {
 		return wire.Errorf(wire.CodeRateLimited, "more than %d subscriptions", p.server.limits.Subscriptions)
 	}
-	p.subscriptions[key] = enabled
+	p.subscriptions[key] = sub
 	for _, e := range *p.sending.Load() {
-		if f := e.want.Load(); f != nil && f.in.key == key && f.enabled != enabled {
+		if f := e.want.Load(); f != nil && f.in.key == key && f.sub != sub {
 			next := *f
-			next.enabled = enabled
+			next.sub = sub
 			p.replaceFeed(e, f, &next)
+			poke(p.due)
 		}
 	}
 	return nil
@@ -62,11 +65,6 @@ func (p *Peer) replaceFeed(e *egress, old, next *feed) {
 	e.assign(next)
 }
 
-func (p *Peer) enabled(key trackKey) bool {
-	on, chosen := p.subscriptions[key]
-	return on || !chosen
-}
-
 // reconcile compares what the room has with what we send and sees to it that an offer follows where they differ.
 func (p *Peer) reconcile() {
 	var missing []*ingress
@@ -83,7 +81,6 @@ func (p *Peer) reconcile() {
 			missing = slices.Delete(missing, i, i+1)
 			continue
 		}
-		f.in.unsubscribe(e)
 		e.assign(nil)
 		changed = true
 	}
@@ -117,8 +114,9 @@ func (p *Peer) attach(in *ingress) bool {
 			return false
 		}
 	}
-	free.assign(&feed{in: in, enabled: p.enabled(in.key)})
-	in.subscribe(free)
+	free.target.Store(nil)
+	free.assign(&feed{in: in, sub: p.subscriptions[in.key]})
+	poke(p.due)
 	return true
 }
 
@@ -150,39 +148,67 @@ func (p *Peer) goLive() {
 	p.offered = nil
 }
 
-// publish takes a track of the client's: it is read, and offered to the room if the client has said what it is.
+// publish takes a stream of the client's: it is read, and its track offered to the room if the client has said what it
+// is.
 func (p *Peer) publish(t remoteTrack) {
 	mid := ""
 	if transceiver := t.receiver.RTPTransceiver(); transceiver != nil {
 		mid = transceiver.Mid()
 	}
-	source, known := p.labels[mid]
-	in := newIngress(p, mid, trackKey{p.id, source}, t)
-	if _, twice := p.publishing[mid]; !known || twice {
-		// A second layer or a stray stream. It must be read all the same.
-		p.running.Go(in.discard)
+	s := p.addStream(mid, t)
+	if s == nil { // a stray stream; it must be read all the same
+		p.running.Go(func() { discard(p, t.track) })
 		return
 	}
-	p.publishing[mid] = in
 	p.setReceiving()
 	if p.feedback.extension.Load() == 0 {
 		p.feedback.extension.Store(uint32(extensionID(t.receiver.GetParameters().HeaderExtensions, uriTransportCC)))
 	}
-	p.running.Go(in.read)
-	p.running.Go(in.readRTCP)
+	p.running.Go(s.read)
+	p.running.Go(s.readRTCP)
 	if p.sendingMids[mid] {
-		p.room.publish(in)
+		p.room.publish(s.in)
 	}
 }
 
-func (p *Peer) unpublish(in *ingress) {
-	if p.publishing[in.mid] == in {
+// addStream finds or makes the track that t belongs to, and adds it there. nil: nobody is to have it.
+func (p *Peer) addStream(mid string, t remoteTrack) *stream {
+	source, known := p.labels[mid]
+	if !known {
+		return nil
+	}
+	in := p.publishing[mid]
+	if in == nil {
+		in = newIngress(p, mid, trackKey{p.id, source}, p.rids[mid], t)
+		if layers, ok := p.told[source]; ok {
+			in.demand.told, in.demand.layers = true, layers
+		}
+	}
+	s := in.add(t)
+	if s == nil {
+		return nil
+	}
+	p.publishing[mid] = in
+	return s
+}
+
+// unpublish forgets a stream that has ended, and its track with the last of them.
+func (p *Peer) unpublish(s *stream) {
+	in := s.in
+	empty := in.remove(s)
+	if empty && p.publishing[in.mid] == in {
 		delete(p.publishing, in.mid)
-		p.setReceiving()
 	}
-	p.room.unpublish(in)
+	p.setReceiving()
+	if empty {
+		p.room.unpublish(in)
+	}
+	for _, e := range *s.listeners.Load() {
+		e.notify() // to look for another one
+	}
 }
 
+// setReceiving tells control what there is. Ended streams of a track that goes on stay out of it.
 func (p *Peer) setReceiving() {
 	list := make([]*ingress, 0, len(p.publishing))
 	for _, in := range p.publishing {

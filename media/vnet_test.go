@@ -63,14 +63,19 @@ func (l *lab) network(address string) *vnet.Net {
 	return network
 }
 
-func (l *lab) start(id wire.ParticipantID, address string) (c *client, mic, cam *source) {
-	c = joinFrom(l.t, l.server, "room", id, allGrants(), func(settings *webrtc.SettingEngine, media *webrtc.MediaEngine) {
+// join makes a client at an address, which publishes nothing yet.
+func (l *lab) join(id wire.ParticipantID, address string) *client {
+	return joinFrom(l.t, l.server, "room", id, allGrants(), func(settings *webrtc.SettingEngine, media *webrtc.MediaEngine) {
 		settings.SetNet(l.network(address))
 		settings.SetIPFilter(func(net.IP) bool { return true })
 		if err := media.RegisterDefaultCodecs(); err != nil {
 			l.t.Fatal(err)
 		}
 	})
+}
+
+func (l *lab) start(id wire.ParticipantID, address string) (c *client, mic, cam *source) {
+	c = l.join(id, address)
 	mic, cam = c.publish(wire.Microphone, webrtc.MimeTypeOpus), c.publish(wire.Camera, webrtc.MimeTypeVP8)
 	c.do(func() { c.offer(nil) })
 	return c, mic, cam
@@ -83,7 +88,7 @@ func TestNoAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.room.publish(bareIngress(webrtc.MimeTypeVP8))
+		p.room.publish(bareStream(webrtc.MimeTypeVP8).in)
 		began := time.Now()
 		<-p.Done()
 		if after := time.Since(began); !errors.Is(p.Err(), ErrNoAnswer) || after < answerTimeout || after > answerTimeout+time.Second {
@@ -105,8 +110,8 @@ func TestOffersCoalesce(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 20 {
-			p.room.publish(bareIngress(webrtc.MimeTypeVP8))
-			p.room.publish(bareIngress(webrtc.MimeTypeOpus))
+			p.room.publish(bareStream(webrtc.MimeTypeVP8).in)
+			p.room.publish(bareStream(webrtc.MimeTypeOpus).in)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()

@@ -1,0 +1,197 @@
+package media
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"confab/media/bandwidth"
+	"confab/signaling/wire"
+)
+
+// What each client gets of each video is decided here and nowhere else: by control, from the qualities that publishers
+// send as measured, what the client shows, priorities and the budget. The writer then does it (egress.follow).
+
+// selected is what control has chosen for one egress. It is owned by control.
+type selected struct {
+	in       *ingress
+	sub      subscription
+	priority int
+	seen     *[]quality // what options were made from
+	options  []quality  // from the smallest to the largest
+	reason   wire.QualityReason
+	wished   int // layers of in that are wished for
+}
+
+// wish tells the track's publisher, through its demand, how many layers e uses.
+func (s *selected) wish(e *egress, layers int) {
+	if s.in != nil && s.wished != layers {
+		s.wished = layers
+		if s.in.demand.wish(e, layers) {
+			poke(s.in.peer.due)
+		}
+	}
+}
+
+// look takes over what e is to send now and reports whether anything has changed by which to choose.
+func (s *selected) look(e *egress, priority int) bool {
+	f := e.want.Load()
+	if f == nil {
+		had := s.in != nil
+		s.wish(e, 0)
+		*s = selected{}
+		return had
+	}
+	qualities := f.in.qualities.Load()
+	if s.in == f.in && s.seen == qualities && s.sub == f.sub && s.priority == priority {
+		return false
+	}
+	if s.in != f.in {
+		s.wish(e, 0)
+		*s = selected{in: f.in}
+	}
+	s.sub, s.priority, s.seen = f.sub, priority, qualities
+	s.options = options(*qualities, f.in.key.source == wire.Screen || f.sub.fps > 0)
+	s.wish(e, wishedLayers(f.in, *qualities, f.sub))
+	return true
+}
+
+// track is what the allocation is told.
+func (s *selected) track(id int, current *target) bandwidth.Track {
+	t := bandwidth.Track{
+		ID: id, Priority: s.priority, Width: s.sub.width, Height: s.sub.height, FPS: enough(s.sub.fps), Enabled: !s.sub.off,
+		Current: bandwidth.Paused, Layers: make([]bandwidth.Layer, len(s.options)),
+	}
+	for i, q := range s.options {
+		t.Layers[i] = bandwidth.Layer{Bitrate: q.bitrate, Width: q.size.width, Height: q.size.height, FPS: q.fps}
+		if current != nil && *current == q.target {
+			t.Current = i
+		}
+	}
+	if s.in.key.source == wire.Screen {
+		t.Floor = fullSize(s.options)
+	}
+	return t
+}
+
+// enough is four fifths of the frames a second asked for: what is measured is never exact.
+func enough(fps int) int { return (4*fps + 4) / 5 }
+
+// fullSize returns the first option of the largest size: text in a smaller one cannot be read.
+func fullSize(options []quality) int {
+	full := 0
+	for i, q := range options {
+		if q.bitrate > 0 && q.size.area() > options[full].size.area() {
+			full = i
+		}
+	}
+	return full
+}
+
+// options lists qualities from the smallest to the largest, with one frame rate for all that have every temporal layer,
+// whatever was measured; with lower frame rates at each size, or else at the smallest one only.
+func options(qualities []quality, everyRate bool) []quality {
+	list := slices.Clone(qualities)
+	slices.SortStableFunc(list, func(a, b quality) int {
+		return cmp.Or(cmp.Compare(a.size.area(), b.size.area()), cmp.Compare(a.stream, b.stream),
+			cmp.Compare(a.layer.spatial, b.layer.spatial), cmp.Compare(a.layer.temporal, b.layer.temporal))
+	})
+	fps := 1
+	for _, q := range list {
+		fps = max(fps, q.fps)
+	}
+	kept := list[:0]
+	for _, q := range list {
+		if q.top {
+			q.fps = fps
+		} else if !everyRate && q.size != list[0].size {
+			continue
+		}
+		kept = append(kept, q)
+	}
+	return kept
+}
+
+// wishedLayers is how many layers of in, from the smallest up, a client needs that shows it so large, whatever its
+// bandwidth. A layer whose size is not known yet may be the one.
+func wishedLayers(in *ingress, qualities []quality, sub subscription) int {
+	switch {
+	case sub.off:
+		return 0
+	case sub.width == 0 && sub.height == 0:
+		return in.layers()
+	}
+	best, found := quality{}, false
+	for _, q := range qualities {
+		if q.top && q.size.area() > 0 && q.size.width >= sub.width && q.size.height >= sub.height && (!found || q.size.area() < best.size.area()) {
+			best, found = q, true
+		}
+	}
+	if !found {
+		return in.layers()
+	}
+	return in.index(best.target) + 1
+}
+
+// choose decides what this client gets of each video, if anything has changed.
+func (p *Peer) choose(now time.Time) {
+	sending, budget := *p.sending.Load(), p.budget.Load()
+	changed := budget != p.allocated
+	for _, e := range sending {
+		changed = e.selected.look(e, p.priority(e)) || changed
+	}
+	if !changed {
+		return
+	}
+	p.allocated = budget
+	var tracks []bandwidth.Track
+	var egresses []*egress
+	for i, e := range sending {
+		if e.selected.in != nil && e.selected.in.video {
+			tracks = append(tracks, e.selected.track(i, e.target.Load()))
+			egresses = append(egresses, e)
+		}
+	}
+	for i, choice := range p.allocator.Allocate(now, tracks, int(budget)) {
+		egresses[i].take(choice)
+	}
+}
+
+// take has e send what was chosen.
+func (e *egress) take(choice bandwidth.Choice) {
+	e.selected.reason = choice.Reason
+	next := target{paused: true}
+	switch {
+	case choice.Layer >= 0:
+		next = e.selected.options[choice.Layer].target
+	case choice.Reason != wire.QualityBandwidth:
+		return // nothing comes: it goes on with whatever will
+	}
+	if old := e.target.Load(); old == nil || *old != next {
+		e.target.Store(&next)
+		e.notify()
+	}
+}
+
+// priority says which video matters more to the client of e when not all fit.
+func (p *Peer) priority(e *egress) int {
+	f := e.want.Load()
+	switch {
+	case f == nil:
+		return bandwidth.PriorityOther
+	case f.in.key.source == wire.Screen:
+		return bandwidth.PriorityScreen
+	default:
+		return bandwidth.PriorityOther
+	}
+}
+
+// setBudget says how many bits a second all video to this client may have. Any goroutine may call it.
+func (p *Peer) setBudget(bitrate int) {
+	if p.budget.Swap(int64(bitrate)) != int64(bitrate) {
+		poke(p.due)
+	}
+}
+
+const noBudget = math.MaxInt64

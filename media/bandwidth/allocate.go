@@ -1,0 +1,239 @@
+package bandwidth
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"confab/signaling/wire"
+)
+
+// Priorities of tracks; any other number may stand between them. The larger is served first.
+const (
+	PriorityOther   = 0
+	PrioritySpeaker = 10
+	PriorityScreen  = 20
+)
+
+// Paused is the layer of a track that is not sent.
+const Paused = -1
+
+// Hysteresis of the allocation.
+const (
+	upHeadroom = 15              // percent of the sum that must be to spare before a track goes up
+	upHold     = 3 * time.Second // after bandwidth took a track down, before it may go up again
+)
+
+// A Layer is one quality that a track can be sent in.
+type Layer struct {
+	Bitrate int // bits a second of this layer with all layers it is decoded with; 0 or less = it is not there
+	Width   int // pixels
+	Height  int // pixels
+	FPS     int // frames a second
+}
+
+// A Track is one video that a receiver may get.
+type Track struct {
+	ID       int     // unique among the tracks of one receiver; of two with equal priority the smaller id is first
+	Priority int     // the larger is served first
+	Layers   []Layer // from the smallest to the largest
+	Width    int     // pixels, how large it is shown
+	Height   int     // the same; both 0 = as large as there is
+	FPS      int     // frames a second that are shown; 0 = as many as there are
+	Enabled  bool    // the receiver wants it
+	Floor    int     // index of the layer below which the track is paused instead
+	Current  int     // index of the layer that is sent now, Paused if none
+}
+
+// A Choice is what one track gets.
+type Choice struct {
+	Layer  int                // index, or Paused
+	Reason wire.QualityReason // what keeps it from being larger
+}
+
+// Allocate shares budget, in bits a second and without audio, among tracks and returns one choice for each, in their
+// order. First each enabled track gets its floor, by priority; what does not fit is paused. Then, round by round and
+// by priority, each goes one layer up, as long as that fits and the layer is not larger than what is shown: the
+// smallest layer at least as large in width, height and frames a second is the last. A step above Current must leave
+// 15 % to spare, so that small changes of the budget change nothing; a step down is taken as soon as the budget asks
+// for it. An Allocator also waits between down and up.
+func Allocate(tracks []Track, budget int) []Choice { return allocate(tracks, budget, nil) }
+
+// Demand returns how many bits a second Allocate would use of an unlimited budget.
+func Demand(tracks []Track) int {
+	sum := 0
+	for i := range tracks {
+		if top := tracks[i].top(); top != Paused {
+			sum += tracks[i].Layers[top].Bitrate
+		}
+	}
+	return sum
+}
+
+// An Allocator is Allocate with a memory of what went down lately. Its zero value is ready.
+type Allocator struct {
+	downs map[int]time.Time // when bandwidth last took a track down, by id; older ones than upHold are dropped
+}
+
+// Allocate is like the function Allocate, but a track that bandwidth has taken down does not go above Current again
+// within 3 s.
+func (a *Allocator) Allocate(now time.Time, tracks []Track, budget int) []Choice {
+	for id, at := range a.downs {
+		if now.Sub(at) >= upHold {
+			delete(a.downs, id)
+		}
+	}
+	choices := allocate(tracks, budget, a.downs)
+	for i, c := range choices {
+		if c.Reason == wire.QualityBandwidth && c.Layer < tracks[i].Current {
+			if a.downs == nil {
+				a.downs = map[int]time.Time{}
+			}
+			a.downs[tracks[i].ID] = now
+		}
+	}
+	return choices
+}
+
+// An allocation is one run of Allocate.
+type allocation struct {
+	tracks []Track
+	held   map[int]time.Time // by id: may not go above Current
+	tops   []int             // the layer that each track should get
+	layers []int             // the layer that each track has
+	left   int               // bits a second
+	used   int               // bits a second
+}
+
+func allocate(tracks []Track, budget int, held map[int]time.Time) []Choice {
+	a := allocation{tracks: tracks, held: held, left: max(budget, 0)}
+	a.tops, a.layers = make([]int, len(tracks)), make([]int, len(tracks))
+	order := make([]int, len(tracks))
+	for i := range tracks {
+		order[i], a.tops[i], a.layers[i] = i, tracks[i].top(), Paused
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		return cmp.Or(cmp.Compare(tracks[j].Priority, tracks[i].Priority), cmp.Compare(tracks[i].ID, tracks[j].ID))
+	})
+	for again := true; again; { // the first round gives floors
+		again = false
+		for _, i := range order {
+			again = a.step(i) || again
+		}
+	}
+	choices := make([]Choice, len(tracks))
+	for i := range tracks {
+		choices[i] = Choice{Layer: a.layers[i], Reason: tracks[i].reason(a.layers[i], a.tops[i])}
+	}
+	return choices
+}
+
+// step takes track i one layer up and reports whether it could.
+func (a *allocation) step(i int) bool {
+	t, has := &a.tracks[i], a.layers[i]
+	next := t.above(has)
+	if next == Paused || next > a.tops[i] {
+		return false
+	}
+	cost := t.Layers[next].Bitrate
+	if has != Paused {
+		cost -= t.Layers[has].Bitrate
+	}
+	if cost > a.left {
+		return false
+	}
+	if next > t.Current {
+		if _, held := a.held[t.ID]; held || cost > 0 && float64(a.used+cost)*(100+upHeadroom)/100 > float64(a.used+a.left) {
+			return false
+		}
+	}
+	a.layers[i] = next
+	a.left -= cost
+	a.used += cost
+	return true
+}
+
+// above returns the next layer that is there above layer i; above Paused it is the floor. Paused: there is none.
+func (t *Track) above(i int) int {
+	if i == Paused {
+		return t.floor()
+	}
+	for i++; i < len(t.Layers); i++ {
+		if t.Layers[i].Bitrate > 0 {
+			return i
+		}
+	}
+	return Paused
+}
+
+// floor returns the smallest layer that may be sent, Paused if there is none. A track that is shown smaller than its
+// Floor, or whose publisher does not send it, has a lower one.
+func (t *Track) floor() int {
+	floor := Paused
+	for i, top := 0, t.top(); i <= top; i++ {
+		if t.Layers[i].Bitrate <= 0 {
+			continue
+		}
+		if floor = i; i >= t.Floor {
+			break
+		}
+	}
+	return floor
+}
+
+// top returns the largest layer worth sending, Paused if there is none.
+func (t *Track) top() int {
+	top := Paused
+	if !t.Enabled {
+		return top
+	}
+	want := t.want()
+	for i, l := range t.Layers {
+		if l.Bitrate <= 0 {
+			continue
+		}
+		if top = i; l.covers(want) {
+			break
+		}
+	}
+	return top
+}
+
+// want returns how large the track is shown, but no larger than the publisher could send it. Of width and height one
+// is enough.
+func (t *Track) want() Layer {
+	var most Layer
+	for _, l := range t.Layers {
+		most.Width, most.Height, most.FPS = max(most.Width, l.Width), max(most.Height, l.Height), max(most.FPS, l.FPS)
+	}
+	if t.Width > 0 || t.Height > 0 {
+		most.Width, most.Height = min(most.Width, t.Width), min(most.Height, t.Height)
+	}
+	if t.FPS > 0 {
+		most.FPS = min(most.FPS, t.FPS)
+	}
+	return most
+}
+
+// covers reports whether l is at least as large as want.
+func (l Layer) covers(want Layer) bool {
+	return l.Width >= want.Width && l.Height >= want.Height && l.FPS >= want.FPS
+}
+
+// reason says why a track whose largest useful layer is top gets layer.
+func (t *Track) reason(layer, top int) wire.QualityReason {
+	switch {
+	case !t.Enabled:
+		return wire.QualityHidden
+	case top == Paused:
+		return wire.QualityPublisher
+	case layer < top:
+		return wire.QualityBandwidth
+	case !t.Layers[top].covers(t.want()):
+		return wire.QualityPublisher
+	case top < len(t.Layers)-1:
+		return wire.QualitySize
+	default:
+		return wire.QualityFull
+	}
+}

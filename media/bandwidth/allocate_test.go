@@ -1,0 +1,210 @@
+package bandwidth
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"confab/signaling/wire"
+)
+
+// simulcast are the three layers of a camera that browsers send by default.
+var simulcast = []Layer{
+	{Bitrate: 150_000, Width: 320, Height: 180, FPS: 30},
+	{Bitrate: 500_000, Width: 640, Height: 360, FPS: 30},
+	{Bitrate: 1_700_000, Width: 1280, Height: 720, FPS: 30},
+}
+
+// screen are a screen's layers; below the second one text can't be read.
+var screen = []Layer{
+	{Bitrate: 100_000, Width: 640, Height: 360, FPS: 5},
+	{Bitrate: 600_000, Width: 1920, Height: 1080, FPS: 5},
+	{Bitrate: 2_000_000, Width: 1920, Height: 1080, FPS: 30},
+}
+
+func camera(id int) Track {
+	return Track{ID: id, Layers: simulcast, Enabled: true, Current: Paused}
+}
+
+func with(t Track, change func(*Track)) Track {
+	change(&t)
+	return t
+}
+
+func TestAllocate(t *testing.T) {
+	shown := func(width, height, fps int) func(*Track) {
+		return func(t *Track) { t.Width, t.Height, t.FPS = width, height, fps }
+	}
+	sharing := with(camera(9), func(t *Track) { t.Layers, t.Priority, t.Floor = screen, PriorityScreen, 1 })
+	speaker := with(camera(5), func(t *Track) { t.Priority = PrioritySpeaker })
+	lost := with(camera(1), func(t *Track) { t.Layers = slices.Clone(simulcast); t.Layers[2].Bitrate = 0 })
+	for _, c := range []struct {
+		name   string
+		tracks []Track
+		budget int
+		want   []Choice
+	}{
+		{"nothing", nil, 1e6, []Choice{}},
+		{"all of it", []Track{camera(1)}, 5e6, []Choice{{2, wire.QualityFull}}},
+		{"hidden", []Track{with(camera(1), func(t *Track) { t.Enabled = false })}, 5e6, []Choice{{Paused, wire.QualityHidden}}},
+		{"no layer", []Track{with(camera(1), func(t *Track) { t.Layers = nil })}, 5e6, []Choice{{Paused, wire.QualityPublisher}}},
+		{"a layer that is not sent", []Track{lost}, 5e6, []Choice{{1, wire.QualityPublisher}}},
+		{"a layer that is not sent nor shown", []Track{with(lost, shown(640, 360, 0))}, 5e6, []Choice{{1, wire.QualitySize}}},
+		{"shown small", []Track{with(camera(1), shown(200, 100, 0))}, 5e6, []Choice{{0, wire.QualitySize}}},
+		{"shown between two", []Track{with(camera(1), shown(321, 100, 0))}, 5e6, []Choice{{1, wire.QualitySize}}},
+		{"shown larger than there is", []Track{with(camera(1), shown(4000, 3000, 60))}, 5e6, []Choice{{2, wire.QualityFull}}},
+		{"few frames", []Track{with(sharing, shown(1920, 1080, 5))}, 5e6, []Choice{{1, wire.QualitySize}}},
+		{"budget between two", []Track{camera(1)}, 1e6, []Choice{{1, wire.QualityBandwidth}}},
+		{"no budget", []Track{camera(1)}, -1, []Choice{{Paused, wire.QualityBandwidth}}},
+		{"a screen is never unreadable", []Track{sharing}, 599_000, []Choice{{Paused, wire.QualityBandwidth}}},
+		{"a screen at its floor", []Track{with(sharing, func(t *Track) { t.Current = 1 })}, 600_000, []Choice{{1, wire.QualityBandwidth}}},
+		{"a screen shown below its floor", []Track{with(sharing, shown(300, 200, 5))}, 5e6, []Choice{{0, wire.QualitySize}}},
+		{"the floor of the screen goes first", []Track{camera(1), sharing}, 760_000, []Choice{{Paused, wire.QualityBandwidth}, {1, wire.QualityBandwidth}}},
+		{"floors go before quality", []Track{camera(1), speaker}, 800_000, []Choice{{0, wire.QualityBandwidth}, {1, wire.QualityBandwidth}}},
+		{"then by priority", []Track{camera(1), speaker, sharing}, 1_500_000,
+			[]Choice{{0, wire.QualityBandwidth}, {1, wire.QualityBandwidth}, {1, wire.QualityBandwidth}}},
+		{"equals by id", []Track{camera(2), camera(1)}, 800_000, []Choice{{0, wire.QualityBandwidth}, {1, wire.QualityBandwidth}}},
+		{"what is too dear for one is for the next", []Track{speaker, with(camera(1), shown(640, 360, 0))}, 1_200_000,
+			[]Choice{{1, wire.QualityBandwidth}, {1, wire.QualitySize}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := Allocate(c.tracks, c.budget); !slices.Equal(got, c.want) {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// A step up must leave 15 % to spare; what is sent stays as long as it fits.
+func TestAllocateHeadroom(t *testing.T) {
+	at := func(layer int) []Track { return []Track{with(camera(1), func(t *Track) { t.Current = layer })} }
+	for _, c := range []struct{ current, budget, want int }{
+		{0, 574_000, 0},
+		{0, 576_000, 1},
+		{1, 576_000, 1},
+		{1, 500_000, 1},
+		{1, 499_000, 0},
+		{2, 499_000, 0},
+		{Paused, 172_000, Paused},
+		{Paused, 173_000, 0},
+		{0, 150_000, 0},
+	} {
+		if got := Allocate(at(c.current), c.budget)[0].Layer; got != c.want {
+			t.Errorf("from %d with %d: %d, want %d", c.current, c.budget, got, c.want)
+		}
+	}
+}
+
+// After bandwidth took a track down it waits 3 s, not so after a change of size.
+func TestAllocatorHold(t *testing.T) {
+	var a Allocator
+	start := time.Unix(1000, 0)
+	track := with(camera(1), func(t *Track) { t.Current = 1 })
+	for _, c := range []struct {
+		after                time.Duration
+		budget, width, layer int
+	}{
+		{0, 5e6, 0, 2},
+		{100 * time.Millisecond, 4e5, 0, 0},
+		{200 * time.Millisecond, 5e6, 0, 0},
+		{3099 * time.Millisecond, 5e6, 0, 0},
+		{3100 * time.Millisecond, 5e6, 0, 2},
+		{3200 * time.Millisecond, 5e6, 320, 0},
+		{3300 * time.Millisecond, 5e6, 0, 2},
+		{4 * time.Second, 0, 0, Paused},
+		{5 * time.Second, 5e6, 0, Paused},
+		{7 * time.Second, 5e6, 0, 2},
+	} {
+		track.Width = c.width
+		track.Current = a.Allocate(start.Add(c.after), []Track{track}, c.budget)[0].Layer
+		if track.Current != c.layer {
+			t.Fatalf("after %v: %d, want %d", c.after, track.Current, c.layer)
+		}
+	}
+	if a.Allocate(start.Add(time.Minute), nil, 0); len(a.downs) != 0 {
+		t.Errorf("%d remembered", len(a.downs))
+	}
+}
+
+// A budget that moves by 10 % around any value makes at most one change a track.
+func TestAllocateDoesNotFlap(t *testing.T) {
+	for budget := 100_000; budget < 6e6; budget += 37_000 {
+		tracks := []Track{camera(1), camera(2), with(camera(3), func(t *Track) { t.Layers, t.Priority, t.Floor = screen, PriorityScreen, 1 })}
+		changes := 0
+		for i := range 20 {
+			choices := Allocate(tracks, budget*(95+10*(i%2))/100)
+			for j, c := range choices {
+				if i > 1 && c.Layer != tracks[j].Current {
+					changes++
+				}
+				tracks[j].Current = c.Layer
+			}
+		}
+		if changes > len(tracks) {
+			t.Errorf("around %d: %d changes", budget, changes)
+		}
+	}
+}
+
+// Whatever the tracks are: the budget holds, nothing is larger than it should be, and more budget never pauses.
+func TestAllocateInvariants(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		tracks := randomTracks(random)
+		budget := random.IntN(6_000_000)
+		choices := Allocate(tracks, budget)
+		used := 0
+		for i, c := range choices {
+			if c.Layer == Paused {
+				continue
+			}
+			track, l := tracks[i], tracks[i].Layers[c.Layer]
+			used += l.Bitrate
+			if !track.Enabled || l.Bitrate <= 0 || c.Layer > track.top() || c.Layer < track.floor() {
+				t.Errorf("%+v gets %v", track, c)
+			}
+		}
+		if used > budget {
+			t.Fatalf("%d used of %d", used, budget)
+		}
+		demand := Demand(tracks)
+		for i, c := range Allocate(tracks, 1e9) {
+			if c.Layer != Paused {
+				demand -= tracks[i].Layers[c.Layer].Bitrate
+			}
+			if c.Layer != tracks[i].top() || c.Reason == wire.QualityBandwidth {
+				t.Errorf("%+v gets %v of an unlimited budget", tracks[i], c)
+			}
+		}
+		if demand != 0 {
+			t.Errorf("%d more demanded than used", demand)
+		}
+	}
+}
+
+func randomTracks(random *rand.Rand) []Track {
+	tracks := make([]Track, random.IntN(8))
+	for i := range tracks {
+		tracks[i] = Track{
+			ID: i, Priority: random.IntN(3), Enabled: random.IntN(5) > 0, Floor: random.IntN(4) - 1, Current: random.IntN(4) - 1,
+			Width: random.IntN(3) * 500, Height: random.IntN(3) * 300, FPS: random.IntN(3) * 10,
+		}
+		for range random.IntN(4) {
+			tracks[i].Layers = append(tracks[i].Layers, Layer{
+				Bitrate: random.IntN(8)*300_000 - 300_000, Width: random.IntN(2000), Height: random.IntN(1200), FPS: random.IntN(60),
+			})
+		}
+	}
+	return tracks
+}
+
+func ExampleAllocate() {
+	tracks := []Track{
+		{ID: 1, Layers: simulcast, Enabled: true, Current: Paused, Width: 320, Height: 180},
+		{ID: 2, Layers: simulcast, Enabled: true, Current: Paused, Priority: PrioritySpeaker},
+	}
+	fmt.Println(Allocate(tracks, 1_000_000))
+	// Output: [{0 size} {1 bandwidth}]
+}

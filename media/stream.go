@@ -1,0 +1,260 @@
+package media
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+)
+
+// A stream is one RTP stream of a published track (RFC 7656 section 2.1.10): all of it, or one of its simulcast
+// layers. Each has its own ring, key frames, retransmissions and reports.
+type stream struct {
+	// Set by newStream, then constant.
+	in          *ingress
+	index       int    // among the streams of in, as their descriptions are listed
+	rid         string // "" = the track is no simulcast
+	track       *webrtc.TrackRemote
+	receiver    *webrtc.RTPReceiver
+	payloadType uint8
+	ssrc        uint32
+	levelID     uint8 // header extension ids, 0 = none
+	ddID        uint8
+
+	// Owned by read.
+	header       rtp.Header
+	missing      missing
+	dependencies dependencies
+
+	arrivals  atomic.Uint64             // ring.arrivals, to be looked at without mu
+	listeners atomic.Pointer[[]*egress] // who is woken for each packet; replaced under mu
+	keyWanted atomic.Bool               // by a receiver, and no key frame has come since
+
+	mu      sync.Mutex
+	ring    *ring        // guarded by mu
+	stats   reception    // guarded by mu
+	sr      senderReport // guarded by mu
+	content content      // guarded by mu
+
+	keyAsked   time.Time // owned by control
+	keyAskedAt uint64    // owned by control: arrivals at keyAsked
+}
+
+// newStream makes a stream of in; t is its track.
+func newStream(in *ingress, index int, t remoteTrack) *stream {
+	extensions := t.receiver.GetParameters().HeaderExtensions
+	s := &stream{
+		in: in, index: index, rid: t.track.RID(), track: t.track, receiver: t.receiver,
+		// Of a layer, pion knows the payload type only once a packet was read, but its codec at once.
+		payloadType: uint8(t.track.Codec().PayloadType), ssrc: uint32(t.track.SSRC()),
+		levelID: extensionID(extensions, uriAudioLevel), ddID: extensionID(extensions, uriDependencyDescriptor),
+	}
+	s.init()
+	return s
+}
+
+func (s *stream) init() {
+	size := audioSlots
+	if s.in.video {
+		size = videoSlots
+	}
+	s.ring = newRing(size)
+	s.listeners.Store(&[]*egress{})
+}
+
+// maxReadErrors ends a reader whose stream yields nothing else; it is a bound against a busy loop.
+const maxReadErrors = 1000
+
+// read takes all packets of the stream until it ends.
+func (s *stream) read() {
+	defer s.in.peer.post(func(e *events) { e.ended = append(e.ended, s) })
+	readAll(s.in.peer, s.track, s.receive)
+}
+
+// discard reads a track that nobody may have.
+func discard(p *Peer, track *webrtc.TrackRemote) { readAll(p, track, func([]byte, time.Time) {}) }
+
+func readAll(p *Peer, track *webrtc.TrackRemote, take func([]byte, time.Time)) {
+	buf := make([]byte, maxPacket)
+	for failures := 0; failures < maxReadErrors; {
+		n, _, err := track.Read(buf)
+		switch {
+		case err == nil:
+			failures = 0
+			take(buf[:n], time.Now())
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || p.ctx.Err() != nil:
+			return
+		default: // too large, or a payload type that was not negotiated
+			failures++
+		}
+	}
+}
+
+// receive takes one packet: into the ring, and on to who listens. It allocates nothing unless a packet is missing.
+func (s *stream) receive(b []byte, now time.Time) {
+	payload, ok := s.parse(b)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	ok = s.store(payload, now)
+	arrivals := s.ring.arrivals
+	s.mu.Unlock()
+	if !ok {
+		return
+	}
+	s.arrivals.Store(arrivals)
+	for _, e := range *s.listeners.Load() {
+		e.notify()
+	}
+	if len(s.missing.list) > 0 {
+		s.askAgain(now)
+	}
+}
+
+// parse reads the header and returns the payload without padding.
+func (s *stream) parse(b []byte) ([]byte, bool) {
+	n, err := s.header.Unmarshal(b)
+	if err != nil || s.header.PayloadType != s.payloadType || len(b) > maxPacket {
+		return nil, false
+	}
+	payload := b[n:]
+	if s.header.Padding {
+		if len(payload) == 0 || payload[len(payload)-1] == 0 || int(payload[len(payload)-1]) > len(payload) {
+			return nil, false
+		}
+		payload = payload[:len(payload)-int(payload[len(payload)-1])]
+	}
+	return payload, true
+}
+
+// store puts the packet whose header was just read into the ring. A packet of nothing but padding is kept without
+// payload and forwarded, so that the sequence has no hole there. mu is held.
+func (s *stream) store(payload []byte, now time.Time) bool {
+	newest := s.ring.newest
+	seq, ok := s.ring.extend(s.header.SequenceNumber)
+	if !ok {
+		return false
+	}
+	slot := s.ring.slot(seq)
+	if slot == nil {
+		return false
+	}
+	slot.ts, slot.marker = s.header.Timestamp, s.header.Marker
+	slot.payload = append(slot.payload[:0], payload...)
+	slot.level = append(slot.level[:0], s.header.GetExtension(s.levelID)...)
+	slot.dd = append(slot.dd[:0], s.header.GetExtension(s.ddID)...)
+	s.stats.count(seq, slot.ts, s.in.clock, now)
+	if !s.in.video {
+		return true
+	}
+	slot.layering = s.in.kind.describe(payload, slot.dd, slot.marker, &s.dependencies)
+	if slot.key {
+		s.takeKey(slot, now)
+	}
+	s.content.count(slot, s.dependencies.active, now)
+	if seq < newest {
+		s.missing.came(seq)
+	} else if newest != 0 && seq > newest+1 && !s.missing.hole(newest+1, seq, now) {
+		s.wantKey()
+	}
+	return true
+}
+
+// takeKey notes the packet in slot, which looks like the first of a key frame. mu is held.
+func (s *stream) takeKey(slot *packet, now time.Time) {
+	if slot.key = s.ring.markKey(slot.seq, slot.ts, now); !slot.key {
+		return
+	}
+	s.keyWanted.Store(false)
+	if sizes, n := s.in.kind.sizes(slot.payload, &s.dependencies); n > 0 {
+		s.content.sizes, s.content.sized = sizes, n
+	}
+}
+
+// askAgain asks the publisher for what is missing and due.
+func (s *stream) askAgain(now time.Time) {
+	due := s.missing.take(now)
+	if len(due) == 0 {
+		return
+	}
+	s.in.peer.writeRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{
+		SenderSSRC: s.in.peer.ssrc, MediaSSRC: s.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(due),
+	}})
+}
+
+// wantKey has the publisher asked for a key frame: at once if the last request is long enough ago, else later. Any
+// number of receivers make one request.
+func (s *stream) wantKey() {
+	if s.in.video && !s.keyWanted.Swap(true) {
+		poke(s.in.peer.due)
+	}
+}
+
+// keyDue reports whether to ask for a key frame now. One that does not come is asked for again, as long as the
+// publisher sends at all. Called by the publisher's control goroutine alone.
+func (s *stream) keyDue(now time.Time) bool {
+	arrivals := s.arrivals.Load()
+	if !s.keyWanted.Load() || now.Sub(s.keyAsked) < keyInterval || !s.keyAsked.IsZero() && arrivals == s.keyAskedAt {
+		return false
+	}
+	s.keyAsked, s.keyAskedAt = now, arrivals
+	return true
+}
+
+// readRTCP takes the publisher's reports about the stream until it ends.
+func (s *stream) readRTCP() {
+	buf := make([]byte, maxPacket)
+	for failures := 0; failures < maxReadErrors; {
+		n, err := s.nextRTCP(buf)
+		now := time.Now()
+		switch {
+		case err == nil:
+			failures = 0
+			if !s.in.peer.rtcp.allow(now) {
+				continue
+			}
+			if sr, ok := findSenderReport(buf[:n], s.ssrc); ok {
+				sr.at = now
+				s.mu.Lock()
+				s.sr = sr
+				s.mu.Unlock()
+			}
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || s.in.peer.ctx.Err() != nil:
+			return
+		default:
+			failures++
+		}
+	}
+}
+
+func (s *stream) nextRTCP(buf []byte) (n int, err error) {
+	if s.rid == "" {
+		n, _, err = s.receiver.Read(buf)
+	} else {
+		n, _, err = s.receiver.ReadSimulcast(buf, s.rid)
+	}
+	return n, err
+}
+
+// subscribe has e notified of each packet.
+func (s *stream) subscribe(e *egress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := append(slices.Clone(*s.listeners.Load()), e)
+	s.listeners.Store(&list)
+}
+
+// unsubscribe undoes subscribe.
+func (s *stream) unsubscribe(e *egress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := slices.DeleteFunc(slices.Clone(*s.listeners.Load()), func(other *egress) bool { return other == e })
+	s.listeners.Store(&list)
+}
