@@ -146,6 +146,15 @@ func (t *Transport) Serve() bool {
 	return true
 }
 
+// Release leaves the media to pion, for good. It has no effect on a Transport that is served.
+func (t *Transport) Release() {
+	t.shard.mu.Lock()
+	defer t.shard.mu.Unlock()
+	if t.state == pending {
+		t.state = released
+	}
+}
+
 // Claim gives the packets of an SSRC to sink, from the next one on; nil gives them back to pion. Until then pion
 // gets them, and says by its OnTrack what the stream is.
 func (t *Transport) Claim(ssrc uint32, sink Sink) {

@@ -48,6 +48,7 @@ type Writer struct {
 	tasks  []Task
 	header rtp.Header
 	rtcp   rtcp.Header
+	plain  [maxPacket]byte // what WriteRTP puts together
 }
 
 // AtEnd has t done when the batch is over; within a Do, after it. A task that is given twice is done twice.
@@ -85,6 +86,20 @@ func (w *Writer) RTP(t *Transport, packet []byte) error {
 	}
 	w.append(t.conn, t.paths[len(t.paths)-1], len(encrypted))
 	return nil
+}
+
+// WriteRTP is RTP for a packet in two parts.
+func (w *Writer) WriteRTP(t *Transport, header *rtp.Header, payload []byte) error {
+	n := header.MarshalSize()
+	if n+len(payload) > len(w.plain) {
+		w.shard.stats.Refused++
+		return ErrMalformed
+	}
+	if _, err := header.MarshalTo(w.plain[:]); err != nil {
+		w.shard.stats.Refused++
+		return errors.Join(ErrMalformed, err)
+	}
+	return w.RTP(t, w.plain[:n+copy(w.plain[n:], payload)])
 }
 
 // RTCP encrypts and sends one compound packet, which is not changed. The errors are those above.
