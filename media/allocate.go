@@ -170,7 +170,7 @@ func (e *egress) take(choice bandwidth.Choice) {
 	}
 	if old := e.target.Load(); old == nil || *old != next {
 		e.target.Store(&next)
-		e.notify()
+		e.notify(nil)
 	}
 }
 

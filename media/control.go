@@ -1,9 +1,12 @@
 package media
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"confab/media/plane"
 
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
@@ -18,14 +21,16 @@ func (p *Peer) write() {
 		case <-p.ctx.Done():
 			return
 		case <-p.wake:
+		case <-p.later:
+			later.Reset(replayPause)
+			continue
 		case <-later.C:
 		}
-		now := time.Now()
-		for _, e := range *p.sending.Load() {
-			if e.pump(now) {
+		p.doWrite(func(w *plane.Writer) {
+			if p.pump(w, time.Now()) {
 				later.Reset(replayPause)
 			}
-		}
+		})
 	}
 }
 
@@ -33,14 +38,16 @@ func (p *Peer) write() {
 func (p *Peer) control() {
 	tick := time.NewTicker(controlTick)
 	defer tick.Stop()
-	var reported time.Time
+	var reported, fed time.Time
 	for {
 		var out []rtcp.Packet
 		select {
 		case <-p.ctx.Done():
 			return
-		case <-tick.C:
-			out = p.feedback.take()
+		case now := <-tick.C:
+			if p.sendsVideo() || now.Sub(fed) >= feedbackSlow {
+				fed, out = now, p.feedback.take()
+			}
 		case <-p.due:
 		}
 		if !p.connected.Load() {
@@ -48,24 +55,30 @@ func (p *Peer) control() {
 		}
 		now := time.Now()
 		for _, in := range *p.receiving.Load() {
-			out = p.look(in, out, now)
+			out = p.inspect(in, out, now)
 		}
 		p.choose(now)
 		if now.Sub(reported) >= reportInterval {
 			reported = now
 			out = p.reports(out, now)
 		}
-		p.writeRTCP(out)
+		p.writeRTCP(nil, out)
 	}
 }
 
-// look sees to a track that the client publishes: what it brings, what of it nobody uses, key frames that are due.
-func (p *Peer) look(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet {
+// sendsVideo reports whether the client publishes any.
+func (p *Peer) sendsVideo() bool {
+	return slices.ContainsFunc(*p.receiving.Load(), func(in *ingress) bool { return in.video })
+}
+
+// inspect sees to a track that the client publishes: what it brings, what of it nobody uses, key frames that are due.
+func (p *Peer) inspect(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet {
 	in.look(now)
 	if msg, ok := in.publishMedia(now); ok {
 		p.post(func(e *events) { e.messages = append(e.messages, msg) })
 	}
 	in.each(func(s *stream) {
+		s.claimRepair()
 		if s.keyDue(now) {
 			out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.ssrc, MediaSSRC: s.ssrc})
 		}
@@ -75,17 +88,6 @@ func (p *Peer) look(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet
 
 // maxCompound is how many RTCP packets share a datagram, so that it stays below a path's MTU.
 const maxCompound = 16
-
-// writeRTCP sends packets; what cannot be sent is lost, as on any network.
-func (p *Peer) writeRTCP(packets []rtcp.Packet) {
-	for len(packets) > 0 {
-		n := min(len(packets), maxCompound)
-		if err := p.pc.WriteRTCP(packets[:n]); err != nil && p.ctx.Err() == nil {
-			p.log.Debug("sending RTCP", "error", err)
-		}
-		packets = packets[n:]
-	}
-}
 
 // reports adds a sender report for each track sent and receiver reports for those received.
 func (p *Peer) reports(out []rtcp.Packet, now time.Time) []rtcp.Packet {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"confab/media/plane"
 	"confab/signaling/wire"
 
 	"github.com/pion/rtp"
@@ -91,6 +92,8 @@ type outlet struct {
 	pictures uint32
 	vp8      vp8Descriptor // of scratch
 	header   rtp.Header
+	plane    planeWriter
+	answers  packetWriter // while feedback is read
 	scratch  packet
 	buffer   [2 + maxPacket]byte // of scratch.payload, with room for the number in front (RFC 4588 section 4)
 }
@@ -106,13 +109,13 @@ func newEgress(p *Peer, kind webrtc.RTPCodecType, mid string) *egress {
 // assign replaces what e is to send.
 func (e *egress) assign(f *feed) {
 	e.want.Store(f)
-	e.notify()
+	e.notify(nil)
 }
 
-// notify has the peer's writer look at e. It never blocks.
-func (e *egress) notify() {
+// notify has e pumped. It never blocks. w is set where the caller holds the shard.
+func (e *egress) notify(w *plane.Writer) {
 	if !e.pending.Swap(true) {
-		poke(e.peer.wake)
+		e.peer.look(w)
 	}
 }
 
@@ -156,9 +159,9 @@ func (e *egress) StreamID() string {
 // Kind implements webrtc.TrackLocal.
 func (e *egress) Kind() webrtc.RTPCodecType { return e.kind }
 
-// pump sends what is there to be sent. Only the peer's writer calls it. It returns true when part of a cached key
+// pump sends what is there to be sent, through w if the plane serves the peer. Only Peer.pump calls it. It returns true when part of a cached key
 // frame is left for later: all of it at once would overflow the receiver's socket.
-func (e *egress) pump(now time.Time) (later bool) {
+func (e *egress) pump(w *plane.Writer, now time.Time) (later bool) {
 	if !e.pending.Swap(false) {
 		return false
 	}
@@ -183,7 +186,7 @@ func (e *egress) pump(now time.Time) (later bool) {
 		if !e.next(now) {
 			return false
 		}
-		e.write(b, now)
+		e.write(b, e.writer(b, w), now)
 	}
 }
 
@@ -416,7 +419,7 @@ func (o *outlet) shift(now time.Time) uint32 {
 }
 
 // write sends the packet in scratch.
-func (e *egress) write(b *binding, now time.Time) {
+func (e *egress) write(b *binding, out packetWriter, now time.Time) {
 	p := &e.scratch
 	seq, ts, ok := e.rewriter.rewrite(p, e.vp8)
 	if !ok {
@@ -431,7 +434,7 @@ func (e *egress) write(b *binding, now time.Time) {
 	}
 	e.resends.earn()
 	// A packet that cannot be written is lost as on any network; the connection's own state says if it is gone.
-	_, _ = b.writer.WriteRTP(&e.header, p.payload)
+	_, _ = out.WriteRTP(&e.header, p.payload)
 }
 
 // fillHeader sets the header for the packet in scratch. Extensions are passed on under this subscriber's ids; the
@@ -482,7 +485,7 @@ func (e *egress) resend(seq uint16) {
 	e.rtxSeq++
 	e.fillHeader(b.rtxSSRC, e.rtxType, e.rtxSeq, r.timestamp(&e.scratch))
 	e.buffer[0], e.buffer[1] = byte(seq>>8), byte(seq)
-	_, _ = b.writer.WriteRTP(&e.header, e.buffer[:2+len(e.scratch.payload)])
+	_, _ = e.answers.WriteRTP(&e.header, e.buffer[:2+len(e.scratch.payload)])
 }
 
 // refresh implements feedbackReader. mu is held.
@@ -490,6 +493,19 @@ func (e *egress) refresh() {
 	if e.from != nil {
 		e.from.wantKey()
 	}
+}
+
+// takeFeedback does what a compound packet asks for, if it is about e.
+func (e *egress) takeFeedback(w *plane.Writer, packet []byte) {
+	b := e.bound.Load()
+	if b == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.answers = e.writer(b, w)
+	readFeedback(packet, b.ssrc, e)
+	e.answers = nil
 }
 
 // readRTCP takes the subscriber's feedback until the section ends.
@@ -500,10 +516,8 @@ func (e *egress) readRTCP() {
 		switch {
 		case err == nil:
 			failures = 0
-			if b := e.bound.Load(); b != nil && e.peer.rtcp.allow(time.Now()) {
-				e.mu.Lock()
-				readFeedback(buf[:n], b.ssrc, e)
-				e.mu.Unlock()
+			if e.peer.rtcp.allow(time.Now()) {
+				e.takeFeedback(nil, buf[:n])
 			}
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || e.peer.ctx.Err() != nil:
 			return

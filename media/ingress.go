@@ -61,7 +61,7 @@ func (in *ingress) add(t remoteTrack) *stream {
 	in.streams[index].Store(s)
 	in.each(func(other *stream) { // who has another layer may want this one
 		for _, e := range *other.listeners.Load() {
-			e.notify()
+			e.notify(nil)
 		}
 	})
 	return s

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"confab/media/bandwidth"
+	"confab/media/plane"
 	"confab/signaling/wire"
 
 	"github.com/pion/webrtc/v4"
@@ -48,8 +49,11 @@ type Peer struct {
 	requests chan request  // never closed
 	changed  chan struct{} // something in events or in the room; holds one
 	wake     chan struct{} // there may be something to write; holds one
+	later    chan struct{} // there will be, after replayPause; holds one
 	due      chan struct{} // a key frame request may be due; holds one
 	done     chan struct{} // closed by run as it returns
+
+	transport *plane.Transport // nil = the server has no plane
 
 	running sync.WaitGroup // every goroutine but run; started by run
 
@@ -65,6 +69,8 @@ type Peer struct {
 	allocated int64 // the budget that was shared out last
 
 	connected atomic.Bool
+	served    atomic.Bool                // by the plane, not by pion; never unset
+	waiting   bool                       // guarded by the shard: EndOfBatch is to come
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
 	budget    atomic.Int64               // bits a second for all video sent
@@ -104,6 +110,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 		requests:      make(chan request, s.limits.Requests),
 		changed:       make(chan struct{}, 1),
 		wake:          make(chan struct{}, 1),
+		later:         make(chan struct{}, 1),
 		due:           make(chan struct{}, 1),
 		done:          make(chan struct{}),
 		negotiation:   newNegotiation(),
@@ -117,12 +124,16 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 	p.budget.Store(noBudget)
 	p.feedback.init(p.ssrc)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)
+	if s.shard != nil {
+		p.transport = s.shard.NewTransport(p)
+	}
 	pc, err := s.newConnection(p)
 	if err != nil {
 		p.end(err)
 		return nil, err
 	}
 	p.pc = pc
+	p.watchPath()
 	pc.OnICECandidate(func(c *webrtc.ICECandidate) {
 		p.post(func(e *events) {
 			if c == nil {
@@ -199,6 +210,9 @@ func (p *Peer) teardown() {
 		p.log.Debug("closing the connection", "error", err)
 	}
 	p.running.Wait()
+	if p.transport != nil {
+		p.transport.Close()
+	}
 	for _, e := range *p.sending.Load() {
 		e.drop()
 	}
@@ -231,9 +245,10 @@ func (p *Peer) noteState(state webrtc.PeerConnectionState) {
 	switch state {
 	case webrtc.PeerConnectionStateConnected:
 		p.failTimer.Stop()
+		p.choosePath()
 		p.connected.Store(true)
 		for _, e := range *p.sending.Load() {
-			e.notify()
+			e.notify(nil)
 		}
 	case webrtc.PeerConnectionStateFailed:
 		if p.connected.Swap(false) || !p.failed {

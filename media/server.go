@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"confab/media/plane"
 	"confab/signaling/wire"
 
 	"github.com/pion/ice/v4"
@@ -29,7 +30,10 @@ type Options struct {
 	Limits    Limits
 	Log       *slog.Logger // nil = slog.Default()
 
-	network transport.Net // nil = the system's; tests put a virtual network here
+	PionOnly bool // leave all media to pion, as on a network that is not the system's
+
+	network transport.Net     // nil = the system's; tests put a virtual network here
+	sent    func(plane.Nonce) // nil = nobody; tests look here for what must not come twice
 }
 
 // A Server is an SFU: rooms of peers behind one UDP port. Its methods may be called concurrently.
@@ -40,6 +44,7 @@ type Server struct {
 	log         *slog.Logger
 	certificate webrtc.Certificate
 	mux         ice.UDPMux
+	shard       *plane.Shard // nil = pion moves all media
 	lifetime    context.Context
 	end         context.CancelCauseFunc
 	peers       sync.WaitGroup // the run goroutines of all peers
@@ -62,12 +67,16 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("media: making the DTLS certificate: %w", err)
 	}
-	mux, err := listen(opts)
+	var shard *plane.Shard
+	if opts.network == nil && !opts.PionOnly {
+		shard = plane.NewShard(plane.Options{Sent: opts.sent})
+	}
+	mux, err := listen(opts, shard)
 	if err != nil {
 		return nil, fmt.Errorf("media: listening on %v: %w", opts.Listen, err)
 	}
 	s := &Server{
-		opts: opts, limits: opts.Limits.withDefaults(), log: opts.Log, certificate: *certificate, mux: mux,
+		opts: opts, limits: opts.Limits.withDefaults(), log: opts.Log, certificate: *certificate, mux: mux, shard: shard,
 		rooms: map[wire.RoomID]*room{},
 	}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
@@ -75,7 +84,7 @@ func New(opts Options) (*Server, error) {
 }
 
 // listen opens one socket, or one an interface when the address is unspecified.
-func listen(opts Options) (ice.UDPMux, error) {
+func listen(opts Options, shard *plane.Shard) (ice.UDPMux, error) {
 	logs := logFactory{opts.Log}.NewLogger("ice")
 	addr := net.UDPAddrFromAddrPort(opts.Listen)
 	switch {
@@ -86,9 +95,17 @@ func listen(opts Options) (ice.UDPMux, error) {
 		}
 		return ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn, Logger: logs, Net: opts.network}), nil
 	case !opts.Listen.Addr().IsValid() || opts.Listen.Addr().IsUnspecified():
-		return ice.NewMultiUDPMuxFromPort(int(opts.Listen.Port()), ice.UDPMuxFromPortWithLogger(logs))
+		network, err := systemNet(shard)
+		if err != nil {
+			return nil, err
+		}
+		return ice.NewMultiUDPMuxFromPort(int(opts.Listen.Port()), ice.UDPMuxFromPortWithLogger(logs), ice.UDPMuxFromPortWithNet(network))
 	default:
-		conn, err := net.ListenUDP("udp", addr)
+		network, err := systemNet(shard)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := network.ListenUDP("udp", addr)
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"confab/media/plane"
+
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -27,7 +29,9 @@ type stream struct {
 	levelID     uint8 // header extension ids, 0 = none
 	ddID        uint8
 
-	// Owned by read.
+	taking sync.Mutex // held by take: when the plane has claimed the stream, pion may have packets left
+
+	// Guarded by taking.
 	header       rtp.Header
 	missing      missing
 	dependencies dependencies
@@ -44,6 +48,7 @@ type stream struct {
 
 	keyAsked   time.Time // owned by control
 	keyAskedAt uint64    // owned by control: arrivals at keyAsked
+	repairs    uint32    // owned by control: SSRC of the retransmissions that the plane brings, 0 = none
 }
 
 // newStream makes a stream of in; t is its track.
@@ -74,7 +79,7 @@ const maxReadErrors = 1000
 // read takes all packets of the stream until it ends.
 func (s *stream) read() {
 	defer s.in.peer.post(func(e *events) { e.ended = append(e.ended, s) })
-	readAll(s.in.peer, s.track, s.receive)
+	readAll(s.in.peer, s.track, func(b []byte, now time.Time) { s.receive(b, now, nil) })
 }
 
 // discard reads a track that nobody may have.
@@ -96,26 +101,41 @@ func readAll(p *Peer, track *webrtc.TrackRemote, take func([]byte, time.Time)) {
 	}
 }
 
-// receive takes one packet: into the ring, and on to who listens. It allocates nothing unless a packet is missing.
-func (s *stream) receive(b []byte, now time.Time) {
-	payload, ok := s.parse(b)
+// receive takes one packet: into the ring, and on to who listens. It allocates nothing unless a packet is missing. w is
+// set where the caller holds the shard.
+func (s *stream) receive(b []byte, now time.Time, w *plane.Writer) {
+	due, ok := s.take(b, now)
 	if !ok {
 		return
+	}
+	for _, e := range *s.listeners.Load() {
+		e.notify(w)
+	}
+	if len(due) > 0 {
+		s.in.peer.writeRTCP(w, []rtcp.Packet{&rtcp.TransportLayerNack{SenderSSRC: s.in.peer.ssrc, MediaSSRC: s.ssrc, Nacks: due}})
+	}
+}
+
+// take puts one packet into the ring and returns what is to be asked for now.
+func (s *stream) take(b []byte, now time.Time) (due []rtcp.NackPair, ok bool) {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	payload, ok := s.parse(b)
+	if !ok {
+		return nil, false
 	}
 	s.mu.Lock()
 	ok = s.store(payload, now)
 	arrivals := s.ring.arrivals
 	s.mu.Unlock()
 	if !ok {
-		return
+		return nil, false
 	}
 	s.arrivals.Store(arrivals)
-	for _, e := range *s.listeners.Load() {
-		e.notify()
-	}
 	if len(s.missing.list) > 0 {
-		s.askAgain(now)
+		due = rtcp.NackPairsFromSequenceNumbers(s.missing.take(now))
 	}
+	return due, true
 }
 
 // parse reads the header and returns the payload without padding.
@@ -178,17 +198,6 @@ func (s *stream) takeKey(slot *packet, now time.Time) {
 	}
 }
 
-// askAgain asks the publisher for what is missing and due.
-func (s *stream) askAgain(now time.Time) {
-	due := s.missing.take(now)
-	if len(due) == 0 {
-		return
-	}
-	s.in.peer.writeRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{
-		SenderSSRC: s.in.peer.ssrc, MediaSSRC: s.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(due),
-	}})
-}
-
 // wantKey has the publisher asked for a key frame: at once if the last request is long enough ago, else later. Any
 // number of receivers make one request.
 func (s *stream) wantKey() {
@@ -220,17 +229,22 @@ func (s *stream) readRTCP() {
 			if !s.in.peer.rtcp.allow(now) {
 				continue
 			}
-			if sr, ok := findSenderReport(buf[:n], s.ssrc); ok {
-				sr.at = now
-				s.mu.Lock()
-				s.sr = sr
-				s.mu.Unlock()
-			}
+			s.takeReport(buf[:n], now)
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || s.in.peer.ctx.Err() != nil:
 			return
 		default:
 			failures++
 		}
+	}
+}
+
+// takeReport notes what a compound packet says about the stream's clock.
+func (s *stream) takeReport(packet []byte, now time.Time) {
+	if sr, ok := findSenderReport(packet, s.ssrc); ok {
+		sr.at = now
+		s.mu.Lock()
+		s.sr = sr
+		s.mu.Unlock()
 	}
 }
 

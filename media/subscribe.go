@@ -164,6 +164,7 @@ func (p *Peer) publish(t remoteTrack) {
 	if p.feedback.extension.Load() == 0 {
 		p.feedback.extension.Store(uint32(extensionID(t.receiver.GetParameters().HeaderExtensions, uriTransportCC)))
 	}
+	s.claim()
 	p.running.Go(s.read)
 	p.running.Go(s.readRTCP)
 	if p.sendingMids[mid] {
@@ -195,6 +196,7 @@ func (p *Peer) addStream(mid string, t remoteTrack) *stream {
 // unpublish forgets a stream that has ended, and its track with the last of them.
 func (p *Peer) unpublish(s *stream) {
 	in := s.in
+	s.disclaim()
 	empty := in.remove(s)
 	if empty && p.publishing[in.mid] == in {
 		delete(p.publishing, in.mid)
@@ -204,7 +206,7 @@ func (p *Peer) unpublish(s *stream) {
 		p.room.unpublish(in)
 	}
 	for _, e := range *s.listeners.Load() {
-		e.notify() // to look for another one
+		e.notify(nil) // to look for another one
 	}
 }
 
