@@ -32,24 +32,24 @@ func (w *planeWriter) WriteRTP(header *rtp.Header, payload []byte) (int, error) 
 	return len(payload), nil
 }
 
-// A planeNet is the system's network, with sockets of a shard.
+// A planeNet is the system's network, with ports of the plane.
 type planeNet struct {
 	*stdnet.Net
-	shard *plane.Shard
+	plane *plane.Plane
 }
 
-// systemNet is the system's network; its UDP sockets are of the shard, if that is not nil.
-func systemNet(shard *plane.Shard) (transport.Net, error) {
+// systemNet is the system's network; its UDP ports are of the plane, if that is not nil.
+func systemNet(media *plane.Plane) (transport.Net, error) {
 	system, err := stdnet.NewNet()
-	if err != nil || shard == nil {
+	if err != nil || media == nil {
 		return system, err
 	}
-	return planeNet{system, shard}, nil
+	return planeNet{system, media}, nil
 }
 
 // ListenUDP implements transport.Net.
 func (n planeNet) ListenUDP(_ string, addr *net.UDPAddr) (transport.UDPConn, error) {
-	conn, err := n.shard.Listen(addr.AddrPort())
+	conn, err := n.plane.Listen(addr.AddrPort())
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (p *Peer) doWrite(write func(*plane.Writer)) {
 		write(nil)
 		return
 	}
-	p.server.shard.Do(write)
+	p.room.shard.Do(write)
 }
 
 // look has somebody pump this peer's egresses: the holder of the shard at the end of its batch, w being set then, or
@@ -171,7 +171,7 @@ func (p *Peer) writeCompound(w *plane.Writer, packets []rtcp.Packet) error {
 	if w != nil {
 		return w.RTCP(p.transport, raw)
 	}
-	p.server.shard.Do(func(w *plane.Writer) { err = w.RTCP(p.transport, raw) })
+	p.room.shard.Do(func(w *plane.Writer) { err = w.RTCP(p.transport, raw) })
 	return err
 }
 

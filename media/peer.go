@@ -124,8 +124,8 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 	p.budget.Store(noBudget)
 	p.feedback.init(p.ssrc)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)
-	if s.shard != nil {
-		p.transport = s.shard.NewTransport(p)
+	if r.shard != nil {
+		p.transport = r.shard.NewTransport(p)
 	}
 	pc, err := s.newConnection(p)
 	if err != nil {

@@ -1,9 +1,11 @@
 package media
 
 import (
+	"hash/fnv"
 	"slices"
 	"sync"
 
+	"confab/media/plane"
 	"confab/signaling/wire"
 )
 
@@ -17,15 +19,22 @@ type trackKey struct {
 // that something has changed, and each works out from tracks what it has to send. Its methods may be called
 // concurrently.
 type room struct {
-	id wire.RoomID // constant
+	id    wire.RoomID  // constant
+	shard *plane.Shard // constant; nil = pion moves all media
 
 	mu        sync.Mutex
 	peers     map[wire.ParticipantID]*Peer // guarded by mu
 	published []*ingress                   // guarded by mu; in order of publication
 }
 
-func newRoom(id wire.RoomID) *room {
-	return &room{id: id, peers: map[wire.ParticipantID]*Peer{}}
+func (s *Server) newRoom(id wire.RoomID) *room {
+	r := &room{id: id, peers: map[wire.ParticipantID]*Peer{}}
+	if s.plane != nil {
+		hash := fnv.New32a()
+		_, _ = hash.Write([]byte(id)) // it never fails
+		r.shard = s.plane.Shard(hash.Sum32())
+	}
+	return r
 }
 
 func (r *room) peer(id wire.ParticipantID) *Peer {

@@ -44,7 +44,7 @@ type Server struct {
 	log         *slog.Logger
 	certificate webrtc.Certificate
 	mux         ice.UDPMux
-	shard       *plane.Shard // nil = pion moves all media
+	plane       *plane.Plane // nil = pion moves all media
 	lifetime    context.Context
 	end         context.CancelCauseFunc
 	peers       sync.WaitGroup // the run goroutines of all peers
@@ -67,16 +67,16 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("media: making the DTLS certificate: %w", err)
 	}
-	var shard *plane.Shard
+	var media *plane.Plane
 	if opts.network == nil && !opts.PionOnly {
-		shard = plane.NewShard(plane.Options{Sent: opts.sent})
+		media = plane.New(plane.Options{Sent: opts.sent})
 	}
-	mux, err := listen(opts, shard)
+	mux, err := listen(opts, media)
 	if err != nil {
 		return nil, fmt.Errorf("media: listening on %v: %w", opts.Listen, err)
 	}
 	s := &Server{
-		opts: opts, limits: opts.Limits.withDefaults(), log: opts.Log, certificate: *certificate, mux: mux, shard: shard,
+		opts: opts, limits: opts.Limits.withDefaults(), log: opts.Log, certificate: *certificate, mux: mux, plane: media,
 		rooms: map[wire.RoomID]*room{},
 	}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
@@ -84,7 +84,7 @@ func New(opts Options) (*Server, error) {
 }
 
 // listen opens one socket, or one an interface when the address is unspecified.
-func listen(opts Options, shard *plane.Shard) (ice.UDPMux, error) {
+func listen(opts Options, media *plane.Plane) (ice.UDPMux, error) {
 	logs := logFactory{opts.Log}.NewLogger("ice")
 	addr := net.UDPAddrFromAddrPort(opts.Listen)
 	switch {
@@ -95,13 +95,13 @@ func listen(opts Options, shard *plane.Shard) (ice.UDPMux, error) {
 		}
 		return ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn, Logger: logs, Net: opts.network}), nil
 	case !opts.Listen.Addr().IsValid() || opts.Listen.Addr().IsUnspecified():
-		network, err := systemNet(shard)
+		network, err := systemNet(media)
 		if err != nil {
 			return nil, err
 		}
 		return ice.NewMultiUDPMuxFromPort(int(opts.Listen.Port()), ice.UDPMuxFromPortWithLogger(logs), ice.UDPMuxFromPortWithNet(network))
 	default:
-		network, err := systemNet(shard)
+		network, err := systemNet(media)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +138,7 @@ func (s *Server) enter(roomID wire.RoomID, id wire.ParticipantID, opts PeerOptio
 	}
 	r := s.rooms[roomID]
 	if r == nil {
-		r = newRoom(roomID)
+		r = s.newRoom(roomID)
 	}
 	if old := r.peer(id); old != nil {
 		return nil, old, nil

@@ -70,6 +70,7 @@ func isRTCP(n Nonce) bool { return n.RTCP }
 // shard's lock.
 type sfu struct {
 	t     testing.TB
+	plane *Plane
 	shard *Shard
 	conn  *Conn
 	mux   ice.UDPMux
@@ -81,8 +82,9 @@ type sfu struct {
 func newSFU(t testing.TB) *sfu {
 	t.Helper()
 	f := &sfu{t: t, sent: &nonces{t: t, seen: map[Nonce]bool{}}}
-	f.shard = NewShard(Options{Sent: f.sent.sent})
-	conn, err := f.shard.Listen(loopback)
+	f.plane = New(Options{Shards: 3, Sent: f.sent.sent})
+	f.shard = f.plane.Shard(1)
+	conn, err := f.plane.Listen(loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -484,7 +486,7 @@ func TestCall(t *testing.T) {
 	t.Run("ICE restart", func(t *testing.T) { testRestart(t, publisher, first, second) })
 	t.Run("pion may not send", func(t *testing.T) { testPionIsRefused(t, f, publisher, first, second) })
 
-	stats := f.shard.Stats()
+	stats := f.plane.Stats()
 	if rtp := f.sent.count(isRTP); uint64(rtp+f.sent.count(isRTCP)) != stats.Sent+stats.Dropped {
 		t.Errorf("%d nonces of RTP and %d of RTCP, %+v", rtp, f.sent.count(isRTCP), stats)
 	}
@@ -536,7 +538,7 @@ func remotePort(t *testing.T, l *leg) uint16 {
 
 // testPionIsRefused writes through pion where the plane serves: nothing of it may leave.
 func testPionIsRefused(t *testing.T, f *sfu, publisher *sender, first, second *leg) {
-	before := f.shard.Stats()
+	before := f.plane.Stats()
 	writer := (*first.down.bound.Load()).WriteStream()
 	for seq := range uint16(20) {
 		header := &rtp.Header{Version: 2, SequenceNumber: seq, SSRC: first.down.ssrc, PayloadType: first.down.pt}
@@ -544,7 +546,7 @@ func testPionIsRefused(t *testing.T, f *sfu, publisher *sender, first, second *l
 		_, _ = writer.WriteRTP(header, []byte{0xff, 0xff, 0xff, 0xff})
 		_ = first.server.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: 1}})
 	}
-	if after := f.shard.Stats(); after.Refused-before.Refused != 40 {
+	if after := f.plane.Stats(); after.Refused-before.Refused != 40 {
 		t.Errorf("%d of 40 refused", after.Refused-before.Refused)
 	}
 	publisher.sendUntilAllHave(t, first, second)
@@ -614,14 +616,14 @@ func TestGarbageChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, known, _ := f.shard.pathOf(pair)
+	_, known, _ := f.plane.pathOf(pair)
 	for round := range 20 {
 		for _, g := range garbage {
 			if _, err := stranger.Write(g); err != nil {
 				t.Fatal(err)
 			}
 			if len(g) <= maxDatagram { // from the publisher's own address: as if it had been received
-				f.shard.take([]datagram{{data: slices.Clone(g), from: known}})
+				f.plane.take([]datagram{{data: slices.Clone(g), from: known}})
 			}
 		}
 		if round%5 == 0 {
@@ -629,7 +631,7 @@ func TestGarbageChangesNothing(t *testing.T) {
 		}
 	}
 	publisher.sendUntilAllHave(t, viewer)
-	if stats := f.shard.Stats(); stats.Rejected != 60 {
+	if stats := f.plane.Stats(); stats.Rejected != 60 {
 		t.Errorf("%+v", stats)
 	}
 }

@@ -2,38 +2,60 @@ package plane
 
 import (
 	"errors"
-	"io"
 	"net"
 	"net/netip"
-	"slices"
+	"os"
+	"sync"
+	"time"
 )
 
 // ErrRefused is what pion gets when it tries to send media on a transport that is not left to it.
 var ErrRefused = errors.New("plane: media of this transport is not sent by pion")
 
-// A Conn is one socket of a shard, for pion's UDP multiplexer: an ice.AddrPortReaderWriter and a net.PacketConn. One
-// goroutine reads, the multiplexer's; in it all media of the socket is received and forwarded. What is read are STUN,
-// DTLS, and media that nobody here knows. Closing it, which the multiplexer does, takes it off the shard.
+// handOver is how many datagrams may wait for pion; more are dropped, as by a full socket.
+const handOver = 512
+
+// A Conn is one UDP port, for pion's multiplexer: an ice.AddrPortReaderWriter, a net.PacketConn and, so that pion can
+// open it itself, a transport.UDPConn. What is read by the first two are STUN, DTLS, and media that nobody here knows.
+// Each socket of the port has a goroutine that reads it and in which all media that comes there is received and
+// forwarded; Listen starts them, Close waits for them. The other methods of *net.UDPConn are not for use: they pass the
+// plane by.
 type Conn struct {
-	*net.UDPConn
-	shard  *Shard
-	system system
-	local  netip.AddrPort
+	*net.UDPConn // the first socket
 
-	// Owned by the reader.
-	batch []datagram // what was received and not yet looked at for pion
+	// Set by newConn, then constant.
+	plane   *Plane
+	systems []system // the sockets: one, or one for each shard
+	local   netip.AddrPort
 
-	runs []run // guarded by shard.mu
+	queue   chan *handed  // for pion; never closed
+	spare   sync.Pool     // of *handed
+	ended   chan struct{} // closed when a socket can't be read any more
+	end     sync.Once
+	failure error // why; set before ended is closed
+	readers sync.WaitGroup
+
+	runs [][]run // by shard, each guarded by its mu
 }
 
 // A datagram is one that was received. Its data is good until the next batch.
 type datagram struct {
 	data []byte
 	from netip.AddrPort // canonical
+	what kind           // set by Plane.take, as the following
+	to   *Transport     // whose media it is, nil = nobody's that is known
 	pion bool           // pion is to have it
 }
 
-// A system is a socket as an operating system has it. receive is for one goroutine, the others need shard.mu.
+// A handed is a datagram on its way to pion.
+type handed struct {
+	data [maxDatagram]byte
+	size int
+	from netip.AddrPort
+}
+
+// A system is a socket as an operating system has it. receive is for the socket's reader; the others are for the holder
+// of the shard, or of any shard if they share the socket.
 type system interface {
 	// receive waits for at least one datagram.
 	receive() ([]datagram, error)
@@ -41,28 +63,64 @@ type system interface {
 	segments() bool
 	// send sends all runs, as far as the system takes them, and counts them. It does not wait.
 	send(arena []byte, runs []run, stats *Stats)
+	close() error
 }
 
-// ReadFromAddrPort implements ice.AddrPortReaderWriter.
-func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+func newConn(p *Plane, first *net.UDPConn, systems []system) *Conn {
+	c := &Conn{
+		UDPConn: first, plane: p, systems: systems, local: first.LocalAddr().(*net.UDPAddr).AddrPort(),
+		queue: make(chan *handed, handOver), ended: make(chan struct{}), runs: make([][]run, len(p.shards)),
+	}
+	c.spare.New = func() any { return new(handed) }
+	for _, s := range systems {
+		c.readers.Go(func() { c.read(s) })
+	}
+	return c
+}
+
+// system returns the socket by which a shard sends.
+func (c *Conn) system(s *Shard) system { return c.systems[s.index%len(c.systems)] }
+
+// read takes what comes to a socket until it is closed.
+func (c *Conn) read(s system) {
 	for {
-		for len(c.batch) > 0 {
-			d := c.batch[0]
-			c.batch = c.batch[1:]
-			if !d.pion {
-				continue
-			}
-			if len(b) < len(d.data) {
-				return 0, d.from, io.ErrShortBuffer
-			}
-			return copy(b, d.data), d.from, nil
-		}
-		batch, err := c.system.receive()
+		batch, err := s.receive()
 		if err != nil {
-			return 0, netip.AddrPort{}, err
+			c.end.Do(func() {
+				c.failure = err
+				close(c.ended)
+			})
+			return
 		}
-		c.shard.take(batch)
-		c.batch = batch
+		c.plane.take(batch)
+		for i := range batch {
+			if batch[i].pion {
+				c.give(&batch[i])
+			}
+		}
+	}
+}
+
+// give leaves a datagram to pion.
+func (c *Conn) give(d *datagram) {
+	h := c.spare.Get().(*handed)
+	h.size, h.from = copy(h.data[:], d.data), d.from
+	select {
+	case c.queue <- h:
+	default:
+		c.spare.Put(h)
+	}
+}
+
+// ReadFromAddrPort implements ice.AddrPortReaderWriter. What does not fit into b is cut off.
+func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	select {
+	case h := <-c.queue:
+		n, from := copy(b, h.data[:h.size]), h.from
+		c.spare.Put(h)
+		return n, from, nil
+	case <-c.ended:
+		return 0, netip.AddrPort{}, c.failure
 	}
 }
 
@@ -77,7 +135,7 @@ func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // WriteToAddrPort implements ice.AddrPortReaderWriter. The error is ErrRefused, or that of the socket.
 func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
-	if c.shard.refuses(b, to) {
+	if c.plane.refuses(b, to) {
 		return 0, ErrRefused
 	}
 	return c.WriteToUDPAddrPort(b, to)
@@ -92,10 +150,19 @@ func (c *Conn) WriteTo(b []byte, to net.Addr) (int, error) {
 	return c.WriteToAddrPort(b, addr.AddrPort())
 }
 
-// Close takes the socket off the shard and closes it.
+// SetReadDeadline implements net.PacketConn: there is none, media goes on being read.
+func (c *Conn) SetReadDeadline(time.Time) error { return os.ErrNoDeadline }
+
+// SetDeadline implements net.PacketConn, as SetReadDeadline.
+func (c *Conn) SetDeadline(time.Time) error { return os.ErrNoDeadline }
+
+// Close takes the port off the plane, closes its sockets and waits for their readers. pion's multiplexer calls it.
 func (c *Conn) Close() error {
-	c.shard.mu.Lock()
-	c.shard.conns = slices.DeleteFunc(c.shard.conns, func(other *Conn) bool { return other == c })
-	c.shard.mu.Unlock()
-	return c.UDPConn.Close()
+	c.plane.remove(c)
+	var errs []error
+	for _, s := range c.systems {
+		errs = append(errs, s.close())
+	}
+	c.readers.Wait()
+	return errors.Join(errs...)
 }

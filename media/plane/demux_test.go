@@ -69,10 +69,10 @@ func servedTransport(t testing.TB) (*Transport, *taken, *srtp.Context) {
 		}
 	}
 	got := &taken{}
-	transport := NewShard(Options{}).NewTransport(got)
+	transport := New(Options{Shards: 1}).Shard(0).NewTransport(got)
 	transport.out, transport.in, transport.state = contexts[0], contexts[1], served
 	transport.paths = []netip.AddrPort{knownAddr}
-	transport.shard.known[knownAddr] = transport
+	transport.shard.plane.learn(knownAddr, transport)
 	transport.Claim(claimedSSRC, got)
 	return transport, got, contexts[2]
 }
@@ -128,7 +128,7 @@ func TestDatagramsGoWhereTheyBelong(t *testing.T) {
 	} {
 		before, stats := *got, transport.shard.stats
 		batch := []datagram{{data: bytes.Clone(c.data), from: c.from}}
-		transport.shard.take(batch)
+		transport.shard.plane.take(batch)
 		if batch[0].pion != c.pion || got.rtp-before.rtp != c.rtp || got.rtcp-before.rtcp != c.rtcp ||
 			transport.shard.stats.Rejected-stats.Rejected != uint64(c.bad) {
 			t.Errorf("%s: pion %v, %+v after %+v, %+v", c.name, batch[0].pion, *got, before, transport.shard.stats)
@@ -142,13 +142,13 @@ func TestDatagramsGoWhereTheyBelong(t *testing.T) {
 func TestStreamsAreBounded(t *testing.T) {
 	transport, got, peer := servedTransport(t)
 	for ssrc := range uint32(maxStreams + 50) {
-		transport.shard.take([]datagram{{data: encryptedRTP(t, peer, ssrc, 1), from: knownAddr}})
+		transport.shard.plane.take([]datagram{{data: encryptedRTP(t, peer, ssrc, 1), from: knownAddr}})
 	}
 	if len(transport.streams) != maxStreams || transport.shard.stats.Rejected != 50 {
 		t.Errorf("%d streams kept, %+v", len(transport.streams), transport.shard.stats)
 	}
 	batch := []datagram{{data: encryptedRTP(t, peer, 5, 2), from: knownAddr}}
-	transport.shard.take(batch)
+	transport.shard.plane.take(batch)
 	if !batch[0].pion || got.rtp != 0 {
 		t.Error("a stream that was there is shut out")
 	}
@@ -171,7 +171,7 @@ func FuzzDatagrams(f *testing.F) {
 			return // never received
 		}
 		batch := []datagram{{data: bytes.Clone(data), from: knownAddr}, {data: bytes.Clone(data), from: strangeAddr}}
-		transport.shard.take(batch)
+		transport.shard.plane.take(batch)
 		if got.rtp+got.rtcp != 0 {
 			t.Errorf("handed on: %x", data)
 		}

@@ -1,22 +1,23 @@
 // Package plane moves SRTP and SRTCP past pion, on the socket that pion's ICE and DTLS use too.
 //
-// The model. A Shard is a set of peers that forward to each other: one lock, one arena of encrypted packets, some
-// sockets (Conn). A Conn is given to pion's UDP multiplexer as its socket. What the multiplexer's goroutine reads
-// there comes in batches (recvmmsg); the media of known remote addresses is decrypted and handed on at once, in that
-// goroutine, and pion gets what is left: STUN, DTLS, and what is unknown. A Transport is the media of one
-// PeerConnection: its keys, its remote addresses, who takes its streams (Sink) and its RTCP (Feedback). What is to be
-// sent is encrypted by a Writer into the arena, straight from where the caller keeps it. Packets of one size to one
-// address that follow each other make a run, which leaves as one message with UDP_SEGMENT; all runs of a batch leave
-// by one sendmmsg. Nothing waits for more, and nothing on the way allocates.
+// The model. A Plane has ports (Conn) and shards. A Conn is given to pion's UDP multiplexer as its socket; behind it are
+// as many sockets of the one port as there are shards (SO_REUSEPORT), each with a goroutine that reads it in batches
+// (recvmmsg). The media of known remote addresses is decrypted and handed on at once, in that goroutine; pion gets what
+// is left: STUN, DTLS, and what is unknown. A Shard is a set of peers that forward to each other, one lock for them, and
+// an arena of encrypted packets; best, there is one for each core, and a room has all its peers on one. A Transport is
+// the media of one PeerConnection: its keys, its remote addresses, who takes its streams (Sink) and its RTCP (Feedback).
+// What is to be sent is encrypted by a Writer into the arena, straight from where the caller keeps it. Packets of one
+// size to one address that follow each other make a run, which leaves as one message with UDP_SEGMENT; all runs of a
+// batch leave by one sendmmsg on the shard's socket. Nothing waits for more, and nothing on the way allocates.
 //
-//	Conn.ReadFromAddrPort: recvmmsg -> Shard.take -> Transport.receive -> Sink.RTP -> (Task) -> Writer.RTP -> sendmmsg
+//	recvmmsg -> Plane.take -> Shard.take -> Transport.receive -> Sink.RTP -> (Task) -> Writer.RTP -> sendmmsg
 //
-// On other systems than Linux, and with Options.Plain, each datagram is a system call. Where a kernel, device or path
+// On other systems than Linux, and with Options.Plain, each datagram is a system call and a port has one socket. Where a kernel, device or path
 // cannot segment, the run is sent packet by packet and the socket makes no more.
 //
 // Who moves a Transport's media is decided once (Serve), when DTLS is connected and before anything was sent: the
-// plane, if it has the keys, the profile is an AES-GCM and the selected pair is on a socket of the shard; else pion,
-// for good.
+// plane, if it has the keys, the profile is an AES-GCM and the selected pair is on a port of the plane; else pion, for
+// good.
 //
 // # The rule
 //
@@ -25,7 +26,7 @@
 // WriteRTCP nor a TrackLocalWriter. A Conn enforces it and refuses pion's media to the addresses of a Transport that
 // is not released. Each packet's number is used once: what is sent again goes out on the retransmission stream, as a
 // packet of its own. A Writer enforces it too (window). A Transport that was served never goes back to pion; if its
-// pair leaves the shard, the connection is to be ended.
+// pair leaves the plane, the connection is to be ended.
 //
 // # The keys
 //
@@ -41,10 +42,11 @@
 //
 // # Concurrency
 //
-// Everything of a Shard is guarded by its lock. Sinks, Feedback, Tasks and what Do is given run with it held: they
-// must not block and not call the Shard or a Transport. A Conn has one reader, the multiplexer's goroutine; the
-// package starts no goroutine of its own. Shards share nothing: one for each core, each with a port of its own, and
-// all peers of a room on one of them, since a room's packets cross no lock then.
+// What belongs to the transports of a Shard is guarded by its lock. Sinks, Feedback, Tasks and what Do is given run with
+// it held: they must not block and not call the Plane, a Shard or a Transport. A socket's reader handles what it has
+// received for one shard after the other; a peer's packets come to one socket, so they stay in order. Readers are
+// started by Plane.Listen and awaited by Conn.Close. The Plane's own lock is taken with a shard's held and never the
+// other way round.
 //
 // The package must import nothing of this module.
 package plane

@@ -1,6 +1,7 @@
 package plane
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -33,8 +34,9 @@ type job struct {
 
 // batched is a socket of Linux: recvmmsg and sendmmsg, and UDP_SEGMENT where the kernel has it (since 4.18).
 type batched struct {
-	raw syscall.RawConn
-	v4  bool // AF_INET, else AF_INET6
+	conn *net.UDPConn
+	raw  syscall.RawConn
+	v4   bool // AF_INET, else AF_INET6
 
 	// Owned by the reader.
 	in      []mmsghdr
@@ -56,6 +58,32 @@ type batched struct {
 	sendmmsg func(fd uintptr, messages []mmsghdr) (int, unix.Errno) // the system call, but in tests
 }
 
+// share makes more sockets of a port, to which the kernel shares out what comes, by remote address. The port was opened
+// without SO_REUSEPORT, so that one that another server has is not free.
+func share(first *net.UDPConn, count int) ([]*net.UDPConn, error) {
+	raw, err := first.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	reuse := func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
+	if err := errors.Join(raw.Control(reuse), failed); err != nil {
+		return nil, err
+	}
+	listen := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return errors.Join(raw.Control(reuse), failed)
+	}}
+	var sockets []*net.UDPConn
+	for range count {
+		conn, err := listen.ListenPacket(context.Background(), first.LocalAddr().Network(), first.LocalAddr().String())
+		if err != nil {
+			return nil, errors.Join(err, closeAll(sockets))
+		}
+		sockets = append(sockets, conn.(*net.UDPConn))
+	}
+	return sockets, nil
+}
+
 func newSystem(conn *net.UDPConn, plain bool) (system, error) {
 	if plain {
 		return newPlain(conn), nil
@@ -64,7 +92,7 @@ func newSystem(conn *net.UDPConn, plain bool) (system, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &batched{raw: raw, sendmmsg: sendmmsg}
+	b := &batched{conn: conn, raw: raw, sendmmsg: sendmmsg}
 	var domain int
 	var failed error
 	err = raw.Control(func(fd uintptr) {
@@ -148,6 +176,8 @@ func (b *batched) recv(fd uintptr) bool {
 		}
 	}
 }
+
+func (b *batched) close() error { return b.conn.Close() }
 
 func (b *batched) segments() bool { return b.gso }
 

@@ -3,8 +3,8 @@ package plane
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,11 +12,11 @@ import (
 // TestSegmentsAreMerged makes sure that the fast way is taken where the kernel has it.
 func TestSegmentsAreMerged(t *testing.T) {
 	w := newWire(t, Options{}, loopback)
-	if !w.conn.system.segments() {
+	if !w.conn.systems[0].segments() {
 		t.Skip("this kernel has no UDP_SEGMENT")
 	}
 	w.mustWrite(t, 0, append(repeated(1200, 40), repeated(600, 40)...))
-	if stats := w.shard.Stats(); stats.SendCalls != 1 || stats.Sent != 80 {
+	if stats := w.shard.plane.Stats(); stats.SendCalls != 1 || stats.Sent != 80 {
 		t.Errorf("%+v", stats)
 	}
 	w.checkArrived(t, 0, append(repeated(1200, 40), repeated(600, 40)...))
@@ -28,7 +28,7 @@ func TestSegmentsThatAreNotTakenGoOneByOne(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EINVAL, unix.EIO, unix.EMSGSIZE} {
 		t.Run(errno.Error(), func(t *testing.T) {
 			w := newWire(t, Options{}, loopback)
-			system := w.conn.system.(*batched)
+			system := w.conn.systems[0].(*batched)
 			if !system.gso {
 				t.Skip("this kernel has no UDP_SEGMENT")
 			}
@@ -48,12 +48,12 @@ func TestSegmentsThatAreNotTakenGoOneByOne(t *testing.T) {
 			sizes := []int{100, 1200, 1200, 1200, 700, 50, 50, 900, 900, 20}
 			w.mustWrite(t, 0, sizes)
 			w.checkArrived(t, 0, sizes)
-			if w.conn.system.segments() {
+			if w.conn.systems[0].segments() {
 				t.Error("the socket still makes runs")
 			}
 			w.mustWrite(t, 50, sizes)
 			w.checkArrived(t, 50, sizes)
-			if stats := w.shard.Stats(); stats.Sent != 20 || stats.Dropped != 0 {
+			if stats := w.shard.plane.Stats(); stats.Sent != 20 || stats.Dropped != 0 {
 				t.Errorf("%+v", stats)
 			}
 		})
@@ -63,7 +63,7 @@ func TestSegmentsThatAreNotTakenGoOneByOne(t *testing.T) {
 // TestWhatTheSystemDoesNotTakeIsDropped fills the socket: the shard goes on at once.
 func TestWhatTheSystemDoesNotTakeIsDropped(t *testing.T) {
 	w := newWire(t, Options{}, loopback)
-	system := w.conn.system.(*batched)
+	system := w.conn.systems[0].(*batched)
 	full := true
 	system.sendmmsg = func(fd uintptr, messages []mmsghdr) (int, unix.Errno) {
 		if full {
@@ -75,7 +75,7 @@ func TestWhatTheSystemDoesNotTakeIsDropped(t *testing.T) {
 	full = false
 	w.mustWrite(t, 5, repeated(100, 5))
 	w.checkArrived(t, 5, repeated(100, 5))
-	if stats := w.shard.Stats(); stats.Sent != 5 || stats.Dropped != 5 {
+	if stats := w.shard.plane.Stats(); stats.Sent != 5 || stats.Dropped != 5 {
 		t.Errorf("%+v", stats)
 	}
 }
@@ -97,9 +97,6 @@ func TestBatchesAreReadWhole(t *testing.T) {
 		}
 	}
 	buf := make([]byte, maxDatagram)
-	if err := w.conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
 	for i := range count {
 		n, from, err := w.conn.ReadFromAddrPort(buf)
 		if err != nil || n != 4 || buf[1] != byte(i) || from != w.far.LocalAddr().(*net.UDPAddr).AddrPort() {
@@ -116,5 +113,53 @@ func TestBatchesAreReadWhole(t *testing.T) {
 	}
 	if err := <-read; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a closed socket reads %v", err)
+	}
+}
+
+// TestPortIsShared has many peers send to one port with several sockets: all arrives, each peer's in order, and every
+// socket has its share.
+func TestPortIsShared(t *testing.T) {
+	const shards, peers, each = 4, 64, 8
+	p := New(Options{Shards: shards})
+	conn, err := p.Listen(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := New(Options{Shards: shards}).Listen(conn.local); err == nil {
+		t.Fatal("the port is free for another server")
+	}
+	if len(conn.systems) != shards {
+		t.Fatalf("%d sockets", len(conn.systems))
+	}
+	next := map[netip.AddrPort]byte{}
+	for range peers {
+		far, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(conn.local))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer far.Close()
+		next[far.LocalAddr().(*net.UDPAddr).AddrPort()] = 0
+		for n := range byte(each) {
+			if _, err := far.Write([]byte{0, n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	buf := make([]byte, 100)
+	for range peers * each {
+		n, from, err := conn.ReadFromAddrPort(buf)
+		if err != nil || n != 2 || buf[1] != next[from] {
+			t.Fatalf("%x from %v, %v; want number %d", buf[:n], from, err, next[from])
+		}
+		next[from]++
+	}
+	if err := conn.Close(); err != nil { // no reader is left, so what they own can be looked at
+		t.Fatal(err)
+	}
+	for i, s := range conn.systems {
+		if s.(*batched).batch[0].data == nil {
+			t.Errorf("nothing came to socket %d", i)
+		}
 	}
 }

@@ -2,7 +2,7 @@ package plane
 
 import "net"
 
-// plain is a socket with one system call for each datagram, as the standard library has it.
+// plain is a socket with one system call for each datagram, as the standard library has it. Shards may share it.
 type plain struct {
 	conn *net.UDPConn
 	one  [1]datagram
@@ -22,6 +22,8 @@ func (p *plain) receive() ([]datagram, error) {
 	p.one[0].data, p.one[0].from = p.one[0].data[:n], canonical(from)
 	return p.one[:], nil
 }
+
+func (p *plain) close() error { return p.conn.Close() }
 
 func (p *plain) segments() bool { return false }
 

@@ -14,9 +14,9 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
-// ErrPath is a selected pair that the plane cannot send on: TCP, a relay of ours, or another socket. A Transport
+// ErrPath is a selected pair that the plane cannot send on: TCP, a relay of ours, or another port. A Transport
 // that is served has then lost its peer and cannot go back to pion, whose numbers have been used: end the connection.
-var ErrPath = errors.New("plane: the selected pair is not on a socket of the shard")
+var ErrPath = errors.New("plane: the selected pair is not on a port of the plane")
 
 // Bounds of one Transport.
 const (
@@ -24,7 +24,7 @@ const (
 	maxPaths   = 4   // remote addresses from which media is taken; the oldest is forgotten
 )
 
-// A Sink takes the RTP packets of one stream. It is called by the shard's reader with the shard locked: it must not
+// A Sink takes the RTP packets of one stream. It is called by a socket's reader with the shard locked: it must not
 // block and not call the Shard or a Transport, but may use w. header and packet, which is decrypted and whole, are
 // good until it returns. payload is packet without its header; padding is not removed.
 type Sink interface {
@@ -61,7 +61,7 @@ type Transport struct {
 	streams map[uint32]bool    // SSRCs of RTP that have come
 	reports map[uint32]bool    // SSRCs of RTCP that have come
 	paths   []netip.AddrPort   // oldest first; the last one is the selected pair's
-	conn    *Conn              // of the selected pair, nil = none on the shard
+	conn    *Conn              // of the selected pair, nil = none of the plane
 }
 
 // NewTransport makes a Transport for one PeerConnection of the shard.
@@ -81,7 +81,7 @@ func (t *Transport) Configure(settings *webrtc.SettingEngine) { t.keys.configure
 func (t *Transport) Moved(pair *webrtc.ICECandidatePair) error {
 	t.shard.mu.Lock()
 	defer t.shard.mu.Unlock()
-	conn, remote, ok := t.shard.pathOf(pair)
+	conn, remote, ok := t.shard.plane.pathOf(pair)
 	if !ok {
 		t.conn = nil
 		return ErrPath
@@ -90,17 +90,17 @@ func (t *Transport) Moved(pair *webrtc.ICECandidatePair) error {
 		t.paths = slices.Delete(t.paths, i, i+1)
 	}
 	if len(t.paths) == maxPaths {
-		t.shard.forget(t.paths[0], t)
+		t.shard.plane.forget(t.paths[0], t)
 		t.paths = slices.Delete(t.paths, 0, 1)
 	}
 	t.paths, t.conn = append(t.paths, remote), conn
-	t.shard.known[remote] = t
+	t.shard.plane.learn(remote, t)
 	return nil
 }
 
 // pathOf finds what a pair means here. Addresses of the pair may be public ones that stand for ours, so the only
-// socket of the address family will do. mu is held.
-func (s *Shard) pathOf(pair *webrtc.ICECandidatePair) (*Conn, netip.AddrPort, bool) {
+// port of the address family will do.
+func (p *Plane) pathOf(pair *webrtc.ICECandidatePair) (*Conn, netip.AddrPort, bool) {
 	if pair == nil || pair.Local == nil || pair.Remote == nil || pair.Local.Protocol != webrtc.ICEProtocolUDP ||
 		pair.Local.Typ == webrtc.ICECandidateTypeRelay {
 		return nil, netip.AddrPort{}, false
@@ -110,8 +110,10 @@ func (s *Shard) pathOf(pair *webrtc.ICECandidatePair) (*Conn, netip.AddrPort, bo
 		return nil, netip.AddrPort{}, false
 	}
 	remote = canonical(remote)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
 	var found *Conn
-	for _, c := range s.conns {
+	for _, c := range p.conns {
 		local := c.local.Addr()
 		if local.String() == pair.Local.Address && c.local.Port() == pair.Local.Port {
 			return c, remote, true
@@ -173,7 +175,7 @@ func (t *Transport) Close() {
 	t.shard.mu.Lock()
 	defer t.shard.mu.Unlock()
 	for _, path := range t.paths {
-		t.shard.forget(path, t)
+		t.shard.plane.forget(path, t)
 	}
 	t.paths, t.conn, t.state = nil, nil, released
 	t.out, t.in = nil, nil

@@ -45,6 +45,7 @@ type Writer struct {
 	// Guarded by shard.mu.
 	arena  []byte
 	used   int
+	conns  []*Conn // that have runs
 	tasks  []Task
 	header rtp.Header
 	rtcp   rtcp.Header
@@ -81,8 +82,8 @@ func (w *Writer) RTP(t *Transport, packet []byte) error {
 		w.shard.stats.Refused++
 		return errors.Join(ErrMalformed, err)
 	}
-	if w.shard.opts.Sent != nil {
-		w.shard.opts.Sent(Nonce{Transport: t, SSRC: ssrc, Index: index})
+	if w.shard.plane.opts.Sent != nil {
+		w.shard.plane.opts.Sent(Nonce{Transport: t, SSRC: ssrc, Index: index})
 	}
 	w.append(t.conn, t.paths[len(t.paths)-1], len(encrypted))
 	return nil
@@ -116,9 +117,9 @@ func (w *Writer) RTCP(t *Transport, packet []byte) error {
 		w.shard.stats.Refused++
 		return errors.Join(ErrMalformed, err)
 	}
-	if w.shard.opts.Sent != nil {
+	if w.shard.plane.opts.Sent != nil {
 		index := binary.BigEndian.Uint32(encrypted[len(encrypted)-4:]) &^ (1 << 31) // the flag of encryption
-		w.shard.opts.Sent(Nonce{Transport: t, RTCP: true, SSRC: binary.BigEndian.Uint32(packet[4:]), Index: uint64(index)})
+		w.shard.plane.opts.Sent(Nonce{Transport: t, RTCP: true, SSRC: binary.BigEndian.Uint32(packet[4:]), Index: uint64(index)})
 	}
 	w.append(t.conn, t.paths[len(t.paths)-1], len(encrypted))
 	return nil
@@ -126,7 +127,7 @@ func (w *Writer) RTCP(t *Transport, packet []byte) error {
 
 // room returns where in the arena size bytes go, and makes room when there is none.
 func (w *Writer) room(c *Conn, size int) []byte {
-	if w.used+size > len(w.arena) || len(c.runs) == maxRuns {
+	if w.used+size > len(w.arena) || len(c.runs[w.shard.index]) == maxRuns {
 		w.flush()
 	}
 	return w.arena[w.used : w.used : w.used+size]
@@ -136,15 +137,19 @@ func (w *Writer) room(c *Conn, size int) []byte {
 func (w *Writer) append(c *Conn, to netip.AddrPort, size int) {
 	start := w.used
 	w.used += size
-	if n := len(c.runs); n > 0 && c.system.segments() {
-		last := &c.runs[n-1]
+	runs := c.runs[w.shard.index]
+	if n := len(runs); n > 0 && c.system(w.shard).segments() {
+		last := &runs[n-1]
 		full := (last.end-last.start)%last.size == 0 // its last packet is not a smaller one
 		if last.to == to && last.end == start && full && size <= last.size && last.count < maxSegments && w.used-last.start <= maxRun {
 			last.end, last.count = w.used, last.count+1
 			return
 		}
 	}
-	c.runs = append(c.runs, run{to: to, start: start, end: w.used, size: size, count: 1})
+	if len(runs) == 0 {
+		w.conns = append(w.conns, c)
+	}
+	c.runs[w.shard.index] = append(runs, run{to: to, start: start, end: w.used, size: size, count: 1})
 }
 
 // finish does what was put off and sends everything.
@@ -159,11 +164,11 @@ func (w *Writer) finish() {
 
 // flush sends what is in the arena.
 func (w *Writer) flush() {
-	for _, c := range w.shard.conns {
-		if len(c.runs) > 0 {
-			c.system.send(w.arena, c.runs, &w.shard.stats)
-			c.runs = c.runs[:0]
-		}
+	for _, c := range w.conns {
+		runs := &c.runs[w.shard.index]
+		c.system(w.shard).send(w.arena, *runs, &w.shard.stats)
+		*runs = (*runs)[:0]
 	}
-	w.used = 0
+	clear(w.conns)
+	w.conns, w.used = w.conns[:0], 0
 }

@@ -26,8 +26,10 @@ type wire struct {
 
 func newWire(t testing.TB, opts Options, listen netip.AddrPort) *wire {
 	t.Helper()
-	shard := NewShard(opts)
-	conn, err := shard.Listen(listen)
+	opts.Shards = 1
+	plane := New(opts)
+	shard := plane.Shard(0)
+	conn, err := plane.Listen(listen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +60,7 @@ func newWire(t testing.TB, opts Options, listen netip.AddrPort) *wire {
 func (w *wire) addPath(far *net.UDPConn) {
 	to := far.LocalAddr().(*net.UDPAddr).AddrPort()
 	w.paths, w.Transport.conn = append(w.paths, to), w.conn
-	w.shard.known[to] = w.Transport
+	w.shard.plane.learn(to, w.Transport)
 }
 
 // packetOf is a plain RTP packet of so many bytes, its number repeated in the payload.
@@ -158,7 +160,7 @@ func TestWhatIsWrittenArrives(t *testing.T) {
 				w.checkArrived(t, seq, sizes)
 				seq += uint16(len(sizes))
 				sent += uint64(len(sizes))
-				if stats := w.shard.Stats(); stats.Sent != sent || stats.Dropped+stats.Refused != 0 {
+				if stats := w.shard.plane.Stats(); stats.Sent != sent || stats.Dropped+stats.Refused != 0 {
 					t.Fatalf("%s: %d sent, %+v", shape, sent, stats)
 				}
 			}
@@ -235,7 +237,7 @@ func TestNothingIsSentUnlessServed(t *testing.T) {
 			t.Errorf("after Close: %v", err)
 		}
 	})
-	if len(w.shard.known) != 0 {
+	if len(w.shard.plane.known) != 0 {
 		t.Error("Close leaves addresses behind")
 	}
 }
@@ -330,13 +332,13 @@ func TestForwardingDoesNotAllocate(t *testing.T) {
 			}
 			batch[i] = datagram{data: data, from: addr}
 		}
-		from.shard.take(batch)
+		from.shard.plane.take(batch)
 	}
 	each()
 	if n := testing.AllocsPerRun(100, each); n != 0 {
 		t.Errorf("%v objects allocated for 8 packets forwarded to 10", n)
 	}
-	if stats := from.shard.Stats(); stats.Refused+stats.Rejected != 0 || stats.Sent+stats.Dropped != 10*uint64(seq) {
+	if stats := from.shard.plane.Stats(); stats.Refused+stats.Rejected != 0 || stats.Sent+stats.Dropped != 10*uint64(seq) {
 		t.Errorf("%d packets, %+v", seq, stats)
 	}
 }
