@@ -12,8 +12,8 @@
 //
 //	recvmmsg -> Plane.take -> Shard.take -> Transport.receive -> Sink.RTP -> (Task) -> Writer.RTP -> sendmmsg
 //
-// On other systems than Linux, and with Options.Plain, each datagram is a system call and a port has one socket. Where a kernel, device or path
-// cannot segment, the run is sent packet by packet and the socket makes no more.
+// On other systems than Linux, and with Options.Plain, each datagram is a system call and a port has one socket. Where
+// a kernel, device or path cannot segment, the run is sent packet by packet and the socket makes no more.
 //
 // Who moves a Transport's media is decided once (Serve), when DTLS is connected and before anything was sent: the
 // plane, if it has the keys, the profile is an AES-GCM and the selected pair is on a port of the plane; else pion, for
@@ -36,8 +36,8 @@
 // random, the cipher suite, the SRTP profile. SettingEngine.SetDTLSKeyLogWriter (settingengine.go:603, used in
 // dtlstransport.go:440) gets the client's random and the master secret (flight4handler.go:187), after the client's
 // certificate has been verified (flight4handler.go:108). From these follows the exporter of RFC 5705, as in dtls
-// state.go:238, and from that the keys of RFC 5764, as in dtlstransport.go:246. The secret stays in memory and is
-// wiped. The key log has the shape of TLS 1.2: with DTLS 1.3 in pion this must be looked at again; until keys are
+// state.go:238, and from that the keys of RFC 5764, as in dtlstransport.go:246. Our copy of the secret is wiped.
+// The key log has the shape of TLS 1.2: with DTLS 1.3 in pion this must be looked at again; until keys are
 // found, every Transport is pion's.
 //
 // # Concurrency
