@@ -43,6 +43,7 @@ type sample struct {
 	lost    int     // deliveries or answers that did not come
 	server  float64 // CPU of the server in this window, as a share of one core
 	driver  float64 // the same of this program
+	others  float64 // the same of everything else on this machine
 	late    time.Duration
 	latency *histogram
 	note    string
@@ -132,6 +133,7 @@ type meter struct {
 	at          time.Time
 	serverStart time.Duration
 	driverStart time.Duration
+	busyStart   time.Duration
 }
 
 func (b *bench) begin(s *server) (*meter, error) {
@@ -140,7 +142,7 @@ func (b *bench) begin(s *server) (*meter, error) {
 		return nil, err
 	}
 	own, err := cpuTime(b.pid)
-	return &meter{server: s, at: time.Now(), serverStart: at, driverStart: own}, err
+	return &meter{server: s, at: time.Now(), serverStart: at, driverStart: own, busyStart: busyTime()}, err
 }
 
 // end returns a sample whose figure is microseconds of the server's CPU for each op.
@@ -155,9 +157,11 @@ func (b *bench) end(m *meter, ops int, latency *histogram) (sample, error) {
 	}
 	wall := time.Since(m.at)
 	used := at - m.serverStart
+	others := busyTime() - m.busyStart - used - (own - m.driverStart)
 	return sample{
 		figure: float64(used.Nanoseconds()) / 1e3 / float64(max(ops, 1)), ops: ops, latency: latency,
 		server: float64(used) / float64(wall), driver: float64(own-m.driverStart) / float64(wall),
+		others: max(float64(others)/float64(wall), 0),
 	}, nil
 }
 

@@ -60,6 +60,7 @@ type side struct {
 	P99     float64   `json:"p99ms,omitempty"`
 	Server  float64   `json:"serverCores"` // used in the windows, the median
 	Driver  float64   `json:"driverCores"`
+	Others  float64   `json:"othersCores"`  // used by everything else, the kernel included
 	LateMS  float64   `json:"driverLateMs"` // how far the driver was behind its schedule at worst
 	Remarks string    `json:"remarks,omitempty"`
 
@@ -101,19 +102,19 @@ func (r *report) add(found *result) {
 func sideOf(samples []sample) side {
 	var s side
 	var latency histogram
-	var server, driver []float64
+	var server, driver, others []float64
 	for _, one := range samples {
 		s.Rounds = append(s.Rounds, one.figure)
 		s.Ops += one.ops
 		s.Lost += one.lost
 		s.LateMS = max(s.LateMS, milliseconds(one.late))
-		server, driver = append(server, one.server), append(driver, one.driver)
+		server, driver, others = append(server, one.server), append(driver, one.driver), append(others, one.others)
 		if one.latency != nil {
 			latency.merge(one.latency)
 		}
 		s.Remarks = one.note
 	}
-	s.Figure, s.Server, s.Driver = median(s.Rounds), median(server), median(driver)
+	s.Figure, s.Server, s.Driver, s.Others = median(s.Rounds), median(server), median(driver), median(others)
 	s.passage = passageOf(samples)
 	s.P50, s.P95, s.P99 = milliseconds(latency.quantile(0.5)), milliseconds(latency.quantile(0.95)), milliseconds(latency.quantile(0.99))
 	return s

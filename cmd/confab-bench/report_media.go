@@ -58,7 +58,7 @@ func (r *report) printMedia(w io.Writer) error {
 	fmt.Fprintln(w, "\nmedia: us of the server's CPU for each packet that reached a receiver; naive: TrackLocalStaticRTP with pion's\n"+
 		"default interceptors; bare: the same without; first: ms from an answer to the first packet, median and slowest")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\tforwarder\tus\tratio\tgoal\tp50\tp99\tallocations\tKiB a person\tfirst\tslowest\tlost\trepeated\tcores")
+	fmt.Fprintln(table, "\tforwarder\tus\tratio\tgoal\tp50\tp99\tallocations\tKiB a person\tfirst\tslowest\tlost\trepeated\tcores\tof others")
 	for _, one := range r.Media {
 		p := one.passage
 		if p == nil {
@@ -68,8 +68,8 @@ func (r *report) printMedia(w io.Writer) error {
 		if one.Goal > 0 {
 			goal = fmt.Sprintf("%.2f", one.Goal)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%.2f\t%s\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.2f %%\t%d\t%s\n", one.Title, one.Forwarder, figure(one.side),
-			one.Ratio, goal, one.P50, one.P99, p.Allocations, p.Memory, p.First, p.FirstWorst, p.Lost, p.Repeated, cores(one.side))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%.2f\t%s\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.2f %%\t%d\t%s\t%.2f\n", one.Title, one.Forwarder, figure(one.side),
+			one.Ratio, goal, one.P50, one.P99, p.Allocations, p.Memory, p.First, p.FirstWorst, p.Lost, p.Repeated, cores(one.side), one.Others)
 	}
 	if err := table.Flush(); err != nil {
 		return err
