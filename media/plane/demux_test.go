@@ -139,6 +139,34 @@ func TestDatagramsGoWhereTheyBelong(t *testing.T) {
 	}
 }
 
+// TestTakingOverAcrossTheWrap has numbers begin anew while the media is still pion's: who takes over must know.
+func TestTakingOverAcrossTheWrap(t *testing.T) {
+	transport, got, peer := servedTransport(t)
+	key, salt := bytes.Repeat([]byte{3}, 16), bytes.Repeat([]byte{4}, 12)
+	transport.state, transport.in, transport.out, transport.conn = pending, nil, nil, &Conn{}
+	bring := func(seq uint16) (pion bool) {
+		batch := []datagram{{data: encryptedRTP(t, peer, claimedSSRC, seq), from: knownAddr}}
+		transport.shard.plane.take(batch)
+		return batch[0].pion
+	}
+	if !bring(65533) {
+		t.Fatal("kept from pion before there are keys")
+	}
+	transport.keys.profile = srtp.ProtectionProfileAeadAes128Gcm
+	transport.keys.keys = &srtp.SessionKeys{LocalMasterKey: key, LocalMasterSalt: salt, RemoteMasterKey: key, RemoteMasterSalt: salt}
+	for _, seq := range []uint16{65534, 65535, 0} {
+		if !bring(seq) {
+			t.Fatal("kept from pion before Serve")
+		}
+	}
+	if !transport.Serve() {
+		t.Fatal("not served")
+	}
+	if bring(1) || got.rtp != 1 {
+		t.Errorf("%+v, %+v", *got, transport.shard.stats)
+	}
+}
+
 func TestStreamsAreBounded(t *testing.T) {
 	transport, got, peer := servedTransport(t)
 	for ssrc := range uint32(maxStreams + 50) {

@@ -40,7 +40,7 @@ type Feedback interface {
 type state uint8
 
 const (
-	pending  state = iota // nobody sends; what comes is left to pion
+	pending  state = iota // nobody sends; what comes is pion's
 	served                // we do
 	released              // pion does, for good
 )
@@ -136,24 +136,33 @@ func (t *Transport) Serve() bool {
 	if t.state != pending {
 		return t.state == served
 	}
-	t.state = released
-	if t.conn == nil {
+	if t.conn == nil || !t.open() {
+		t.release()
 		return false
 	}
-	out, in, ok, err := t.keys.contexts()
-	if !ok || err != nil {
-		return false
-	}
-	t.out, t.in, t.state = out, in, served
+	t.state = served
 	return true
 }
+
+// open makes the contexts when the keys are known, and reports whether they are there. mu is held.
+func (t *Transport) open() bool {
+	if t.in == nil {
+		if out, in, ok := t.keys.contexts(); ok {
+			t.out, t.in = out, in
+		}
+	}
+	return t.in != nil
+}
+
+// release leaves the media to pion. mu is held.
+func (t *Transport) release() { t.state, t.out, t.in = released, nil, nil }
 
 // Release leaves the media to pion, for good. It has no effect on a Transport that is served.
 func (t *Transport) Release() {
 	t.shard.mu.Lock()
 	defer t.shard.mu.Unlock()
 	if t.state == pending {
-		t.state = released
+		t.release()
 	}
 }
 
@@ -177,14 +186,17 @@ func (t *Transport) Close() {
 	for _, path := range t.paths {
 		t.shard.plane.forget(path, t)
 	}
-	t.paths, t.conn, t.state = nil, nil, released
-	t.out, t.in = nil, nil
+	t.paths, t.conn = nil, nil
+	t.release()
 }
 
 // receive takes a datagram from one of the Transport's addresses and reports whether pion is to have it too. mu is
 // held.
 func (t *Transport) receive(w *Writer, what kind, b []byte, now time.Time) (pion bool) {
 	if t.state != served {
+		if t.state == pending && what == kindRTP {
+			t.follow(b)
+		}
 		return true
 	}
 	if what == kindRTCP {
@@ -192,6 +204,18 @@ func (t *Transport) receive(w *Writer, what kind, b []byte, now time.Time) (pion
 		return false
 	}
 	return t.receiveRTP(w, b, now)
+}
+
+// follow reads a packet that is pion's, so that the context knows how often each stream's numbers have begun anew when
+// it takes over.
+func (t *Transport) follow(b []byte) {
+	ssrc := binary.BigEndian.Uint32(b[8:])
+	if full(t.streams, ssrc) || !t.open() {
+		return
+	}
+	if _, err := t.in.DecryptRTP(t.shard.scratch[:0], b, &t.shard.header); err == nil {
+		t.streams[ssrc] = true
+	}
 }
 
 func (t *Transport) receiveRTCP(w *Writer, b []byte, now time.Time) {
