@@ -21,7 +21,9 @@ type selected struct {
 	seen     *[]quality // what options were made from
 	options  []quality  // from the smallest to the largest
 	reason   wire.QualityReason
-	wished   int // layers of in that are wished for
+	wished   int               // layers of in that are wished for
+	counted  sentCount         // at the last look at what was sent
+	reported wire.MediaQuality // what the client was told last
 }
 
 // wish tells the track's publisher, through its demand, how many layers e uses.
@@ -160,17 +162,21 @@ func (p *Peer) choose(now time.Time) {
 
 // take has e send what was chosen.
 func (e *egress) take(choice bandwidth.Choice) {
-	e.selected.reason = choice.Reason
+	s := &e.selected
+	s.reason = choice.Reason
 	next := target{paused: true}
 	switch {
 	case choice.Layer >= 0:
-		next = e.selected.options[choice.Layer].target
+		next = s.options[choice.Layer].target
+		if choice.Reason != wire.QualityBandwidth && s.in.index(next)+1 < s.wished {
+			s.reason = wire.QualityPublisher // a layer that has not come at all yet would be the one
+		}
 	case choice.Reason != wire.QualityBandwidth:
 		return // nothing comes: it goes on with whatever will
 	}
 	if old := e.target.Load(); old == nil || *old != next {
 		e.target.Store(&next)
-		e.notify(nil)
+		e.notify()
 	}
 }
 
@@ -182,6 +188,8 @@ func (p *Peer) priority(e *egress) int {
 		return bandwidth.PriorityOther
 	case f.in.key.source == wire.Screen:
 		return bandwidth.PriorityScreen
+	case f.in.key.participant == p.dominant:
+		return bandwidth.PrioritySpeaker
 	default:
 		return bandwidth.PriorityOther
 	}

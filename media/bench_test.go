@@ -120,7 +120,7 @@ func benchmarkOwn(b *testing.B, viewers int) {
 	next := func() {
 		n++
 		raw[2], raw[3] = byte(n>>8), byte(n)
-		in.receive(raw, time.Now(), nil)
+		in.receive(raw, time.Now())
 	}
 	measure(b, network, viewers, next)
 	for _, c := range clients {

@@ -45,15 +45,6 @@ func (r *bits) golomb() uint32 {
 	return 1<<zeros - 1 + r.get(zeros)
 }
 
-// signedGolomb passes over a signed Exp-Golomb code and returns its value (ITU-T H.264 section 9.1.1).
-func (r *bits) signedGolomb() int32 {
-	v := r.golomb()
-	if v&1 == 0 {
-		return -int32(v / 2)
-	}
-	return int32(v/2) + 1
-}
-
 // below reads a number that is less than n in as few bits as that takes (AV1 RTP specification, appendix A.8.2: ns).
 func (r *bits) below(n uint32) uint32 {
 	width := 0

@@ -151,11 +151,16 @@ func allGrants() wire.Grants { return wire.RoleGrants(wire.RoleMember) }
 // join makes a client and its peer. Cleanup ends both.
 func join(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, grants wire.Grants) *client {
 	t.Helper()
-	return joinFrom(t, s, room, id, grants, func(_ *webrtc.SettingEngine, media *webrtc.MediaEngine) {
+	return joinFrom(t, s, room, id, grants, defaultCodecs(t))
+}
+
+// defaultCodecs are those of browsers.
+func defaultCodecs(t testing.TB) func(*webrtc.SettingEngine, *webrtc.MediaEngine) {
+	return func(_ *webrtc.SettingEngine, media *webrtc.MediaEngine) {
 		if err := media.RegisterDefaultCodecs(); err != nil {
 			t.Fatal(err)
 		}
-	})
+	}
 }
 
 // joinFrom is join from another network, or with other codecs: change sets them.
@@ -163,11 +168,19 @@ func joinFrom(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, 
 	change func(*webrtc.SettingEngine, *webrtc.MediaEngine),
 ) *client {
 	t.Helper()
+	return joinWith(t, s, room, id, grants, webrtc.Configuration{}, change)
+}
+
+// joinWith is joinFrom with ICE servers or a policy.
+func joinWith(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, grants wire.Grants, config webrtc.Configuration,
+	change func(*webrtc.SettingEngine, *webrtc.MediaEngine),
+) *client {
+	t.Helper()
 	c := &client{
 		t: t, id: id, work: make(chan func(), 1024), ended: make(chan struct{}), stop: make(chan struct{}), link: &link{},
 		labels: map[string]wire.TrackLabel{}, theirs: map[string]wire.TrackLabel{}, received: map[wire.TrackLabel][]rtp.Packet{}, reports: map[uint32]rtcp.Packet{},
 	}
-	c.connect(s, change)
+	c.connect(s, config, change)
 	peer, err := s.Join(room, id, PeerOptions{Grants: grants, Send: func(msg wire.ServerMessage) {
 		c.do(func() { c.takeMessage(msg) })
 	}})
@@ -180,7 +193,7 @@ func joinFrom(t testing.TB, s *Server, room wire.RoomID, id wire.ParticipantID, 
 	return c
 }
 
-func (c *client) connect(s *Server, change func(*webrtc.SettingEngine, *webrtc.MediaEngine)) {
+func (c *client) connect(s *Server, config webrtc.Configuration, change func(*webrtc.SettingEngine, *webrtc.MediaEngine)) {
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
@@ -188,6 +201,9 @@ func (c *client) connect(s *Server, change func(*webrtc.SettingEngine, *webrtc.M
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.LoggerFactory = logFactory{s.log}
 	var media webrtc.MediaEngine
+	if err := media.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uriAudioLevel}, webrtc.RTPCodecTypeAudio); err != nil {
+		c.t.Fatal(err)
+	}
 	change(&settings, &media)
 	registry := &interceptor.Registry{}
 	registry.Add(c.link)
@@ -198,7 +214,7 @@ func (c *client) connect(s *Server, change func(*webrtc.SettingEngine, *webrtc.M
 		c.t.Fatal(err)
 	}
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(&media), webrtc.WithInterceptorRegistry(registry))
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := api.NewPeerConnection(config)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -429,7 +445,8 @@ type source struct {
 	needed     atomic.Bool
 	sent       atomic.Uint32
 	rtp        *webrtc.RTPTransceiver
-	key, delta []byte // payloads instead of the usual ones
+	key, delta []byte        // payloads instead of the usual ones
+	level      atomic.Uint32 // of sound, in -dBov
 }
 
 // publish adds a source and begins to send. The caller has the loop offer it.
@@ -448,6 +465,9 @@ func (c *client) publishMuted(name wire.Source, mime string) *source {
 func (c *client) publishRaw(name wire.Source, mime string, key, delta []byte, muted bool) *source {
 	c.t.Helper()
 	capability := webrtc.RTPCodecCapability{MimeType: mime}
+	if mime == mimeRED { // of the others pion knows it
+		capability.ClockRate, capability.Channels = 48000, 2
+	}
 	track, err := webrtc.NewTrackLocalStaticRTP(capability, string(name), string(c.id))
 	if err != nil {
 		c.t.Fatal(err)
@@ -459,6 +479,7 @@ func (c *client) publishRaw(name wire.Source, mime string, key, delta []byte, mu
 	src := &source{track: track, rtp: tr, key: key, delta: delta}
 	src.needed.Store(true)
 	src.muted.Store(muted)
+	src.level.Store(127)
 	c.reads.Go(func() { c.watch(src, tr.Sender()) })
 	c.sendWG.Go(func() { src.run(c.stop, kindOfSource(name) == "video") })
 	return src
@@ -514,12 +535,27 @@ func (src *source) run(stop chan struct{}, video bool) {
 		if p.Payload == nil {
 			p.Payload = testPayload(video, key, n)
 		}
+		if id := src.levelID(); id != 0 && !video {
+			_ = p.SetExtension(id, []byte{byte(src.level.Load())})
+		}
 		_ = src.track.WriteRTP(&p)
 		n++
 		src.sent.Store(n)
 		p.SequenceNumber++
 		p.Timestamp += step
 	}
+}
+
+// levelID is the id of the audio level extension, 0 = not negotiated.
+func (src *source) levelID() uint8 {
+	if src.rtp == nil { // a track of another connection
+		return 0
+	}
+	sender := src.rtp.Sender()
+	if sender == nil || sender.Transport() == nil || sender.Transport().State() != webrtc.DTLSTransportStateConnected {
+		return 0
+	}
+	return extensionID(sender.GetParameters().HeaderExtensions, uriAudioLevel)
 }
 
 // testPayload is a VP8 frame of one packet (RFC 7741 section 4.2, with a picture id of 15 bits), or just the counter.

@@ -57,10 +57,12 @@ func (p *Peer) control() {
 		for _, in := range *p.receiving.Load() {
 			out = p.inspect(in, out, now)
 		}
+		p.listen(now)
 		p.choose(now)
+		p.report(now)
 		if now.Sub(reported) >= reportInterval {
 			reported = now
-			out = p.reports(out, now)
+			out = p.rtcpReports(out, now)
 		}
 		p.writeRTCP(nil, out)
 	}
@@ -89,8 +91,8 @@ func (p *Peer) inspect(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Pac
 // maxCompound is how many RTCP packets share a datagram, so that it stays below a path's MTU.
 const maxCompound = 16
 
-// reports adds a sender report for each track sent and receiver reports for those received.
-func (p *Peer) reports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
+// rtcpReports adds a sender report for each track sent and receiver reports for those received.
+func (p *Peer) rtcpReports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
 	for _, e := range *p.sending.Load() {
 		if sr := e.report(now); sr != nil {
 			out = append(out, sr)

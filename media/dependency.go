@@ -32,6 +32,15 @@ type dependencies struct {
 	active    layerSet // operating points that the sender makes, as far as it says so; 0 = not known
 }
 
+// frameNumber reads that of a descriptor. Frames name what they depend on by how far back it is, so numbers keep their
+// distances, also where frames are left out.
+func frameNumber(dd []byte) uint16 {
+	if len(dd) < 3 {
+		return 0
+	}
+	return uint16(dd[1])<<8 | uint16(dd[2])
+}
+
 // describe reads a descriptor. False: there is none, it is malformed, or its structure is not known.
 func (d *dependencies) describe(dd []byte) (layering, bool) {
 	if len(dd) < 3 {

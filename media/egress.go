@@ -78,6 +78,7 @@ type outlet struct {
 	// How this subscriber calls what the feed brings.
 	payloadType uint8
 	rtxType     uint8 // 0 = no retransmissions
+	redType     uint8 // 0 = it cannot read RED
 	levelID     uint8
 	ddID        uint8
 
@@ -93,7 +94,7 @@ type outlet struct {
 	vp8      vp8Descriptor // of scratch
 	header   rtp.Header
 	plane    planeWriter
-	answers  packetWriter // while feedback is read
+	answers  *plane.Writer // while feedback is read; nil = pion answers
 	scratch  packet
 	buffer   [2 + maxPacket]byte // of scratch.payload, with room for the number in front (RFC 4588 section 4)
 }
@@ -109,11 +110,14 @@ func newEgress(p *Peer, kind webrtc.RTPCodecType, mid string) *egress {
 // assign replaces what e is to send.
 func (e *egress) assign(f *feed) {
 	e.want.Store(f)
-	e.notify(nil)
+	e.notify()
 }
 
-// notify has e pumped. It never blocks. w is set where the caller holds the shard.
-func (e *egress) notify(w *plane.Writer) {
+// notify has e pumped. It never blocks.
+func (e *egress) notify() { e.notifyBy(nil) }
+
+// notifyBy is notify by who holds the shard; w is nil for others.
+func (e *egress) notifyBy(w *plane.Writer) {
 	if !e.pending.Swap(true) {
 		e.peer.look(w)
 	}
@@ -200,7 +204,7 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 	if t := e.target.Load(); t != nil {
 		want = *t
 	}
-	if want.paused {
+	if want.paused || f.in.silenced.Load() {
 		return false
 	}
 	if e.feed == nil || e.feed.in != f.in {
@@ -211,6 +215,7 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 		e.detach()
 		e.rewriter.forget()
 		e.payloadType, e.rtxType = uint8(codec.PayloadType), rtx
+		_, e.redType = redTypes(b.codecs)
 		e.levelID = extensionID(b.extensions, uriAudioLevel)
 		e.ddID = extensionID(b.extensions, uriDependencyDescriptor)
 	}
@@ -221,6 +226,9 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 // aim has s sent: at once if nothing is sent now, else as soon as a key frame of it begins; until then what is sent
 // goes on.
 func (e *egress) aim(s *stream, now time.Time) bool {
+	if s != e.from && e.waitKey {
+		e.detach() // nothing flows yet
+	}
 	switch {
 	case s == nil:
 		return false
@@ -425,16 +433,30 @@ func (e *egress) write(b *binding, out packetWriter, now time.Time) {
 	if !ok {
 		return
 	}
-	e.fillHeader(b.ssrc, e.payloadType, seq, ts)
+	payloadType, payload := e.payloadType, p.payload
+	if p.red && len(payload) > 0 {
+		payloadType, payload = e.unpack(payload)
+	}
+	e.fillHeader(b.ssrc, payloadType, seq, ts)
 	e.lastSent = now
 	e.packets++
-	e.octets += uint32(len(p.payload))
+	e.octets += uint32(len(payload))
 	if e.whole = p.marker; p.marker {
 		e.pictures++
 	}
 	e.resends.earn()
 	// A packet that cannot be written is lost as on any network; the connection's own state says if it is gone.
-	_, _ = out.WriteRTP(&e.header, p.payload)
+	_, _ = out.WriteRTP(&e.header, payload)
+}
+
+// unpack makes of a RED payload what this subscriber can read. It changes it in place.
+func (o *outlet) unpack(payload []byte) (payloadType uint8, as []byte) {
+	if o.redType == 0 {
+		newest, _ := primary(payload)
+		return o.payloadType, newest
+	}
+	renumber(payload, o.payloadType)
+	return o.redType, payload
 }
 
 // fillHeader sets the header for the packet in scratch. Extensions are passed on under this subscriber's ids; the
@@ -477,15 +499,15 @@ func (e *egress) resend(seq uint16) {
 	if _, last := e.selector.sends(e.scratch.layering); last && r.source == e.from {
 		e.scratch.marker = true // as it was the first time
 	}
+	var v vp8Descriptor
 	if r.source.in.kind == codecVP8 {
-		if v, ok := parseVP8(e.scratch.payload); ok {
-			r.put(e.scratch.payload, &v)
-		}
+		v, _ = parseVP8(e.scratch.payload)
 	}
+	r.put(&e.scratch, &v)
 	e.rtxSeq++
 	e.fillHeader(b.rtxSSRC, e.rtxType, e.rtxSeq, r.timestamp(&e.scratch))
 	e.buffer[0], e.buffer[1] = byte(seq>>8), byte(seq)
-	_, _ = e.answers.WriteRTP(&e.header, e.buffer[:2+len(e.scratch.payload)])
+	_, _ = e.writer(b, e.answers).WriteRTP(&e.header, e.buffer[:2+len(e.scratch.payload)])
 }
 
 // refresh implements feedbackReader. mu is held.
@@ -503,7 +525,7 @@ func (e *egress) takeFeedback(w *plane.Writer, packet []byte) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.answers = e.writer(b, w)
+	e.answers = w
 	readFeedback(packet, b.ssrc, e)
 	e.answers = nil
 }

@@ -135,7 +135,7 @@ func rawPacket(t testing.TB, in *stream, n uint32, key bool) []byte {
 func feedPackets(t testing.TB, in *stream, first, end uint32, key func(uint32) bool) {
 	t.Helper()
 	for n := first; n < end; n++ {
-		in.receive(rawPacket(t, in, n, key(n)), time.Now(), nil)
+		in.receive(rawPacket(t, in, n, key(n)), time.Now())
 	}
 }
 
@@ -155,7 +155,7 @@ func TestBlockedSubscriber(t *testing.T) {
 		go second.peer.write()
 		const total = 5 * videoSlots
 		for n := uint32(0); n < total; n++ {
-			in.receive(rawPacket(t, in, n, n%1000 == 0), time.Now(), nil)
+			in.receive(rawPacket(t, in, n, n%1000 == 0), time.Now())
 			synctest.Wait()
 		}
 		if len(free.sent) != total {
@@ -259,7 +259,6 @@ func TestResend(t *testing.T) {
 		original := w.sent[20]
 		for range 10 {
 			e.mu.Lock()
-			e.answers = e.bound.Load().writer
 			e.resend(original.SequenceNumber)
 			e.resend(media[0] - 1)
 			e.resend(media[49] + 1)
@@ -327,7 +326,7 @@ func TestDependencyDescriptorPassesOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in.receive(raw, time.Now(), nil)
+		in.receive(raw, time.Now())
 		e.pump(nil, time.Now())
 	}
 	if len(w.sent) != len(sizes) {
@@ -347,7 +346,7 @@ func TestDependencyDescriptorPassesOn(t *testing.T) {
 func TestForwardAllocates(t *testing.T) {
 	in := bareStream(webrtc.MimeTypeVP8)
 	b := rawPacket(t, in, 0, true)
-	in.receive(b, time.Now(), nil)
+	in.receive(b, time.Now())
 	var list []*egress
 	for range 10 {
 		list = append(list, subscriber(t.Context(), t, in, &sink{forget: true}))
@@ -356,7 +355,7 @@ func TestForwardAllocates(t *testing.T) {
 	forward := func() {
 		n++
 		b[2], b[3] = byte((n+65500-1)>>8), byte(n+65500-1)
-		in.receive(b, time.Now(), nil)
+		in.receive(b, time.Now())
 		for _, e := range list {
 			e.pump(nil, time.Now())
 		}
@@ -376,7 +375,7 @@ func BenchmarkForward(b *testing.B) {
 		b.Run(fmt.Sprintf("ring/%d", subscribers), func(b *testing.B) {
 			in := bareStream(webrtc.MimeTypeVP8)
 			raw := rawPacket(b, in, 0, true)
-			in.receive(raw, time.Now(), nil)
+			in.receive(raw, time.Now())
 			var list []*egress
 			for range subscribers {
 				list = append(list, subscriber(b.Context(), b, in, &sink{forget: true}))
@@ -387,7 +386,7 @@ func BenchmarkForward(b *testing.B) {
 				n++
 				raw[2], raw[3] = byte(n>>8), byte(n)
 				now := time.Now()
-				in.receive(raw, now, nil)
+				in.receive(raw, now)
 				for _, e := range list {
 					e.pump(nil, now)
 				}

@@ -5,7 +5,10 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
+
+	"confab/media/pionlog"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/dtls/v3/pkg/crypto/elliptic"
@@ -29,6 +32,7 @@ const (
 // Payload types offered where the client has not offered its own first.
 const (
 	payloadOpus = 111
+	payloadRED  = 63
 	payloadVP8  = 96
 	payloadVP9  = 98
 	payloadH264 = 102
@@ -50,9 +54,9 @@ func (s *Server) newConnection(p *Peer) (*webrtc.PeerConnection, error) {
 	}
 	settings.BufferFactory = func(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
 		buffer := packetio.NewBuffer()
-		buffer.SetLimitSize(readBuffer)
+		buffer.SetLimitSize(idleBuffer)
 		if kind == packetio.RTPBufferPacket {
-			return &tap{Buffer: buffer, peer: p, ssrc: ssrc}
+			return p.taps.add(&tap{Buffer: buffer, peer: p, ssrc: ssrc})
 		}
 		return buffer
 	}
@@ -64,14 +68,21 @@ func (s *Server) newConnection(p *Peer) (*webrtc.PeerConnection, error) {
 	return api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.certificate}})
 }
 
-// readBuffer bounds, in bytes, what one stream may have waiting for its reader. Beyond it pion drops.
-const readBuffer = 512 << 10
+// How many bytes one stream may have waiting for its reader. Beyond it pion drops.
+const (
+	readBuffer = 512 << 10
+	idleBuffer = 64 << 10 // of RTCP, retransmissions and what belongs to no track
+)
 
 func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	settings := &webrtc.SettingEngine{LoggerFactory: logFactory{s.log}}
 	settings.DisableMediaEngineCopy(true) // it is made for this one connection
-	settings.SetICEUDPMux(s.mux)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	networks := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}
+	if len(s.tcp.muxes) > 0 {
+		settings.SetICETCPMux(s.tcp.muxes)
+		networks = append(networks, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
+	}
+	settings.SetNetworkTypes(networks)
 	settings.DisableActiveTCP(true)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetICETimeouts(5*time.Second, 25*time.Second, 2*time.Second)
@@ -87,17 +98,8 @@ func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
 		return nil, fmt.Errorf("media: DTLS role: %w", err)
 	}
-	if len(s.opts.PublicIPs) > 0 {
-		external := make([]string, len(s.opts.PublicIPs))
-		for i, ip := range s.opts.PublicIPs {
-			external[i] = ip.String()
-		}
-		rule := webrtc.ICEAddressRewriteRule{
-			External: external, AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteReplace,
-		}
-		if err := settings.SetICEAddressRewriteRules(rule); err != nil {
-			return nil, fmt.Errorf("media: public addresses: %w", err)
-		}
+	if err := s.face.apply(settings, s.mux); err != nil {
+		return nil, fmt.Errorf("media: public addresses: %w", err)
 	}
 	return settings, nil
 }
@@ -110,6 +112,13 @@ func newMediaEngine() (*webrtc.MediaEngine, error) {
 		RTCPFeedback: []webrtc.RTCPFeedback{{Type: "transport-cc"}},
 	}}
 	if err := media.RegisterCodec(opus, webrtc.RTPCodecTypeAudio); err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	red := webrtc.RTPCodecParameters{PayloadType: payloadRED, RTPCodecCapability: webrtc.RTPCodecCapability{
+		MimeType: mimeRED, ClockRate: 48000, Channels: 2, SDPFmtpLine: fmt.Sprintf("%d/%d", payloadOpus, payloadOpus),
+		RTCPFeedback: []webrtc.RTCPFeedback{{Type: "transport-cc"}},
+	}}
+	if err := media.RegisterCodec(red, webrtc.RTPCodecTypeAudio); err != nil {
 		return nil, fmt.Errorf("media: %w", err)
 	}
 	feedback := []webrtc.RTCPFeedback{
@@ -213,34 +222,62 @@ func parameter(line, name string) string {
 // transport-wide feedback before any reader, also of those that readers never see, such as padding.
 type tap struct {
 	*packetio.Buffer
-	peer *Peer
-	ssrc uint32
+	peer  *Peer
+	ssrc  uint32
+	stray bool // one stream too many: what comes is dropped
 }
 
 func (t *tap) Write(b []byte) (int, error) {
 	t.peer.feedback.arrived(t.ssrc, b, time.Now())
+	if t.stray {
+		return len(b), nil
+	}
 	return t.Buffer.Write(b)
 }
 
-// logFactory hands pion's logs to slog. What pion calls an error is often only a peer's network, so it is a warning.
+func (t *tap) Close() error {
+	t.peer.taps.remove(t)
+	return t.Buffer.Close()
+}
+
+// taps are those of one peer, at most limit of them with room for packets. It is safe for concurrent use.
+type taps struct {
+	limit int
+
+	mu   sync.Mutex
+	open map[uint32]*tap // guarded by mu; by SSRC, those that are not stray
+}
+
+func (l *taps) add(t *tap) *tap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.stray = len(l.open) >= l.limit; !t.stray {
+		l.open[t.ssrc] = t
+	}
+	return t
+}
+
+func (l *taps) remove(t *tap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[t.ssrc] == t {
+		delete(l.open, t.ssrc)
+	}
+}
+
+// read makes room for a stream that has a reader.
+func (l *taps) read(ssrc uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.open[ssrc]; t != nil {
+		t.SetLimitSize(readBuffer)
+	}
+}
+
+// logFactory makes pion's loggers.
 type logFactory struct{ log *slog.Logger }
 
 // NewLogger implements logging.LoggerFactory.
 func (f logFactory) NewLogger(scope string) logging.LeveledLogger {
-	return pionLog{f.log.With("pion", scope)}
-}
-
-type pionLog struct{ log *slog.Logger }
-
-func (pionLog) Trace(string)                    {}
-func (pionLog) Tracef(string, ...any)           {}
-func (pionLog) Debug(string)                    {}
-func (pionLog) Debugf(string, ...any)           {}
-func (pionLog) Info(string)                     {}
-func (pionLog) Infof(string, ...any)            {}
-func (l pionLog) Warn(text string)              { l.log.Debug(text) }
-func (l pionLog) Warnf(format string, a ...any) { l.log.Debug(fmt.Sprintf(format, a...)) }
-func (l pionLog) Error(text string)             { l.log.Warn(text) }
-func (l pionLog) Errorf(format string, a ...any) {
-	l.log.Warn(fmt.Sprintf(format, a...))
+	return pionlog.New(f.log, slog.LevelWarn).NewLogger(scope)
 }

@@ -18,6 +18,9 @@ type rewriter struct {
 	outTL0  uint8
 	leftPID uint16 // the picture left out last
 	left    bool   // leftPID is valid
+
+	outFrame uint16 // the newest frame number sent, of a dependency descriptor
+	framed   bool   // outFrame is valid
 }
 
 // maxRuns bounds the history: at 30 pictures a second, of which every second one is left out, it reaches back 8 s.
@@ -36,8 +39,9 @@ type run struct {
 	floorTS uint32
 	caught  uint64 // the first packet that shift alone moves, 0 = none yet
 
-	shiftPID uint16
-	shiftTL0 uint8
+	shiftPID   uint16
+	shiftTL0   uint8
+	shiftFrame uint16
 }
 
 // squeeze is how many bits slower time runs in what is sent late: what is kept of a source, from its last key frame on,
@@ -61,14 +65,18 @@ func (r *run) timestamp(p *packet) uint32 {
 // number returns what the packet ext of the source is sent as.
 func (r *run) number(ext uint64) uint16 { return r.out + uint16(ext-r.first) }
 
-// put changes the VP8 descriptor of a payload, if it has one, and returns what it says then.
-func (r *run) put(payload []byte, v *vp8Descriptor) (pid uint16, tl0 uint8) {
+// put changes the VP8 descriptor of p and the frame number of its dependency descriptor, if it has them, and returns
+// what they say then.
+func (r *run) put(p *packet, v *vp8Descriptor) (pid uint16, tl0 uint8, frame uint16) {
+	if frame = frameNumber(p.dd) + r.shiftFrame; len(p.dd) >= 3 {
+		p.dd[1], p.dd[2] = byte(frame>>8), byte(frame)
+	}
 	pid, tl0 = (v.pid+r.shiftPID)&0x7fff, v.tl0+r.shiftTL0
 	if v.pidAt != 0 && !v.pidLong {
 		pid &= 0x7f
 	}
-	v.put(payload, pid, tl0)
-	return pid, tl0
+	v.put(p.payload, pid, tl0)
+	return pid, tl0, frame
 }
 
 // now returns the newest run, nil before the first one.
@@ -126,11 +134,14 @@ func (w *rewriter) cut(source *stream, p *packet, v vp8Descriptor, shift uint32)
 		next.shiftPID = w.outPID + 1 - v.pid
 		next.shiftTL0 = w.outTL0 + 1 - v.tl0
 	}
+	if w.framed {
+		next.shiftFrame = w.outFrame + 1 - frameNumber(p.dd)
+	}
 	w.left = false
 	w.add(next)
 }
 
-// rewrite returns what p is sent as, and changes its VP8 descriptor in place. False: p is not to be sent, because it
+// rewrite returns what p is sent as, and changes its descriptors in place. False: p is not to be sent, because it
 // belongs before the cut or to what was left out.
 func (w *rewriter) rewrite(p *packet, v vp8Descriptor) (seq uint16, ts uint32, ok bool) {
 	r := w.now()
@@ -138,14 +149,14 @@ func (w *rewriter) rewrite(p *packet, v vp8Descriptor) (seq uint16, ts uint32, o
 		if r = w.find(r.source, p.seq); r == nil {
 			return 0, 0, false
 		}
-		r.put(p.payload, &v)
+		r.put(p, &v)
 		return r.number(p.seq), r.timestamp(p), true
 	}
 	seq, ts = r.number(p.seq), r.timestamp(p)
 	if r.caught == 0 && ts == p.ts+r.shiftTS {
 		r.caught = p.seq
 	}
-	pid, tl0 := r.put(p.payload, &v)
+	pid, tl0, frame := r.put(p, &v)
 	if int32(ts-w.outTS) > 0 || r.newest < r.first && w.count == 1 {
 		w.outTS = ts
 	}
@@ -155,6 +166,9 @@ func (w *rewriter) rewrite(p *packet, v vp8Descriptor) (seq uint16, ts uint32, o
 	}
 	if v.tl0At != 0 {
 		w.outTL0 = tl0
+	}
+	if len(p.dd) >= 3 {
+		w.outFrame, w.framed = frame, true
 	}
 	return seq, ts, true
 }

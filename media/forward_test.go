@@ -216,3 +216,37 @@ func TestTimestampForLong(t *testing.T) {
 		last = ts
 	}
 }
+
+// The frame numbers of a dependency descriptor keep their distances within a run, also where frames are left out, and
+// go on across a cut.
+func TestRewriteFrameNumbers(t *testing.T) {
+	w := rewriter{}
+	a, b := &stream{}, &stream{}
+	for i, c := range []struct {
+		from  *stream
+		frame uint16
+		skip  bool
+		want  uint16
+	}{
+		{from: a, frame: 65534, want: 65534},
+		{frame: 65535, skip: true},
+		{frame: 0, want: 0},
+		{from: b, frame: 300, want: 1},
+		{frame: 300, want: 1},
+		{frame: 301, skip: true},
+		{frame: 302, want: 3},
+		{from: a, frame: 9, want: 4},
+	} {
+		p := &packet{seq: 70000 + uint64(i), ts: uint32(i), dd: []byte{0x80, byte(c.frame >> 8), byte(c.frame)}}
+		if c.from != nil {
+			w.cut(c.from, p, vp8Descriptor{}, 0)
+		}
+		if c.skip {
+			w.skip(p, vp8Descriptor{})
+			continue
+		}
+		if w.rewrite(p, vp8Descriptor{}); frameNumber(p.dd) != c.want || p.dd[0] != 0x80 {
+			t.Errorf("%d: frame %d is sent as %d, want %d", i, c.frame, frameNumber(p.dd), c.want)
+		}
+	}
+}

@@ -87,10 +87,10 @@ func spsSize(nal []byte) size {
 		r.golomb()
 	case 1:
 		r.skip(1)
-		r.signedGolomb()
-		r.signedGolomb()
+		r.golomb()
+		r.golomb()
 		for range min(r.golomb(), 255) {
-			r.signedGolomb()
+			r.golomb()
 		}
 	}
 	r.golomb() // max_num_ref_frames

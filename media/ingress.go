@@ -2,6 +2,7 @@ package media
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type ingress struct {
 	streams   [maxStreams]atomic.Pointer[stream] // nil: it has not come yet; set by the publisher's run
 	qualities atomic.Pointer[[]quality]          // replaced by the publisher's control; what it points to never changes
 	demand    demand
+	silenced  atomic.Bool // a microphone that is not forwarded, since others are louder
 
 	// Owned by the publisher's control.
 	watched  [maxStreams]watch
@@ -42,6 +44,11 @@ func newIngress(p *Peer, mid string, key trackKey, rids []string, t remoteTrack)
 		peer: p, mid: mid, key: key, rids: rids, codec: codec, kind: kindOfCodec(codec.MimeType),
 		video: t.track.Kind() == webrtc.RTPCodecTypeVideo, clock: codec.ClockRate,
 	}
+	for _, c := range t.receiver.GetParameters().Codecs {
+		if strings.EqualFold(codec.MimeType, mimeRED) && strings.EqualFold(c.MimeType, webrtc.MimeTypeOpus) {
+			in.codec = c // RED is Opus for who cannot read it
+		}
+	}
 	in.qualities.Store(&[]quality{})
 	return in
 }
@@ -54,14 +61,14 @@ func (in *ingress) add(t remoteTrack) *stream {
 	} else if t.track.RID() != "" {
 		index = -1
 	}
-	if index < 0 || index >= maxStreams || in.streams[index].Load() != nil || t.track.Codec().MimeType != in.codec.MimeType {
+	if index < 0 || index >= maxStreams || in.streams[index].Load() != nil || in.video && t.track.Codec().MimeType != in.codec.MimeType {
 		return nil
 	}
 	s := newStream(in, index, t)
 	in.streams[index].Store(s)
 	in.each(func(other *stream) { // who has another layer may want this one
 		for _, e := range *other.listeners.Load() {
-			e.notify(nil)
+			e.notify()
 		}
 	})
 	return s

@@ -49,8 +49,6 @@ func (l layer) within(p layer) bool { return l.spatial <= p.spatial && l.tempora
 // A layerSet is a set of operating points.
 type layerSet uint16
 
-const allLayers layerSet = 1<<(maxSpatial*maxTemporal) - 1
-
 func (s *layerSet) add(l layer) {
 	if l.spatial < maxSpatial && l.temporal < maxTemporal {
 		*s |= 1 << (l.spatial*maxTemporal + l.temporal)
@@ -75,28 +73,29 @@ type layering struct {
 	// With this frame a receiver may begin to get a layer above those it has:
 	upSpatial  bool     // the frame's own spatial layer: it depends on nothing but lower ones of this picture
 	upTemporal bool     // the frame's own temporal layer: it depends on no earlier frame of it
-	joins      layerSet // these operating points (AV1)
+	joins      layerSet // these operating points, as the dependency descriptor says
 }
 
-// describe reads a payload. dd is the dependency descriptor, which only AV1 uses; marker is the RTP header's.
+// describe reads a payload and its dependency descriptor dd, if it has one: browsers send that with every codec when it
+// was negotiated, and then leave layers out of the payload. marker is the RTP header's.
 func (c codecKind) describe(payload, dd []byte, marker bool, deps *dependencies) layering {
-	var l layering
+	l := layering{end: marker}
 	switch c {
+	case codecOther:
 	case codecVP8:
 		l = describeVP8(payload)
+		l.end = marker
 	case codecVP9:
-		return describeVP9(payload)
+		l = describeVP9(payload)
 	case codecH264:
 		l.key = h264KeyFrame(payload)
 	case codecAV1:
-		if described, ok := deps.describe(dd); ok {
-			l = described
-			l.key = startsAV1(payload)
-			return l
-		}
 		l.key = startsAV1(payload)
 	}
-	l.end = marker
+	if described, ok := deps.describe(dd); ok {
+		described.key = l.key
+		return described
+	}
 	return l
 }
 
@@ -120,6 +119,7 @@ func (c codecKind) sizes(payload []byte, deps *dependencies) (list [maxSpatial]s
 		return vp9Sizes(payload)
 	case codecH264:
 		list[0] = h264Size(payload)
+	case codecOther:
 	case codecAV1:
 		if s := deps.structure; s != nil && s.sizes > 0 {
 			return s.size, s.sizes

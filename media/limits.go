@@ -10,6 +10,7 @@ import (
 type Limits struct {
 	PeersPerRoom  int // 100; beyond it Join fails with room-full
 	UpTracks      int // 8 media sections a client may send on; an offer or answer with more fails with too-large
+	Streams       int // 64 RTP streams open from one client, retransmissions included; what others bring is dropped
 	DownTracks    int // 128 tracks sent to one client; later ones are not sent until others end
 	MediaSections int // 192 media sections in one description; beyond it too-large
 	SDPBytes      int // 64 KiB; a larger description fails with too-large
@@ -17,12 +18,16 @@ type Limits struct {
 	Subscriptions int // 256 explicit subscriptions remembered, of tracks there are or will be; beyond it rate-limited
 	RTCPPerSecond int // 500 RTCP packets processed of one peer; what comes above is read and dropped
 	Requests      int // 64 signals waiting for one peer; beyond it the caller waits, as long as its context lets it
+	TCPConns      int // 1024 connections of each TCP port; beyond it they are closed
+	// 64 of them from one IPv4 address or IPv6 /64, which an office may share; beyond it they are closed
+	TCPConnsPerAddress int
 }
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
 		PeersPerRoom:  cmp.Or(l.PeersPerRoom, 100),
 		UpTracks:      cmp.Or(l.UpTracks, 8),
+		Streams:       cmp.Or(l.Streams, 64),
 		DownTracks:    cmp.Or(l.DownTracks, 128),
 		MediaSections: cmp.Or(l.MediaSections, 192),
 		SDPBytes:      cmp.Or(l.SDPBytes, 64<<10),
@@ -30,6 +35,9 @@ func (l Limits) withDefaults() Limits {
 		Subscriptions: cmp.Or(l.Subscriptions, 256),
 		RTCPPerSecond: cmp.Or(l.RTCPPerSecond, 500),
 		Requests:      cmp.Or(l.Requests, 64),
+		TCPConns:      cmp.Or(l.TCPConns, 1024),
+
+		TCPConnsPerAddress: cmp.Or(l.TCPConnsPerAddress, 64),
 	}
 }
 

@@ -367,6 +367,9 @@ func (p *Peer) takeEarly() {
 
 // sendCandidates sends our candidates, and null after the last one.
 func (p *Peer) sendCandidates(list []webrtc.ICECandidateInit, last bool) {
+	if last && !p.gathered {
+		list = append(list, p.server.reflexiveCandidates()...)
+	}
 	for _, candidate := range list {
 		raw, err := json.Marshal(candidate)
 		if err != nil {

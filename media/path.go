@@ -178,7 +178,7 @@ func (p *Peer) writeCompound(w *plane.Writer, packets []rtcp.Packet) error {
 // RTP implements plane.Sink.
 func (s *stream) RTP(w *plane.Writer, _ *rtp.Header, packet, _ []byte, now time.Time) {
 	s.in.peer.feedback.arrived(s.ssrc, packet, now)
-	s.receive(packet, now, w)
+	s.receiveBy(w, packet, now)
 }
 
 // A repair is the retransmission stream of a stream.
@@ -199,7 +199,7 @@ func (r *repair) RTP(w *plane.Writer, header *rtp.Header, packet, payload []byte
 	copy(original, packet[:len(packet)-len(payload)])
 	original[1] = original[1]&0x80 | r.payloadType
 	original[2], original[3] = high, low
-	r.receive(original, now, w)
+	r.receiveBy(w, original, now)
 }
 
 // claim has the plane bring what comes of a stream, as far as it serves the peer.

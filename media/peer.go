@@ -65,8 +65,11 @@ type Peer struct {
 	told          map[wire.Source]int       // how many layers the client was told to send; absent = nothing was said
 
 	// Owned by control.
-	allocator bandwidth.Allocator
-	allocated int64 // the budget that was shared out last
+	allocator   bandwidth.Allocator
+	allocated   int64              // the budget that was shared out last
+	dominant    wire.ParticipantID // who speaks before others, "" = nobody
+	saidVersion int                // of what the client was told last about speakers
+	saidAt      time.Time          // and when
 
 	connected atomic.Bool
 	served    atomic.Bool                // by the plane, not by pion; never unset
@@ -74,6 +77,7 @@ type Peer struct {
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
 	budget    atomic.Int64               // bits a second for all video sent
+	taps      taps
 	feedback  arrivals
 	rtcp      rate
 
@@ -122,6 +126,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 	p.sending.Store(&[]*egress{})
 	p.receiving.Store(&[]*ingress{})
 	p.budget.Store(noBudget)
+	p.taps = taps{limit: s.limits.Streams, open: map[uint32]*tap{}}
 	p.feedback.init(p.ssrc)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)
 	if r.shard != nil {
@@ -248,7 +253,7 @@ func (p *Peer) noteState(state webrtc.PeerConnectionState) {
 		p.choosePath()
 		p.connected.Store(true)
 		for _, e := range *p.sending.Load() {
-			e.notify(nil)
+			e.notify()
 		}
 	case webrtc.PeerConnectionStateFailed:
 		if p.connected.Swap(false) || !p.failed {

@@ -8,6 +8,7 @@ type packet struct {
 	arrival uint64 // how many packets the ring had taken before
 	ts      uint32
 	marker  bool
+	red     bool // the payload is RED
 	layering
 	level   []byte // audio level extension (RFC 6464), empty = none
 	dd      []byte // AV1 dependency descriptor extension, empty = none

@@ -22,6 +22,8 @@ type room struct {
 	id    wire.RoomID  // constant
 	shard *plane.Shard // constant; nil = pion moves all media
 
+	listener listener
+
 	mu        sync.Mutex
 	peers     map[wire.ParticipantID]*Peer // guarded by mu
 	published []*ingress                   // guarded by mu; in order of publication

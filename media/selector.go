@@ -28,13 +28,16 @@ func (s *selector) sends(l layering) (send, last bool) {
 }
 
 // rise goes up as far as the frame allows that begins with l. A temporal layer is joined with the first frame of a
-// picture only: what was sent of a picture needs what is below it.
+// picture only, fresh: a frame needs what is below it in its picture.
 func (s *selector) rise(l layering, want layer, fresh bool) {
 	switch {
 	case s.current == want:
 	case l.key:
 		s.current = want
-	case l.joins != 0 && fresh:
+	case l.joins != 0:
+		if !fresh {
+			want.temporal = s.current.temporal
+		}
 		s.join(l.joins, want)
 	default:
 		if l.upSpatial && l.spatial == s.current.spatial+1 && l.spatial <= want.spatial {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"confab/media/plane"
 	"confab/signaling/wire"
@@ -27,6 +28,9 @@ var ErrClosed = errors.New("media: server closed")
 type Options struct {
 	Listen    netip.AddrPort // UDP. An unspecified or zero address means every interface; port 0 any free one
 	PublicIPs []netip.Addr   // what clients are told instead of the addresses of the interfaces
+	TCP       net.Addr       // of a TCP port whose connections come by TakeTCP, for ICE-TCP; nil = none
+	ListenTCP netip.AddrPort // a TCP port of the server's own, besides; zero = none
+	STUN      []string       // host:port of servers that are asked for the public address, without PublicIPs; none = nobody
 	Limits    Limits
 	Log       *slog.Logger // nil = slog.Default()
 
@@ -45,16 +49,20 @@ type Server struct {
 	certificate webrtc.Certificate
 	mux         ice.UDPMux
 	plane       *plane.Plane // nil = pion moves all media
+	tcp         *tcpSide
+	face        publicFace // of Options.PublicIPs
 	lifetime    context.Context
 	end         context.CancelCauseFunc
 	peers       sync.WaitGroup // the run goroutines of all peers
+	discovering sync.WaitGroup // the goroutine that asks Options.STUN
+	reflexive   atomic.Pointer[[]reflexive]
 
 	mu     sync.Mutex
 	closed bool                  // guarded by mu
 	rooms  map[wire.RoomID]*room // guarded by mu; rooms without peers are not in it
 }
 
-// New opens the port. The error is of opening it or of the certificate.
+// New opens the ports. The error is of opening one or of the certificate.
 func New(opts Options) (*Server, error) {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
@@ -75,11 +83,19 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("media: listening on %v: %w", opts.Listen, err)
 	}
+	limits := opts.Limits.withDefaults()
+	tcp, err := openTCP(opts, limits)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("media: listening on TCP %v: %w", opts.ListenTCP, err), mux.Close())
+	}
 	s := &Server{
-		opts: opts, limits: opts.Limits.withDefaults(), log: opts.Log, certificate: *certificate, mux: mux, plane: media,
-		rooms: map[wire.RoomID]*room{},
+		opts: opts, limits: limits, log: opts.Log, certificate: *certificate, mux: mux, plane: media, tcp: tcp,
+		face: newPublicFace(opts.PublicIPs, opts.Listen.Addr()), rooms: map[wire.RoomID]*room{},
 	}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
+	if len(opts.STUN) > 0 && len(opts.PublicIPs) == 0 {
+		s.discovering.Go(s.discover)
+	}
 	return s, nil
 }
 
@@ -182,7 +198,7 @@ func (s *Server) CloseRoom(id wire.RoomID) {
 	}
 }
 
-// Close ends all peers, waits for them and closes the port. It may be called more than once.
+// Close ends all peers, waits for them and closes the ports. It may be called more than once.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	first := !s.closed
@@ -190,14 +206,26 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	s.end(ErrClosed)
 	s.peers.Wait()
+	s.discovering.Wait()
 	if !first {
 		return nil
 	}
-	if err := s.mux.Close(); err != nil {
-		return fmt.Errorf("media: closing the port: %w", err)
+	if err := errors.Join(s.mux.Close(), s.tcp.muxes.Close()); err != nil {
+		return fmt.Errorf("media: closing the ports: %w", err)
 	}
 	return nil
 }
 
 // Addrs are the addresses that the server listens on.
 func (s *Server) Addrs() []net.Addr { return s.mux.GetListenAddresses() }
+
+// UDPAddrs are the same, for a relay beside the server, which may send there.
+func (s *Server) UDPAddrs() []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, addr := range s.Addrs() {
+		if udp, ok := addr.(*net.UDPAddr); ok {
+			all = append(all, udp.AddrPort())
+		}
+	}
+	return all
+}

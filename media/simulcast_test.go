@@ -313,6 +313,63 @@ func TestDynacast(t *testing.T) {
 	})
 }
 
+// A client is told what it gets of a video and why not more, when that has changed.
+func TestMediaQuality(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		ann, ben := l.join("ann", "10.0.0.2"), l.join("ben", "10.0.0.3")
+		defer ann.close()
+		defer ben.close()
+		layers := ann.publishSimulcast("q", "h", "f")
+		ann.do(func() { ann.offer(nil) })
+		ben.publish(wire.Microphone, webrtc.MimeTypeOpus)
+		ben.do(func() { ben.offer(nil) })
+		time.Sleep(5 * time.Second)
+		latest := func() wire.MediaQuality {
+			list := told[wire.MediaQuality](ben)
+			if len(list) == 0 {
+				t.Fatal("nothing")
+			}
+			last := list[len(list)-1]
+			last.Bitrate, last.FPS = 0, 5*((last.FPS+2)/5)
+			return last
+		}
+		steps := []struct {
+			name   string
+			change func()
+			want   wire.MediaQuality
+		}{
+			{"as large as there is", func() {}, wire.MediaQuality{Width: 1280, Height: 720, FPS: 30, Layer: "3/3 T2/2", Reason: wire.QualityFull}},
+			{"shown small", func() { show(t, ben, size{320, 180}, 0) }, wire.MediaQuality{Width: 320, Height: 180, FPS: 30, Layer: "1/3 T2/2", Reason: wire.QualitySize}},
+			{"at half the rate", func() { show(t, ben, size{320, 180}, 15) }, wire.MediaQuality{Width: 320, Height: 180, FPS: 15, Layer: "1/3 T1/2", Reason: wire.QualitySize}},
+			{"shown large again", func() { show(t, ben, size{}, 0) }, wire.MediaQuality{Width: 1280, Height: 720, FPS: 30, Layer: "3/3 T2/2", Reason: wire.QualityFull}},
+			{"little bandwidth", func() { ben.peer.setBudget(70_000) }, wire.MediaQuality{Width: 640, Height: 360, FPS: 30, Layer: "2/3 T2/2", Reason: wire.QualityBandwidth}},
+			{"none", func() { ben.peer.setBudget(1000) }, wire.MediaQuality{Reason: wire.QualityBandwidth}},
+			{"enough", func() { ben.peer.setBudget(noBudget) }, wire.MediaQuality{Width: 1280, Height: 720, FPS: 30, Layer: "3/3 T2/2", Reason: wire.QualityFull}},
+			{"the publisher sends less", func() { layers[2].paused.Store(true) }, wire.MediaQuality{Width: 640, Height: 360, FPS: 30, Layer: "2/3 T2/2", Reason: wire.QualityPublisher}},
+			{"turned off", func() {
+				if err := ben.peer.Subscribe(t.Context(), wire.SubscribeMedia{Participant: "ann", Source: wire.Camera}); err != nil {
+					t.Error(err)
+				}
+			}, wire.MediaQuality{Reason: wire.QualityHidden}},
+		}
+		for _, step := range steps {
+			before := len(told[wire.MediaQuality](ben))
+			step.change()
+			time.Sleep(6 * time.Second)
+			step.want.Participant, step.want.Source, step.want.Codec = "ann", wire.Camera, "VP8"
+			if got := latest(); got != step.want {
+				t.Errorf("%s: %+v, want %+v", step.name, got, step.want)
+			}
+			if n := len(told[wire.MediaQuality](ben)) - before; n > 4 {
+				t.Errorf("%s: %d messages", step.name, n)
+			}
+		}
+		if n := len(told[wire.MediaQuality](ann)); n != 0 {
+			t.Errorf("%d messages to who receives no video", n)
+		}
+	})
+}
+
 func TestSimulcastSection(t *testing.T) {
 	for _, c := range []struct {
 		attributes string

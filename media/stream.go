@@ -25,6 +25,7 @@ type stream struct {
 	track       *webrtc.TrackRemote
 	receiver    *webrtc.RTPReceiver
 	payloadType uint8
+	redType     uint8 // of the same audio as RED, 0 = none
 	ssrc        uint32
 	levelID     uint8 // header extension ids, 0 = none
 	ddID        uint8
@@ -44,7 +45,8 @@ type stream struct {
 	ring    *ring        // guarded by mu
 	stats   reception    // guarded by mu
 	sr      senderReport // guarded by mu
-	content content      // guarded by mu
+	content content      // guarded by mu; of a video
+	voice   voice        // guarded by mu; of audio
 
 	keyAsked   time.Time // owned by control
 	keyAskedAt uint64    // owned by control: arrivals at keyAsked
@@ -59,6 +61,9 @@ func newStream(in *ingress, index int, t remoteTrack) *stream {
 		// Of a layer, pion knows the payload type only once a packet was read, but its codec at once.
 		payloadType: uint8(t.track.Codec().PayloadType), ssrc: uint32(t.track.SSRC()),
 		levelID: extensionID(extensions, uriAudioLevel), ddID: extensionID(extensions, uriDependencyDescriptor),
+	}
+	if opus, red := redTypes(t.receiver.GetParameters().Codecs); !in.video && opus != 0 && red != 0 {
+		s.payloadType, s.redType = opus, red
 	}
 	s.init()
 	return s
@@ -79,7 +84,7 @@ const maxReadErrors = 1000
 // read takes all packets of the stream until it ends.
 func (s *stream) read() {
 	defer s.in.peer.post(func(e *events) { e.ended = append(e.ended, s) })
-	readAll(s.in.peer, s.track, func(b []byte, now time.Time) { s.receive(b, now, nil) })
+	readAll(s.in.peer, s.track, s.receive)
 }
 
 // discard reads a track that nobody may have.
@@ -101,15 +106,17 @@ func readAll(p *Peer, track *webrtc.TrackRemote, take func([]byte, time.Time)) {
 	}
 }
 
-// receive takes one packet: into the ring, and on to who listens. It allocates nothing unless a packet is missing. w is
-// set where the caller holds the shard.
-func (s *stream) receive(b []byte, now time.Time, w *plane.Writer) {
+// receive takes one packet: into the ring, and on to who listens. It allocates nothing unless a packet is missing.
+func (s *stream) receive(b []byte, now time.Time) { s.receiveBy(nil, b, now) }
+
+// receiveBy is receive by who holds the shard; w is nil for others.
+func (s *stream) receiveBy(w *plane.Writer, b []byte, now time.Time) {
 	due, ok := s.take(b, now)
 	if !ok {
 		return
 	}
 	for _, e := range *s.listeners.Load() {
-		e.notify(w)
+		e.notifyBy(w)
 	}
 	if len(due) > 0 {
 		s.in.peer.writeRTCP(w, []rtcp.Packet{&rtcp.TransportLayerNack{SenderSSRC: s.in.peer.ssrc, MediaSSRC: s.ssrc, Nacks: due}})
@@ -132,16 +139,25 @@ func (s *stream) take(b []byte, now time.Time) (due []rtcp.NackPair, ok bool) {
 		return nil, false
 	}
 	s.arrivals.Store(arrivals)
+	if s.in.silenced.Load() && s.speaks() {
+		poke(s.in.peer.due) // to be heard without waiting
+	}
 	if len(s.missing.list) > 0 {
 		due = rtcp.NackPairsFromSequenceNumbers(s.missing.take(now))
 	}
 	return due, true
 }
 
+// speaks reports whether the packet whose header was just read is loud.
+func (s *stream) speaks() bool {
+	level := s.header.GetExtension(s.levelID)
+	return len(level) > 0 && loudest-level[0]&0x7f >= speechStarts
+}
+
 // parse reads the header and returns the payload without padding.
 func (s *stream) parse(b []byte) ([]byte, bool) {
 	n, err := s.header.Unmarshal(b)
-	if err != nil || s.header.PayloadType != s.payloadType || len(b) > maxPacket {
+	if err != nil || len(b) > maxPacket || s.header.PayloadType != s.payloadType && (s.redType == 0 || s.header.PayloadType != s.redType) {
 		return nil, false
 	}
 	payload := b[n:]
@@ -150,6 +166,11 @@ func (s *stream) parse(b []byte) ([]byte, bool) {
 			return nil, false
 		}
 		payload = payload[:len(payload)-int(payload[len(payload)-1])]
+	}
+	if s.header.PayloadType != s.payloadType && len(payload) > 0 {
+		if _, ok := primary(payload); !ok {
+			return nil, false
+		}
 	}
 	return payload, true
 }
@@ -167,11 +188,13 @@ func (s *stream) store(payload []byte, now time.Time) bool {
 		return false
 	}
 	slot.ts, slot.marker = s.header.Timestamp, s.header.Marker
+	slot.red = s.header.PayloadType != s.payloadType
 	slot.payload = append(slot.payload[:0], payload...)
 	slot.level = append(slot.level[:0], s.header.GetExtension(s.levelID)...)
 	slot.dd = append(slot.dd[:0], s.header.GetExtension(s.ddID)...)
 	s.stats.count(seq, slot.ts, s.in.clock, now)
 	if !s.in.video {
+		s.voice.hear(slot.level, now)
 		return true
 	}
 	slot.layering = s.in.kind.describe(payload, slot.dd, slot.marker, &s.dependencies)

@@ -164,6 +164,7 @@ func (p *Peer) publish(t remoteTrack) {
 	if p.feedback.extension.Load() == 0 {
 		p.feedback.extension.Store(uint32(extensionID(t.receiver.GetParameters().HeaderExtensions, uriTransportCC)))
 	}
+	p.taps.read(s.ssrc)
 	s.claim()
 	p.running.Go(s.read)
 	p.running.Go(s.readRTCP)
@@ -206,7 +207,7 @@ func (p *Peer) unpublish(s *stream) {
 		p.room.unpublish(in)
 	}
 	for _, e := range *s.listeners.Load() {
-		e.notify(nil) // to look for another one
+		e.notify() // to look for another one
 	}
 }
 

@@ -138,7 +138,7 @@ func vp9FrameSize(b []byte) size {
 	if profile == 3 {
 		r.skip(1)
 	}
-	if r.flag() || r.flag() { // show_existing_frame, frame_type: 0 = key frame
+	if r.get(2) != 0 { // show_existing_frame; frame_type: 0 = key frame
 		return size{}
 	}
 	r.skip(2) // show_frame, error_resilient_mode

@@ -130,7 +130,7 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 		t.Fatal(err)
 	}
 	w := &world{Server: server, t: t, http: httptest.NewUnstartedServer(server.Handler()), registry: opts.Registry}
-	w.http.Listener = Listener(w.http.Listener)
+	w.http.Listener = Listener(w.http.Listener, nil)
 	w.http.Start()
 	t.Cleanup(func() {
 		_ = server.Close()

@@ -171,7 +171,9 @@ func (h *hub) connected(ws *melody.Session) {
 	s := ws.Request.Context().Value(requestKey{}).(*Session)
 	ws.Request = nil // and with it the HTTP server's buffers
 	s.conn.ws = ws
-	s.conn.raw, _ = ws.WebsocketConnection().NetConn().(*rawConn)
+	if canTryWrite {
+		s.conn.raw, _ = ws.WebsocketConnection().NetConn().(*rawConn)
+	}
 	shard := h.shard(ws)
 	shard.mu.Lock()
 	shard.all[ws] = s

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,14 +19,21 @@ var errSpillFull = errors.New("signaling: the client takes nothing and asks for 
 // Listener makes connections to which a frame can be written without waiting. A Server whose connections come from
 // such a listener writes for all clients from a few goroutines; with any other it needs one for each write. Where
 // the system cannot do that, and for connections other than TCP, nothing changes.
-func Listener(l net.Listener) net.Listener {
-	if !canTryWrite {
+//
+// handOver takes the connections that begin with a STUN message in a frame (ICE-TCP, RFC 6544), so that media and
+// HTTP have one port; see beginsWithSTUN. It owns what it is given and must not block. nil = the HTTP server answers
+// them as it answers every bad request.
+func Listener(l net.Listener, handOver func(net.Conn)) net.Listener {
+	if !canTryWrite && handOver == nil {
 		return l
 	}
-	return listener{l}
+	return listener{l, handOver}
 }
 
-type listener struct{ net.Listener }
+type listener struct {
+	net.Listener
+	handOver func(net.Conn)
+}
 
 // Accept implements net.Listener.
 func (l listener) Accept() (net.Conn, error) {
@@ -38,7 +46,7 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return c, nil
 	}
-	return &rawConn{Conn: tcp, raw: raw}, nil
+	return &rawConn{Conn: tcp, raw: raw, handOver: l.handOver}, nil
 }
 
 // A rawConn is a TCP connection that can be told not to wait (try): what the socket does not take at once is then
@@ -49,6 +57,9 @@ func (l listener) Accept() (net.Conn, error) {
 type rawConn struct {
 	net.Conn // a *net.TCPConn; not embedded as such, or net.Buffers would write past Write
 	raw      syscall.RawConn
+
+	handOver func(net.Conn) // owned by the reader: until the first Read, and nil when there is nobody to hand over to
+	gone     atomic.Bool    // handed over: from the outside it has ended
 
 	mu       sync.Mutex
 	trying   bool   // Write must not wait; guarded by mu
@@ -80,6 +91,8 @@ func (c *rawConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case c.gone.Load():
+		return 0, net.ErrClosed
 	case c.spilling:
 		return c.holdBack(p)
 	case !c.trying:
@@ -134,7 +147,7 @@ func (c *rawConn) drain() error {
 func (c *rawConn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.spilling || t.IsZero() && !c.timed {
+	if c.spilling || t.IsZero() && !c.timed || c.gone.Load() {
 		return nil
 	}
 	c.timed = !t.IsZero()
@@ -145,13 +158,16 @@ func (c *rawConn) SetWriteDeadline(t time.Time) error {
 func (c *rawConn) SetDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.gone.Load() {
+		return nil
+	}
 	c.timed = true
 	return c.Conn.SetDeadline(t)
 }
 
 // SetLinger is what conn.abort calls.
 func (c *rawConn) SetLinger(sec int) error {
-	if tcp, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+	if tcp, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok && !c.gone.Load() {
 		return tcp.SetLinger(sec)
 	}
 	return errors.ErrUnsupported
@@ -159,7 +175,7 @@ func (c *rawConn) SetLinger(sec int) error {
 
 // CloseWrite is what net/http calls when it ends a connection on which the client may still be writing.
 func (c *rawConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && !c.gone.Load() {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported

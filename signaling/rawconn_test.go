@@ -33,7 +33,7 @@ func pair(t *testing.T) (*rawConn, net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted, err := Listener(inner).Accept()
+	accepted, err := Listener(inner, nil).Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func sockets(t *testing.T) (*websocket.Conn, *rawConn, *websocket.Conn) {
 		}
 		up <- ws
 	}))
-	server.Listener = Listener(server.Listener)
+	server.Listener = Listener(server.Listener, nil)
 	server.Start()
 	t.Cleanup(server.Close)
 	client, resp, err := narrowDialer(64<<10).Dial("ws"+strings.TrimPrefix(server.URL, "http"), nil)

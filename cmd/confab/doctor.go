@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"confab/media"
 	"confab/signaling"
 )
 
@@ -64,6 +66,8 @@ func (doctorCommand) Run(p *process) error {
 	if s.AuthJWKS != "" {
 		found = append(found, checkJWKS(ctx, s.AuthJWKS))
 	}
+	found = append(found, checkMedia(ctx, s)...)
+	found = append(found, checkTURN(s)...)
 	found = append(found, checkReach(s), checkClock(time.Now(), s.Data), checkFiles())
 	failed := false
 	for _, f := range found {
@@ -210,6 +214,96 @@ func checkReach(s *Settings) finding {
 	}
 	return finding{warning, "others can reach the server, and browsers give a camera and a microphone to https pages only",
 		"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies."}
+}
+
+// checkMedia looks at the ports of the SFU, and asks the STUN servers.
+func checkMedia(ctx context.Context, s *Settings) []finding {
+	if s.SFU == "off" {
+		return nil
+	}
+	host, port, _ := net.SplitHostPort(s.Listen) // checked with the settings
+	if s.UDPPort != 0 {
+		port = strconv.Itoa(s.UDPPort)
+	}
+	found := []finding{checkUDP(net.JoinHostPort(host, port), s.UDPPort == 0)}
+	if s.ICETCP != "" {
+		found = append(found, checkTCP("media by TCP", s.ICETCP, "--ice-tcp"))
+	}
+	if len(s.PublicIP) > 0 {
+		return found
+	}
+	for _, server := range s.STUN {
+		seen, err := media.AskSTUN(ctx, server)
+		if err != nil {
+			found = append(found, finding{warning, fmt.Sprintf("the STUN server %s: %v", server, err), "Check --stun and the firewall for UDP, or say the address with --public-ip."})
+			continue
+		}
+		found = append(found, finding{fine, fmt.Sprintf("the STUN server %s sees this machine as %v", server, seen.Addr()), ""})
+	}
+	return found
+}
+
+// checkUDP tries the media port. Without one of its own choice the server takes another when it is taken.
+func checkUDP(at string, another bool) finding {
+	conn, err := net.ListenPacket("udp", at)
+	switch {
+	case err == nil:
+		_ = conn.Close() // nothing was sent on it
+		return finding{fine, "can use UDP port " + at + " for media; a firewall must let it through", ""}
+	case another && portTaken(err):
+		return finding{warning, "UDP port " + at + " is taken; media would use another one, which a firewall may not let through", "Choose one with --udp-port."}
+	}
+	return finding{failure, "cannot use UDP port " + at + " for media: " + listenProblem(err), "Choose another with --udp-port, or set --sfu off."}
+}
+
+func checkTCP(what, at, flag string) finding {
+	listener, err := net.Listen("tcp", at)
+	if err != nil {
+		return finding{failure, "cannot listen at " + at + " for " + what + ": " + listenProblem(err), "Choose another with " + flag + "."}
+	}
+	_ = listener.Close()
+	return finding{fine, "can listen at " + at + " for " + what, ""}
+}
+
+// checkTURN looks at the ports and the certificate of TURN.
+func checkTURN(s *Settings) []finding {
+	if !s.turnOn() {
+		return nil
+	}
+	host := ""
+	if addr, err := net.ResolveTCPAddr("tcp", s.Listen); err == nil {
+		if ip, err := s.turnListen(addr); err == nil && ip.IsValid() && !ip.IsUnspecified() {
+			host = ip.String()
+		}
+	}
+	at := net.JoinHostPort(host, strconv.Itoa(s.TURNPort))
+	found := []finding{checkTCP("TURN", at, "--turn-port")}
+	if conn, err := net.ListenPacket("udp", at); err != nil {
+		found = append(found, finding{failure, "cannot use UDP port " + at + " for TURN: " + listenProblem(err), "Choose another with --turn-port, or set --turn off."})
+	} else {
+		_ = conn.Close()
+	}
+	if s.TURN == "auto" {
+		for i := range found {
+			if found[i].level == failure { // the server goes on without
+				found[i].level = warning
+			}
+		}
+	}
+	if s.TURNTLSPort == 0 {
+		return found
+	}
+	found = append(found, checkTCP("TURN over TLS", net.JoinHostPort(host, strconv.Itoa(s.TURNTLSPort)), "--turn-tls-port"))
+	loaded, err := tls.LoadX509KeyPair(s.TURNCert, s.TURNKey)
+	switch {
+	case err != nil:
+		return append(found, finding{failure, "the certificate of TURN: " + err.Error(), "Check --turn-cert and --turn-key."})
+	case s.TURNHost != "" && loaded.Leaf.VerifyHostname(s.TURNHost) != nil:
+		return append(found, finding{failure, "the certificate of TURN is not for " + s.TURNHost, "Check --turn-cert and --turn-host."})
+	case time.Now().After(loaded.Leaf.NotAfter):
+		return append(found, finding{failure, "the certificate of TURN has expired", "Renew it."})
+	}
+	return append(found, finding{fine, "the certificate of TURN is good until " + loaded.Leaf.NotAfter.UTC().Format(time.DateOnly), ""})
 }
 
 // checkClock compares the clock with what the data folder remembers: tokens live by it.

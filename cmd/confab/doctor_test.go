@@ -32,6 +32,18 @@ func fakeNATS(t *testing.T, hello string) string {
 	return "nats://me:secret@" + listener.Addr().String()
 }
 
+// takenUDP is a UDP port of every address that is in use.
+func takenUDP(t *testing.T) string {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_, port, _ := net.SplitHostPort(conn.LocalAddr().String())
+	return port
+}
+
 func TestDoctor(t *testing.T) {
 	closed := fakeNATS(t, "")
 	file := writeFile(t, "no folder")
@@ -47,6 +59,7 @@ func TestDoctor(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(future, "later"), time.Time{}, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
+	certFile, keyFile, _ := writeCertificate(t, t.TempDir(), 1)
 	for _, c := range []struct {
 		name string
 		args []string
@@ -66,6 +79,16 @@ func TestDoctor(t *testing.T) {
 		{"NATS without JetStream", []string{"--nats", fakeNATS(t, "INFO {\"version\":\"2.12.1\"}\r\n")}, exitFailed, []string{"no JetStream", "-js"}},
 		{"not NATS", []string{"--nats", fakeNATS(t, "220 mail ready\r\n")}, exitFailed, []string{"something else"}},
 		{"NATS that says nothing", []string{"--nats", closed}, exitFailed, []string{"does not say"}},
+		{"media ports", []string{"--ice-tcp", "127.0.0.1:0", "--turn", "on", "--turn-port", "0"}, exitOK, []string{"can use UDP port", "for media by TCP", "for TURN"}},
+		{"a UDP port of another", []string{"--udp-port", takenUDP(t)}, exitFailed, []string{"problem", "for media: another program", "--udp-port"}},
+		{"no media", []string{"--sfu", "off", "--udp-port", takenUDP(t)}, exitOK, []string{"can listen"}},
+		{"TURN on a port of another", []string{"--turn", "on", "--turn-port", takenUDP(t)}, exitFailed, []string{"for TURN: another program", "--turn-port"}},
+		{"TURN where nobody asked for it", []string{"--listen", ":0", "--turn-port", takenUDP(t)}, exitOK, []string{"warning", "for TURN: another program"}},
+		{"TURN with a certificate", []string{"--turn", "on", "--turn-port", "0", "--turn-tls-port", freePort(t), "--turn-cert", certFile, "--turn-key", keyFile}, exitOK, []string{"is good until"}},
+		{"TURN with one for another name", []string{"--turn", "on", "--turn-port", "0", "--turn-tls-port", freePort(t), "--turn-cert", certFile, "--turn-key", keyFile, "--turn-host", "turn.example"},
+			exitFailed, []string{"is not for turn.example"}},
+		{"TURN without its certificate", []string{"--turn", "on", "--turn-port", "0", "--turn-tls-port", freePort(t), "--turn-cert", file, "--turn-key", file}, exitFailed, []string{"--turn-cert"}},
+		{"a STUN server of no name", []string{"--stun", "nowhere.invalid:3478"}, exitOK, []string{"warning", "nowhere.invalid", "--public-ip"}},
 		{"no JWK set", []string{"--auth-jwks", file}, exitFailed, []string{"not a JWK set"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -21,8 +21,9 @@ const (
 	secretName     = "auth-secret" // in the data folder
 	secretRandom   = 32            // bytes of randomness in a secret that is made
 	maxSecretBytes = 64 << 10
-	// ticketInfo keeps the key of tickets apart from the key of tokens (RFC 5869 section 3.2).
+	// The keys of tickets and of TURN are kept apart from the key of tokens, and from each other (RFC 5869 section 3.2).
 	ticketInfo = "confab ticket v1"
+	turnInfo   = "confab turn v1"
 )
 
 // A secret is what tokens are signed with.
@@ -121,8 +122,13 @@ func makeSecret(path string) error {
 
 // ticketKey is the key of resume tickets: derived, so that servers with one secret take over each other's
 // sessions, and different, so that a ticket is never a token.
-func (s *secret) ticketKey() []byte {
-	key, err := hkdf.Key(sha256.New, s.bytes, nil, ticketInfo, sha256.Size)
+func (s *secret) ticketKey() []byte { return s.derive(ticketInfo) }
+
+// turnKey signs credentials of TURN: derived for the same reasons.
+func (s *secret) turnKey() []byte { return s.derive(turnInfo) }
+
+func (s *secret) derive(info string) []byte {
+	key, err := hkdf.Key(sha256.New, s.bytes, nil, info, sha256.Size)
 	if err != nil {
 		panic(err) // the length is a constant that RFC 5869 allows
 	}

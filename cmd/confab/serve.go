@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"confab/rooms"
 	"confab/rooms/bus"
 	"confab/signaling"
@@ -67,28 +69,40 @@ func serve(ctx context.Context, p *process) error {
 	memory.Go(func() { returnMemory(tend) })
 	defer memory.Wait()
 	defer endTending()
+	found, err := openSecret(s, p.origins, true, log)
+	if err != nil {
+		return errors.Join(err, closeLog(ctx, records))
+	}
 	var registry *rooms.Registry
 	calls, err := openSFU(s, listener.Addr(), func() *rooms.Registry { return registry }, log)
 	if err != nil {
 		return errors.Join(err, closeLog(ctx, records))
 	}
+	turn, err := openTURN(s, found.turnKey(), listener.Addr(), calls, log)
+	if err != nil {
+		return errors.Join(err, calls.close(), closeLog(ctx, records))
+	}
 	registry = rooms.NewRegistry(records, rooms.Options{
-		History: s.History, Capacity: s.MaxParticipants, ICE: s.ice(), Durability: s.Durability, Logger: log,
+		History: s.History, Capacity: s.MaxParticipants, ICE: turn.ice(s.ice()), Durability: s.Durability, Logger: log,
 		SFU: calls.forRooms(), MeshMax: s.MeshMax,
 	})
-	h, err := openHub(ctx, p, registry, records, log)
+	metrics := prometheus.NewRegistry()
+	h, err := openHub(ctx, p, found, registry, records, metrics, log)
+	if err == nil {
+		err = turn.register(metrics)
+	}
 	if err == nil {
 		announce(p, listener.Addr())
 		log.Info("serving", "version", version(), "address", listener.Addr().String(), "data", s.Data, "nats", maskURL(s.NATS),
 			"guests", s.guests() != signaling.GuestsOff)
-		err = h.run(ctx, listener)
+		err = h.run(ctx, signaling.Listener(listener, calls.takeTCP()))
 	}
 	deadline, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if h != nil {
 		err = errors.Join(err, h.stop(deadline))
 	}
-	err = errors.Join(err, calls.close(), wrap("ending the rooms", registry.Close(deadline)), closeLog(deadline, records))
+	err = errors.Join(err, calls.close(), turn.close(), wrap("ending the rooms", registry.Close(deadline)), closeLog(deadline, records))
 	if err == nil {
 		log.Info("stopped")
 	}
@@ -145,12 +159,10 @@ type hub struct {
 	keysEnded chan struct{} // closed when the keys are no longer refreshed
 }
 
-func openHub(ctx context.Context, p *process, registry *rooms.Registry, records *bus.Bus, log *slog.Logger) (*hub, error) {
+func openHub(
+	ctx context.Context, p *process, found *secret, registry *rooms.Registry, records *bus.Bus, metrics *prometheus.Registry, log *slog.Logger,
+) (*hub, error) {
 	s := p.settings
-	found, err := openSecret(s, p.origins, true, log)
-	if err != nil {
-		return nil, err
-	}
 	if found.made && s.NATS != "" {
 		log.Warn("this server's secret is its own: servers that share a NATS need one in common for tokens and tickets; set --auth-secret-file",
 			"secret", found.file)
@@ -164,7 +176,7 @@ func openHub(ctx context.Context, p *process, registry *rooms.Registry, records 
 		Registry: registry, Verifier: keys, TicketKey: found.ticketKey(),
 		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
-		Web: web.Dist, Routes: guests.Routes, Ready: records.Ready, Logger: log,
+		Web: web.Dist, Routes: guests.Routes, Ready: records.Ready, Metrics: metrics, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)
@@ -188,7 +200,7 @@ func (h *hub) run(ctx context.Context, listener net.Listener) error {
 		h.keys.Run(refreshing)
 	}()
 	served := make(chan error, 1)
-	go func() { served <- h.http.Serve(signaling.Listener(listener)) }()
+	go func() { served <- h.http.Serve(listener) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving: %w", err)

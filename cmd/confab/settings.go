@@ -40,6 +40,15 @@ type Settings struct {
 	MeshMax         int           `default:"4" help:"Participants up to which a call goes from browser to browser; 0 = every call goes through the server." group:"settings"`
 	UDPPort         int           `name:"udp-port" default:"0" help:"UDP port of the media; 0 = the same number as in --listen, or any other if that is taken." group:"settings"`
 	PublicIP        []string      `name:"public-ip" help:"Addresses by which browsers reach the media, when they are not those of this machine's interfaces." placeholder:"IP" group:"settings"`
+	STUN            []string      `name:"stun" help:"STUN servers that are asked by which address browsers reach the media; --public-ip says it without asking." placeholder:"HOST:PORT" group:"settings"`
+	ICETCP          string        `name:"ice-tcp" help:"Address and port for media by TCP, besides the port of --listen, which a proxy before it hides." placeholder:"HOST:PORT" group:"settings"`
+	TURN            string        `name:"turn" default:"auto" enum:"auto,on,off" help:"Relay calls of those whose network lets nothing else through: auto, on or off. auto is on when others than this machine can come." group:"settings"`
+	TURNPort        int           `name:"turn-port" default:"3478" help:"UDP and TCP port of TURN; 0 = any that is free." group:"settings"`
+	TURNTLSPort     int           `name:"turn-tls-port" default:"0" help:"Port of TURN over TLS, such as 5349, or 443 for networks that let nothing else out; 0 = none." group:"settings"`
+	TURNCert        string        `name:"turn-cert" help:"Certificate for TURN over TLS, in PEM; read again when it is renewed." placeholder:"FILE" group:"settings"`
+	TURNKey         string        `name:"turn-key" help:"Key of that certificate, in PEM." placeholder:"FILE" group:"settings"`
+	TURNHost        string        `name:"turn-host" help:"Name or address by which browsers reach TURN; without it the public address, else the one listened at." placeholder:"HOST" group:"settings"`
+	TURNAllowPeers  []string      `name:"turn-allow-peers" help:"Private networks that TURN may relay to, which it refuses otherwise." placeholder:"CIDR" group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }
@@ -80,7 +89,7 @@ func (s *Settings) check(from origins) error {
 		}
 	}
 	for _, proxy := range s.TrustedProxies {
-		if !isNetwork(proxy) {
+		if _, err := parseNetwork(proxy); err != nil {
 			bad("trusted-proxies", "%q is no address or network; write 10.0.0.7 or 10.0.0.0/8", proxy)
 		}
 	}
@@ -105,6 +114,80 @@ func (s *Settings) checkMedia(bad func(name, format string, args ...any)) {
 			bad("public-ip", "%q is no address that browsers could send to; write one such as 203.0.113.7", ip)
 		}
 	}
+	for _, server := range s.STUN {
+		if host, port, err := net.SplitHostPort(server); err != nil || host == "" || !isPort(port) {
+			bad("stun", "%q is no STUN server; write HOST:PORT, such as stun.example.org:3478", server)
+		}
+	}
+	if s.ICETCP != "" {
+		if _, err := parseListen(s.ICETCP); err != nil {
+			bad("ice-tcp", "%v", err)
+		}
+	}
+	s.checkTURN(bad)
+}
+
+func (s *Settings) checkTURN(bad func(name, format string, args ...any)) {
+	if s.TURNPort < 0 || s.TURNPort > 65535 {
+		bad("turn-port", "%d is no port; write one from 1 to 65535, such as 3478, or 0 for any that is free", s.TURNPort)
+	}
+	switch {
+	case s.TURNTLSPort < 0 || s.TURNTLSPort > 65535:
+		bad("turn-tls-port", "%d is no port; write one from 1 to 65535, such as 5349, or 0 for none", s.TURNTLSPort)
+	case s.TURNTLSPort != 0 && (s.TURNCert == "" || s.TURNKey == ""):
+		bad("turn-tls-port", "TLS needs a certificate and its key; name their files with --turn-cert and --turn-key")
+	case s.TURNTLSPort == 0 && (s.TURNCert != "" || s.TURNKey != ""):
+		bad("turn-cert", "no port uses it; set --turn-tls-port too, or leave --turn-cert and --turn-key out")
+	}
+	if s.TURNHost != "" && !isHost(s.TURNHost) {
+		bad("turn-host", "%q is no name or address of a host; write one such as turn.example.org, without a port", s.TURNHost)
+	}
+	for _, network := range s.TURNAllowPeers {
+		if _, err := parseNetwork(network); err != nil {
+			bad("turn-allow-peers", "%q is no address or network; write 10.0.0.7 or 10.0.0.0/8", network)
+		}
+	}
+}
+
+// isHost reports whether a text is an IP address, or a name that can stand in a URL.
+func isHost(text string) bool {
+	if _, err := netip.ParseAddr(text); err == nil {
+		return true
+	}
+	return len(text) <= 253 && !strings.ContainsFunc(text, func(r rune) bool {
+		return r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
+}
+
+func isPort(text string) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n > 0 && n <= 65535
+}
+
+// parseListen reads an address and port of this machine; without a host it is every address.
+func parseListen(text string) (netip.AddrPort, error) {
+	if err := checkListen(text); err != nil {
+		return netip.AddrPort{}, err
+	}
+	host, port, _ := net.SplitHostPort(text) // checked above
+	ip := netip.IPv6Unspecified()
+	if host != "" {
+		var err error
+		if ip, err = netip.ParseAddr(host); err != nil {
+			return netip.AddrPort{}, fmt.Errorf("%q is no address of this machine; write one such as 0.0.0.0:7881, or :7881 for all", text)
+		}
+	}
+	n, _ := strconv.Atoi(port) // checked above
+	return netip.AddrPortFrom(ip, uint16(n)), nil
+}
+
+// parseNetwork reads a network, or one address as a network of its own.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	return prefix.Masked(), err
 }
 
 func (s *Settings) checkLog(bad func(name, format string, args ...any)) {
@@ -174,14 +257,6 @@ func checkOrigin(origin string) error {
 		return nil
 	}
 	return fmt.Errorf("%q is no web origin; write scheme and host with nothing behind, such as https://example.org", origin)
-}
-
-func isNetwork(s string) bool {
-	_, err := netip.ParseAddr(s)
-	if err != nil {
-		_, err = netip.ParsePrefix(s)
-	}
-	return err == nil
 }
 
 // parseICEServer reads stun:host[:port] and turn:user:password@host[:port][?transport=udp|tcp], stuns and turns

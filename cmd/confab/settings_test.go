@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -117,6 +118,16 @@ func TestBadSettings(t *testing.T) {
 		{"proxy by name", []string{"--trusted-proxies", "proxy"}, nil, "", []string{"--trusted-proxies", "10.0.0.0/8"}},
 		{"ICE by http", []string{"--ice-servers", "http://h"}, nil, "", []string{"--ice-servers", "stun, stuns"}},
 		{"TURN without a password", []string{"--ice-servers", "turn:h:3478"}, nil, "", []string{"--ice-servers", "USER:PASSWORD"}},
+		{"STUN without a port", []string{"--stun", "stun.example"}, nil, "", []string{"--stun", "stun.example", "HOST:PORT"}},
+		{"media by TCP at a name", []string{"--ice-tcp", "media.example:7881"}, nil, "", []string{"--ice-tcp", "media.example:7881", ":7881"}},
+		{"media by TCP without a port", []string{"--ice-tcp", "7881"}, nil, "", []string{"--ice-tcp", "7881"}},
+		{"TURN perhaps", []string{"--turn", "perhaps"}, nil, "", []string{"--turn", "auto", "perhaps"}},
+		{"TURN port too large", []string{"--turn-port", "70000"}, nil, "", []string{"--turn-port", "70000", "3478"}},
+		{"TURN over TLS on no port", []string{"--turn-tls-port=-1"}, nil, "", []string{"--turn-tls-port", "-1", "5349"}},
+		{"TURN over TLS without a key", []string{"--turn-tls-port", "5349", "--turn-cert", "x"}, nil, "", []string{"--turn-tls-port", "--turn-key"}},
+		{"a certificate for no port", []string{"--turn-cert", "x", "--turn-key", "y"}, nil, "", []string{"--turn-cert", "--turn-tls-port"}},
+		{"TURN host with a port", []string{"--turn-host", "turn.example:3478"}, nil, "", []string{"--turn-host", "turn.example:3478", "without a port"}},
+		{"TURN to a name", []string{"--turn-allow-peers", "intranet"}, nil, "", []string{"--turn-allow-peers", "intranet", "10.0.0.0/8"}},
 		{"unknown flag", []string{"--tls-domain", "a"}, nil, "", []string{"--tls-domain"}},
 		{"unknown key", nil, nil, "listen: :1\nhistroy: 5\n", []string{"--config", "line 2", `"histroy"`, "history"}},
 		{"config inside the file", nil, nil, "config: other.yaml\n", []string{"--config", `"config"`}},
@@ -170,6 +181,43 @@ func TestGuestsSetting(t *testing.T) {
 	} {
 		if got := c.settings.guests(); got != c.want {
 			t.Errorf("%+v: %v", c.settings, got)
+		}
+	}
+}
+
+func TestTURNSetting(t *testing.T) {
+	at := func(listen string) net.Addr {
+		tcp, err := net.ResolveTCPAddr("tcp", listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tcp
+	}
+	for _, c := range []struct {
+		settings Settings
+		on       bool
+		listen   string
+	}{
+		{Settings{TURN: "auto", Listen: "127.0.0.1:8080"}, false, "127.0.0.1"},
+		{Settings{TURN: "auto", Listen: "0.0.0.0:8080"}, true, "0.0.0.0"},
+		{Settings{TURN: "auto", Listen: "192.0.2.1:8080"}, true, "192.0.2.1"},
+		{Settings{TURN: "off", Listen: "0.0.0.0:8080"}, false, "0.0.0.0"},
+		{Settings{TURN: "on", Listen: "127.0.0.1:8080"}, true, "127.0.0.1"},
+		{Settings{TURN: "on", Listen: "127.0.0.1:8080", TrustedProxies: []string{"127.0.0.1"}}, true, "::"},
+		{Settings{TURN: "on", Listen: "127.0.0.1:8080", TURNHost: "turn.example"}, true, "::"},
+		{Settings{TURN: "on", Listen: "127.0.0.1:8080", PublicIP: []string{"203.0.113.7"}}, true, "::"},
+	} {
+		host, err := c.settings.turnListen(at(c.settings.Listen))
+		if err != nil || c.settings.turnOn() != c.on || host.String() != c.listen {
+			t.Errorf("%+v: on %v at %v, %v; want %v at %v", c.settings, c.settings.turnOn(), host, err, c.on, c.listen)
+		}
+	}
+}
+
+func TestParseListen(t *testing.T) {
+	for text, want := range map[string]string{":7881": "[::]:7881", "0.0.0.0:7881": "0.0.0.0:7881", "[::1]:0": "[::1]:0"} {
+		if got, err := parseListen(text); err != nil || got.String() != want {
+			t.Errorf("%s: %v, %v", text, got, err)
 		}
 	}
 }

@@ -29,7 +29,12 @@ func openSFU(s *Settings, listen net.Addr, registry func() *rooms.Registry, log 
 	if err != nil {
 		return sfu{}, err
 	}
-	options := media.Options{Listen: addr, Log: log}
+	options := media.Options{Listen: addr, TCP: listen, STUN: s.STUN, Log: log}
+	if s.ICETCP != "" {
+		if options.ListenTCP, err = parseListen(s.ICETCP); err != nil {
+			return sfu{}, err // it was checked with the settings
+		}
+	}
 	for _, ip := range s.PublicIP {
 		options.PublicIPs = append(options.PublicIPs, netip.MustParseAddr(ip)) // checked with the settings
 	}
@@ -62,6 +67,34 @@ func mediaAddress(s *Settings, listen net.Addr) (netip.AddrPort, error) {
 		port = uint16(s.UDPPort)
 	}
 	return netip.AddrPortFrom(addr.Addr().Unmap(), port), nil
+}
+
+// takeTCP takes media that comes by the port of HTTP; nil when there is no SFU.
+func (m sfu) takeTCP() func(net.Conn) {
+	if m.server == nil {
+		return nil
+	}
+	return m.server.TakeTCP
+}
+
+// udpAddrs are where the media port is, for the relay beside it.
+func (m sfu) udpAddrs() []netip.AddrPort {
+	if m.server == nil {
+		return nil
+	}
+	return m.server.UDPAddrs()
+}
+
+// publicIPs finds out by which addresses others reach this host, when it is asked.
+func (m sfu) publicIPs(s *Settings) func() []netip.Addr {
+	if m.server != nil {
+		return m.server.PublicIPs
+	}
+	var ips []netip.Addr
+	for _, ip := range s.PublicIP {
+		ips = append(ips, netip.MustParseAddr(ip)) // checked with the settings
+	}
+	return func() []netip.Addr { return ips }
 }
 
 // forRooms is the SFU as rooms take it: nil when there is none.

@@ -68,3 +68,26 @@ export async function audioEnergyOf(participant: string): Promise<number> {
 export function openConnections(): number[] {
   return globalThis.e2e.connections.flatMap((connection, index) => (connection.connectionState === 'connected' ? [index] : []));
 }
+
+/** Notes from now on when frames of somebody's camera are shown. */
+export function watchFrames(participant: string): void {
+  const video = document.querySelector<HTMLVideoElement>(`[data-testid="tile"][data-participant="${participant}"][data-source="camera"] video`);
+  if (!video) throw new Error('there is no video to watch');
+  const times: number[] = [];
+  globalThis.e2e.frames[participant] = times;
+  const note = (now: number): void => {
+    times.push(now);
+    video.requestVideoFrameCallback(note);
+  };
+  video.requestVideoFrameCallback(note);
+}
+
+/** The longest time without a new frame since the last question, up to now; milliseconds. */
+export function longestGap(participant: string): { readonly gap: number; readonly frames: number } {
+  const times = globalThis.e2e.frames[participant] ?? [];
+  const frames = times.length;
+  const until = [...times, performance.now()];
+  const gap = Math.max(...until.slice(1).map((time, at) => time - (until[at] ?? time)));
+  times.splice(0, frames - 1);
+  return { gap: Math.round(gap), frames };
+}

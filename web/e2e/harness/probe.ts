@@ -7,6 +7,8 @@ export interface Probe {
   /** Offers and answers that this page applied to itself. */
   descriptions: number;
   negotiationsNeeded: number;
+  /** When frames of a video were shown, by the name under which it is watched; milliseconds. */
+  readonly frames: Record<string, number[]>;
   /** What the content security policy refused. */
   readonly violations: string[];
   /** Everything that a live region said, in order. */
@@ -18,7 +20,7 @@ declare global {
 }
 
 export function installProbe(): void {
-  const probe: Probe = { connections: [], descriptions: 0, negotiationsNeeded: 0, violations: [], announcements: [] };
+  const probe: Probe = { connections: [], descriptions: 0, negotiationsNeeded: 0, frames: {}, violations: [], announcements: [] };
   globalThis.e2e = probe;
 
   document.addEventListener('securitypolicyviolation', (event) => {

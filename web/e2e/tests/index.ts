@@ -1,4 +1,5 @@
 import './media';
+import './sfu';
 import './chat';
 import './recovery';
 import './moderation';

@@ -5,6 +5,7 @@ import type { Envelope, WireError } from './wire';
 /** The typed answers; every other request is answered by `ack`. */
 const replies: Readonly<Record<string, string>> = {
   auth: 'connected', join: 'joined', history: 'history', 'subscribe-thread': 'thread-history',
+  'ice-servers': 'ice-servers',
 };
 
 /** After this long without an answer the link itself is suspected, milliseconds. */

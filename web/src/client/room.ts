@@ -1,8 +1,8 @@
 import { ChatSession } from './chat';
 import type { Connection } from './connection';
 import { ClientError, passing } from './errors';
+import { Call } from './media/call';
 import { createLocalMedia } from './media/local';
-import { Mesh } from './media/mesh';
 import { MediaStateSync } from './media/state';
 import type { Outbox } from './outbox';
 import { Emitter, until, Value } from './readable';
@@ -32,6 +32,8 @@ export class RoomSession implements Room {
   readonly role = new Value<wire.Role>('member');
   readonly grants = new Value<wire.Grants>({ publish: [], subscribe: false, chat: false, bots: false });
   readonly self = new Value<Participant>(null as never);
+  readonly speakers = new Value<readonly Participant[]>([]);
+  readonly lowBandwidth = new Value(false);
   readonly roster: Roster;
   readonly chat: ChatSession;
   readonly media: LocalMedia;
@@ -39,7 +41,7 @@ export class RoomSession implements Room {
 
   readonly #connection: Connection;
   readonly #events = new Emitter<RoomEvents>();
-  readonly #mesh: Mesh | null;
+  readonly #call: Call | null;
   readonly #mediaState: MediaStateSync;
   readonly #ownMedia: boolean;
   readonly #ended: (room: RoomSession) => void;
@@ -67,17 +69,13 @@ export class RoomSession implements Room {
     this.media = options.media ?? createLocalMedia();
     this.roster = new Roster(this.media, (view) => this.#participantLeft(view));
     this.chat = new ChatSession(this);
-    this.#mesh = options.call ?? globalThis.RTCPeerConnection ? new Mesh({
-      media: this.media,
-      send: (to, signal) => connection.request('webrtc-signal', signal, { room: id, to }),
-      mayPublish: (source) => this.grants.value.publish.includes(source),
-    }) : null;
+    this.#call = options.call ?? globalThis.RTCPeerConnection ? new Call(this) : null;
     this.#mediaState = new MediaStateSync(this.media, (state) => this.request('media-state', state));
   }
 
   get participants() { return this.roster.participants; }
   get people() { return this.roster.people; }
-  get inCall(): boolean { return this.#mesh !== null; }
+  get inCall(): boolean { return this.#call !== null; }
 
   on<K extends keyof RoomEvents>(name: K, fn: (event: RoomEvents[K]) => void): () => void {
     return this.#events.on(name, fn);
@@ -91,12 +89,16 @@ export class RoomSession implements Room {
     this.#mediaState.setHand(up);
   }
 
+  setLowBandwidth(on: boolean): void {
+    this.lowBandwidth.set(on);
+  }
+
   async moderate(action: wire.ModerateAction, target: { participant?: string; source?: wire.Source } = {}): Promise<void> {
     await this.request('moderate', { action, ...target } satisfies wire.Moderate);
   }
 
   async stats(): Promise<CallStats> {
-    return this.#mesh?.stats() ?? { at: Date.now(), peers: [] };
+    return this.#call?.stats() ?? { at: Date.now(), peers: [] };
   }
 
   async leave(): Promise<void> {
@@ -109,6 +111,10 @@ export class RoomSession implements Room {
   /** Ends without telling the server. */
   drop(): void {
     if (this.#active()) this.#end('left');
+  }
+
+  signal(to: string, signal: wire.Signal): Promise<unknown> {
+    return this.#connection.request('webrtc-signal', signal, { room: this.id, to });
   }
 
   async request<T>(type: string, data: unknown): Promise<wire.Envelope<T>> {
@@ -135,7 +141,7 @@ export class RoomSession implements Room {
   suspend(): void {
     this.isJoined = false;
     this.#joining = false;
-    this.#mesh?.suspend();
+    this.#call?.suspend();
     if (this.state.value === 'joined') this.state.set('rejoining');
   }
 
@@ -204,9 +210,9 @@ export class RoomSession implements Room {
     if (!first) {
       for (const view of this.participants.value) if (!known.has(view)) this.#events.emit('participant-joined', view);
     }
-    this.#mesh?.configure(body.media.iceServers);
-    this.#syncMesh();
-    if (!resync) this.#mesh?.resume();
+    this.#call?.configure(body.media);
+    this.#syncCall();
+    if (!resync) this.#call?.resume();
     if (!first && !resync) this.#events.emit('resumed', { recovered: body.recovered });
     this.#mediaState.joined(body.self.media);
     this.outbox.pump(this.id);
@@ -249,16 +255,13 @@ export class RoomSession implements Room {
         break;
       case 'room': this.#roomChanged(envelope.data as wire.RoomUpdate); break;
       case 'media-mode': this.#roomChanged({ mode: (envelope.data as wire.MediaModeChange).mode }); break;
-      case 'webrtc-signal':
-        if (from) this.#mesh?.signal(from, envelope.data as wire.Signal);
-        break;
       case 'removed': {
         const { reason, text } = envelope.data as wire.Removed;
         this.removed.set({ reason, text: text ?? '' });
         this.#end('removed');
         break;
       }
-      default:
+      default: this.#call?.receive(envelope);
     }
   }
 
@@ -273,7 +276,7 @@ export class RoomSession implements Room {
         this.#ownState(participant.media);
       }
     }
-    this.#syncMesh();
+    this.#syncCall();
   }
 
   /** What the server says of us: a moderator may have switched something off. */
@@ -284,17 +287,17 @@ export class RoomSession implements Room {
   #roomChanged(update: wire.RoomUpdate): void {
     // Only what changed is in it.
     this.info.patch(update);
-    this.#syncMesh();
+    this.#syncCall();
   }
 
   #participantLeft(view: ParticipantView): void {
     this.chat.setTypist(view.id, false);
-    this.#syncMesh();
+    this.#syncCall();
     this.#events.emit('participant-left', view);
   }
 
-  #syncMesh(): void {
-    if (this.self.value) this.#mesh?.sync(this.self.value.id, this.participants.value, this.info.value.mode);
+  #syncCall(): void {
+    if (this.self.value) this.#call?.sync();
   }
 
   #refused(error: ClientError): void {
@@ -305,7 +308,7 @@ export class RoomSession implements Room {
 
   #end(state: 'left' | 'removed'): void {
     this.isJoined = false;
-    this.#mesh?.close();
+    this.#call?.close();
     this.#mediaState.close();
     this.chat.close();
     this.roster.close();

@@ -1,3 +1,5 @@
+import type { Feed } from './media/feed';
+import type { Peer } from './media/peer';
 import { Computed, Value } from './readable';
 import type { LinkState, LocalMedia, MediaFeed, Participant, Person, Readable } from './types';
 import type * as wire from './wire';
@@ -23,7 +25,10 @@ export class ParticipantView implements Participant {
   readonly level: Readable<number>;
   readonly speaking = new Value(false);
   readonly link = new Value<LinkState>('none');
-  readonly #remote = new Map<wire.Source, MediaFeed>();
+  /** Their connection with us, if there is one. */
+  peer: Peer | null = null;
+  /** What comes of them. */
+  readonly remote = new Map<wire.Source, Feed>();
   readonly #changed: () => void = () => undefined;
 
   constructor(p: wire.Participant, own: LocalMedia | null) {
@@ -39,7 +44,7 @@ export class ParticipantView implements Participant {
       this.feeds = own.feeds;
       this.level = own.level;
     } else {
-      const feeds = new Computed<readonly MediaFeed[]>(() => [...this.#remote.values()].filter((f) => this.#shows(f.source)));
+      const feeds = new Computed<readonly MediaFeed[]>(() => [...this.remote.values()].filter((f) => this.#shows(f.source)));
       this.feeds = feeds;
       this.level = new Value(0);
       this.#changed = feeds.invalidate;
@@ -60,10 +65,10 @@ export class ParticipantView implements Participant {
     this.#changed();
   }
 
-  /** The mesh has, or no longer has, a track of that source. */
-  setFeed(source: wire.Source, feed: MediaFeed | null): void {
-    if (feed) this.#remote.set(source, feed);
-    else this.#remote.delete(source);
+  /** The call has, or no longer has, a track of that source. */
+  setFeed(source: wire.Source, feed: Feed | null): void {
+    if (feed) this.remote.set(source, feed);
+    else this.remote.delete(source);
     this.#changed();
   }
 

@@ -1,7 +1,7 @@
 /** The public surface of the client: what an application programs against. */
 import type {
   Author, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus,
-  RemovedReason, Role, Source, SystemStatus, WireErrorCode,
+  QualityReason, RemovedReason, Role, Source, SystemStatus, WireErrorCode,
 } from './wire';
 
 /**
@@ -249,12 +249,17 @@ export interface Room {
   readonly participants: Readable<readonly Participant[]>;
   /** The same, merged by `user`: someone with two tabs is one person. */
   readonly people: Readable<readonly Person[]>;
+  /** Who is heard, loudest first; told at most four times a second. */
+  readonly speakers: Readable<readonly Participant[]>;
+  /** Whether the cameras of others come at most 320 pixels wide where the server can choose. Screens stay as they are. */
+  readonly lowBandwidth: Readable<boolean>;
   readonly chat: Chat;
   readonly media: LocalMedia;
   on<K extends keyof RoomEvents>(name: K, fn: (event: RoomEvents[K]) => void): () => void;
 
   /** Raises or lowers our hand. */
   setHand(up: boolean): void;
+  setLowBandwidth(on: boolean): void;
   /** Moderators only, else `forbidden`. `mute` without a source mutes the microphone. */
   moderate(action: ModerateAction, target?: { participant?: string; source?: Source }): Promise<void>;
   /** One reading of getStats of all peer connections. */
@@ -283,7 +288,10 @@ export interface Participant {
   readonly level: Readable<number>;
   /** True from 100 ms of speech until 500 ms of silence. */
   readonly speaking: Readable<boolean>;
-  /** State of the media path; `none` for ourselves and for those we have no path with. */
+  /**
+   * State of the media path; `none` for ourselves and for those we have no path with. Through the server all have
+   * the same one, and `none` is who sends nothing.
+   */
   readonly link: Readable<LinkState>;
 }
 
@@ -307,17 +315,37 @@ export interface MediaFeed {
   readonly participant: string;
   readonly source: Source;
   readonly isLocal: boolean;
+  /** Of a remote feed: another one as soon as the media of the room flows another way. */
   readonly track: MediaStreamTrack;
   /** Holds `track` alone; the same object every time. */
   readonly stream: MediaStream;
   /** Nothing arrives at present: silence or a frozen frame. */
   readonly muted: Readable<boolean>;
+  /** What the server sends us of it and why not more; null as long as it has not said so, and between browsers. */
+  readonly quality: Readable<FeedQuality | null>;
   /**
    * Plays the feed in `element` until the returned function is called. Local feeds and video are
    * played muted; remote audio follows the chosen speaker. When autoplay is refused,
    * `LocalMedia.blocked` is true until `unblock()` is called from a click.
+   *
+   * Video through the server comes as large as the largest of its elements that can be seen, and not at all while
+   * none can.
    */
   attach(element: HTMLMediaElement): () => void;
+}
+
+export interface FeedQuality {
+  readonly width: number;
+  readonly height: number;
+  readonly fps: number;
+  /** Bits a second. */
+  readonly bitrate: number;
+  /** VP8, VP9, H264, AV1; empty = not known. */
+  readonly codec: string;
+  /** Of how many: `2/3`, with temporal layers `2/3 T1/3`; empty = there is one only. */
+  readonly layer: string;
+  /** What limits it most. */
+  readonly reason: QualityReason;
 }
 
 export interface DeviceState {
@@ -395,7 +423,9 @@ export interface CallStats {
   readonly peers: readonly PeerStats[];
 }
 
+/** One path: to a participant, or through the server to all. */
 export interface PeerStats {
+  /** Participant id, `sfu` for the path through the server. */
   readonly participant: string;
   readonly link: LinkState;
   readonly quality: 'good' | 'fair' | 'poor' | 'lost';
@@ -409,14 +439,21 @@ export interface PeerStats {
   /** `udp` or `tcp`, and whether a TURN server relays. */
   readonly protocol: string;
   readonly relayed: boolean;
+  /** One entry for each picture; sent ones in several sizes have one for each size. */
   readonly video: readonly {
     readonly direction: 'send' | 'receive';
+    /** Whose it is. */
+    readonly participant: string;
     readonly source: Source;
+    /** Of what is sent in several sizes: `q`, `h` or `f`; of what is received: see FeedQuality. Empty = the only one. */
+    readonly layer: string;
     readonly width: number;
     readonly height: number;
     readonly fps: number;
     readonly kbps: number;
     readonly codec: string;
+    /** Of what was received since the reading before; of what was sent, as the receivers report it. 0 to 1. */
+    readonly lossRatio: number;
   }[];
 }
 

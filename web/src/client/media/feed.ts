@@ -1,5 +1,5 @@
 import { Value } from '../readable';
-import type { MediaFeed } from '../types';
+import type { FeedQuality, MediaFeed } from '../types';
 import type { Source } from '../wire';
 
 /** What all elements share that play feeds: the chosen speaker, and what autoplay refused. */
@@ -50,14 +50,17 @@ let counter = 0;
 
 export class Feed implements MediaFeed {
   readonly id = `feed-${++counter}`;
-  readonly track: MediaStreamTrack;
+  track: MediaStreamTrack;
   readonly source: Source;
   readonly participant: string;
   readonly isLocal: boolean;
   readonly stream: MediaStream;
   readonly muted: Value<boolean>;
+  readonly quality = new Value<FeedQuality | null>(null);
+  /** What plays it now. */
+  readonly elements = new Value<readonly HTMLMediaElement[]>([]);
   readonly #playback: Playback;
-  readonly #events = new AbortController();
+  #events = new AbortController();
 
   constructor(track: MediaStreamTrack, source: Source, participant: string, playback: Playback) {
     this.track = track;
@@ -67,10 +70,19 @@ export class Feed implements MediaFeed {
     this.stream = new MediaStream([track]);
     this.muted = new Value(track.muted);
     this.#playback = playback;
-    const { signal } = this.#events;
-    for (const event of ['mute', 'unmute', 'ended']) {
-      track.addEventListener(event, () => this.muted.set(track.muted || track.readyState === 'ended'), { signal });
-    }
+    this.#listen();
+  }
+
+  /** Another track of the same: elements go on playing, and show the last picture until the next one comes. */
+  replace(track: MediaStreamTrack): void {
+    if (track === this.track) return;
+    this.close();
+    // First the new one: a stream without a live track has ended, and so have the elements that play it.
+    this.stream.addTrack(track);
+    this.stream.removeTrack(this.track);
+    this.track = track;
+    this.#listen();
+    for (const element of this.elements.value) void this.#playback.play(element);
   }
 
   attach(element: HTMLMediaElement): () => void {
@@ -79,7 +91,9 @@ export class Feed implements MediaFeed {
     (element as HTMLVideoElement).playsInline = true;
     element.srcObject = this.stream;
     void this.#playback.play(element);
+    this.elements.set([...this.elements.value, element]);
     return () => {
+      this.elements.set(this.elements.value.filter((one) => one !== element));
       if (element.srcObject !== this.stream) return;
       this.#playback.forget(element);
       element.srcObject = null;
@@ -88,5 +102,13 @@ export class Feed implements MediaFeed {
 
   close(): void {
     this.#events.abort();
+  }
+
+  #listen(): void {
+    const { track } = this;
+    const update = (): void => this.muted.set(track.muted || track.readyState === 'ended');
+    const { signal } = (this.#events = new AbortController());
+    for (const event of ['mute', 'unmute', 'ended']) track.addEventListener(event, update, { signal });
+    update();
   }
 }

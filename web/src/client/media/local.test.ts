@@ -1,17 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { FakeTrack } from '../testing/peer-connection';
+import { FakeStream, FakeTrack } from '../testing/peer-connection';
 import { createLocalMedia } from './local';
 import { MediaStateSync } from './state';
 import type { LocalMedia } from '../types';
 import type { MediaState } from '../wire';
-
-class FakeStream {
-  readonly tracks: FakeTrack[];
-  constructor(tracks: FakeTrack[]) { this.tracks = tracks; }
-  getTracks() { return this.tracks; }
-  getVideoTracks() { return this.tracks.filter((t) => t.kind === 'video'); }
-  getAudioTracks() { return this.tracks.filter((t) => t.kind === 'audio'); }
-}
 
 const named = (name: string, message = name): Error => Object.assign(new Error(message), { name });
 let devices: EventTarget & { getUserMedia: ReturnType<typeof vi.fn>; getDisplayMedia: ReturnType<typeof vi.fn>; enumerateDevices: ReturnType<typeof vi.fn> };

@@ -3,7 +3,6 @@ import { Computed, Value } from '../readable';
 import type { DeviceState, Devices, LocalMedia, MediaFeed, ShareOptions } from '../types';
 import type { Source } from '../wire';
 import { Feed, Playback } from './feed';
-import { measure } from './level';
 
 const off: DeviceState = { on: false, busy: false, deviceId: '', feed: null, error: null };
 
@@ -71,9 +70,8 @@ class Local implements LocalMedia {
   }
 
   stopShare(): void {
-    this.#release('screen');
     this.#release('screen-audio');
-    this.screen.patch({ on: false, feed: null });
+    this.#off('screen');
   }
 
   setSpeaker(deviceId: string): Promise<void> {
@@ -96,8 +94,9 @@ class Local implements LocalMedia {
   close(): void {
     this.#closed = true;
     this.#events.abort();
-    for (const source of [...this.#feeds.keys()]) this.#release(source);
-    for (const state of [this.camera, this.microphone, this.screen]) state.patch({ on: false, feed: null });
+    this.stopShare();
+    this.#off('camera');
+    this.#off('microphone');
   }
 
   /** Changes of one source run one after the other: a second click waits for the prompt of the first. */
@@ -111,10 +110,8 @@ class Local implements LocalMedia {
     const state = this[kind];
     const { feed } = state.value;
     if (on === false) {
-      if (kind === 'camera') {
-        this.#release(kind);
-        state.patch({ on: false, feed: null });
-      } else {
+      if (kind === 'camera') this.#off(kind);
+      else {
         if (feed) feed.track.enabled = false;
         state.patch({ on: false });
       }
@@ -136,8 +133,7 @@ class Local implements LocalMedia {
       const track = await capture(kind, deviceId).catch((thrown: unknown) => {
         // Phones open one camera at a time: the one in use has to go first.
         if (ClientError.fromDevice(thrown).code !== 'device-busy' || !state.value.feed) throw thrown;
-        this.#release(kind);
-        state.patch({ on: false, feed: null });
+        this.#off(kind);
         return capture(kind, deviceId);
       });
       if (this.#closed) {
@@ -145,11 +141,11 @@ class Local implements LocalMedia {
         throw new ClientError('closed');
       }
       const feed = this.#adopt(track, kind, () => {
-        this.#release(kind);
-        state.patch({ on: false, feed: null, error: new ClientError('device-missing') });
+        this.#off(kind);
+        state.patch({ error: new ClientError('device-missing') });
       });
       state.patch({ on: true, busy: false, deviceId, feed, error: null });
-      if (kind === 'microphone') this.#stopMeter = measure(track, (level) => this.level.set(level));
+      if (kind === 'microphone') this.#measure(feed).catch(() => undefined);
       void this.refreshDevices();
     } catch (thrown) {
       const error = ClientError.fromDevice(thrown);
@@ -157,6 +153,12 @@ class Local implements LocalMedia {
       state.patch({ busy: false, error });
       throw error;
     }
+  }
+
+  /** Loaded when there is something to measure. */
+  async #measure(feed: Feed): Promise<void> {
+    const { measure } = await import('./level');
+    if (this.#feeds.get('microphone') === feed) this.#stopMeter = measure(feed.track, (level) => this.level.set(level));
   }
 
   async #share({ audio = true, hint = 'detail' }: ShareOptions): Promise<void> {
@@ -199,6 +201,11 @@ class Local implements LocalMedia {
     // Not fired by our own stop(): the device went, or sharing was ended in the browser's bar.
     track.addEventListener('ended', () => { if (this.#feeds.get(source) === feed) ended(); });
     return feed;
+  }
+
+  #off(source: 'camera' | 'microphone' | 'screen'): void {
+    this.#release(source);
+    this[source].patch({ on: false, feed: null });
   }
 
   #release(source: Source): void {

@@ -23,6 +23,8 @@ class Side {
   readonly signals: Signal[] = [];
   /** Milliseconds from us to the other, in order. */
   latency = () => 20;
+  /** How often the peer has said that media does not pass. */
+  unreachable = 0;
   /** What is sent is lost. */
   broken = false;
   #arrival = 0;
@@ -33,14 +35,15 @@ class Side {
   start(): void {
     this.received.clear();
     this.peer = new Peer({
-      self: this.id, remote: this.other.id,
-      configuration: () => ({}),
+      self: this.id,
+      configuration: {},
       tracks: () => this.sending as unknown as ReadonlyMap<Source, MediaStreamTrack | null>,
-      received: (source, track) => {
+      received: (_from, source, track) => {
         if (track) this.received.set(source, track as unknown as FakeTrack);
         else this.received.delete(source);
       },
-      send: (signal) => {
+      unreachable: () => { this.unreachable++; },
+      send: (_to, signal) => {
         this.signals.push(signal);
         if (this.broken) return;
         // As it crosses the wire.
@@ -48,7 +51,7 @@ class Side {
         this.#arrival = Math.max(this.#arrival, Date.now() + this.latency());
         setTimeout(() => this.other.peer.signal(copy), this.#arrival - Date.now());
       },
-    });
+    }, this.other.id);
   }
 
   set(source: Source, on: boolean): void {
@@ -248,6 +251,16 @@ describe('a path that breaks', () => {
     expectWhole();
   });
 
+  it('says so once when signals pass and media does not', async () => {
+    FakePeerConnection.network = false;
+    a.start();
+    b.start();
+    await tick(14_000);
+    expect([a.unreachable, b.unreachable]).toEqual([0, 0]);
+    await tick(300_000);
+    expect(Math.max(a.unreachable, b.unreachable)).toBe(1);
+  });
+
   it('stops trying so often when nobody answers', async () => {
     b.broken = true;
     a.broken = true;
@@ -256,6 +269,8 @@ describe('a path that breaks', () => {
     await tick(600_000);
     expect(b.peer.link.value).toBe('failed');
     expect(b.offers).toBeLessThan(20);
+    // Who does not answer at all may not want a call.
+    expect(b.unreachable).toBe(0);
   });
 });
 

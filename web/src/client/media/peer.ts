@@ -1,6 +1,7 @@
 import { Value } from '../readable';
 import type { LinkState } from '../types';
 import type { Signal, SignalTrack, Source } from '../wire';
+import type { Path } from './stats';
 
 /** A path that is `disconnected` for this long is restarted. */
 const restartAfterMs = 3_000;
@@ -10,18 +11,22 @@ const longestGiveUpMs = 60_000;
 /** The polite side waits longer, so that the two do not do the same thing at once. */
 const politeFactor = 1.5;
 
+/** What media sections carry, by mid. */
 export type Tracks = Record<string, SignalTrack>;
 
-export interface PeerOptions {
-  /** Our own and the other's participant id; the smaller one is polite. */
-  self: string;
-  remote: string;
-  configuration: () => RTCConfiguration;
-  send(signal: Signal): void;
+/** What a path needs of the call that it belongs to. */
+export interface PeerHost {
+  /** Our participant id. Of us and the other one who has the smaller id is polite. */
+  readonly self: string;
+  /** As it is at the time when a path is made. */
+  readonly configuration: RTCConfiguration;
+  send(to: string, signal: Signal): void;
   /** The track that we send for each source now, null for those that are ready but off. */
   tracks(): ReadonlyMap<Source, MediaStreamTrack | null>;
   /** A remote track came (or went: null). */
-  received(source: Source, track: MediaStreamTrack | null): void;
+  received(from: string, source: Source, track: MediaStreamTrack | null): void;
+  /** With one participant signals pass and media does not, for the second time. */
+  unreachable(): void;
 }
 
 /** Of each bundle: bits a second, enough for sharp text and a good face in a mesh of four. */
@@ -45,13 +50,16 @@ const sessionOf = (sdp: string | undefined): string => /^o=\S+ (\S+)/m.exec(sdp 
  * belong to, and what bears a lower one is dropped. The session id in an offer tells whether the
  * other side goes on with the peer connection that we know or has made another.
  */
-export class Peer {
+export class Peer implements Path {
   readonly link = new Value<LinkState>('connecting');
-  readonly #o: PeerOptions;
+  generation = 0;
+  senders = new Map<Source, RTCRtpTransceiver>();
+  labels: Tracks = {};
+  readonly #host: PeerHost;
+  readonly #remote: string;
   readonly #polite: boolean;
   readonly #patience: number;
   #pc!: RTCPeerConnection;
-  #generation = 0;
   #makingOffer!: boolean;
   #ignoringOffer!: boolean;
   #restarting!: boolean;
@@ -59,8 +67,6 @@ export class Peer {
   #hasOffered!: boolean;
   /** Session id of the newest description that came, taken or not. */
   #seen = '';
-  #senders = new Map<Source, RTCRtpTransceiver>();
-  #labels: Tracks = {};
   #received = new Map<Source, RTCRtpTransceiver>();
   /** One signal after the other: candidates wait here until the description before them is set. */
   #inbox: Promise<void> = Promise.resolve();
@@ -69,20 +75,16 @@ export class Peer {
   #failures = 0;
   #closed = false;
 
-  constructor(options: PeerOptions) {
-    this.#o = options;
-    this.#polite = options.self < options.remote;
+  /** `remote`: the other's participant id. */
+  constructor(host: PeerHost, remote: string) {
+    this.#host = host;
+    this.#remote = remote;
+    this.#polite = host.self < remote;
     this.#patience = this.#polite ? politeFactor : 1;
     this.#make(this.#polite);
   }
 
   get connection(): RTCPeerConnection { return this.#pc; }
-
-  /** mid -> source of both directions, for statistics. */
-  sourceOf(mid: string | null): Source | null {
-    for (const [source, t] of this.#senders) if (t.mid === mid) return source;
-    return mid === null ? null : this.#labels[mid]?.source ?? null;
-  }
 
   /** Session id of the other's peer connection that ours is connected with, empty before the first description. */
   get #known(): string { return sessionOf(this.#pc.remoteDescription?.sdp); }
@@ -94,9 +96,9 @@ export class Peer {
   /** Our tracks have changed. Only a source that was never sent before has to be negotiated. */
   update(): void {
     // Without a first description the sections are not there yet, or not for us to make.
-    if (this.#closed || (this.#senders.size === 0 && !this.#pc.remoteDescription)) return;
-    for (const [source, track] of this.#o.tracks()) {
-      const transceiver = this.#senders.get(source);
+    if (this.#closed || (this.senders.size === 0 && !this.#pc.remoteDescription)) return;
+    for (const [source, track] of this.#host.tracks()) {
+      const transceiver = this.senders.get(source);
       if (transceiver) {
         if (transceiver.sender.track !== track) void this.#replace(transceiver, source, track);
       } else if (track) this.#allocate(source, track);
@@ -122,7 +124,7 @@ export class Peer {
   restart(): void {
     if (this.#closed) return;
     this.#restarting = true;
-    this.#pc.setConfiguration(this.#o.configuration());
+    this.#pc.setConfiguration(this.#host.configuration);
     this.#pc.restartIce();
     this.#watch();
   }
@@ -139,15 +141,16 @@ export class Peer {
     const pc = this.#pc;
     pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = null;
     pc.close();
-    for (const source of this.#received.keys()) this.#o.received(source, null);
+    const gone = [...this.#received.keys()];
     this.#received.clear();
+    for (const source of gone) this.#host.received(this.#remote, source, null);
   }
 
   #make(offering: boolean): void {
-    const pc = new RTCPeerConnection({ ...this.#o.configuration(), bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection({ ...this.#host.configuration, bundlePolicy: 'max-bundle' });
     this.#pc = pc;
-    this.#senders = new Map();
-    this.#labels = {};
+    this.senders = new Map();
+    this.labels = {};
     this.#makingOffer = this.#ignoringOffer = this.#restarting = false;
     this.#hasOffered = offering;
     pc.onnegotiationneeded = () => void this.#negotiate(pc);
@@ -157,8 +160,8 @@ export class Peer {
     };
     pc.onconnectionstatechange = () => this.#stateChanged(pc.connectionState);
     if (offering) {
-      this.#generation++;
-      for (const [source, track] of this.#o.tracks()) if (track || isShared(source)) this.#allocate(source, track);
+      this.generation++;
+      for (const [source, track] of this.#host.tracks()) if (track || isShared(source)) this.#allocate(source, track);
     }
     if (this.link.value === 'connected') this.link.set('connecting');
     this.#watch();
@@ -175,7 +178,7 @@ export class Peer {
     const transceiver = this.#pc.addTransceiver(track ?? kindOf(source), {
       direction: isShared(source) ? 'sendrecv' : 'sendonly', sendEncodings: maxBitrate ? [{ maxBitrate }] : [],
     });
-    this.#senders.set(source, transceiver);
+    this.senders.set(source, transceiver);
   }
 
   async #replace(transceiver: RTCRtpTransceiver, source: Source, track: MediaStreamTrack | null): Promise<void> {
@@ -200,7 +203,7 @@ export class Peer {
     try {
       this.#makingOffer = true;
       // Not before: until this moment an answer to the offer before may come.
-      if (this.#restarting) this.#generation++;
+      if (this.#restarting) this.generation++;
       this.#restarting = false;
       await pc.setLocalDescription();
       if (pc === this.#pc) this.#sendDescription();
@@ -215,19 +218,19 @@ export class Peer {
     const description = this.#pc.localDescription;
     if (!description || this.#closed) return;
     const tracks: Tracks = {};
-    for (const [source, { mid }] of this.#senders) if (mid !== null) tracks[mid] = { participant: this.#o.self, source };
+    for (const [source, { mid }] of this.senders) if (mid !== null) tracks[mid] = { participant: this.#host.self, source };
     this.#send({ description: { type: description.type, sdp: description.sdp }, tracks });
   }
 
   #send(signal: Signal): void {
-    this.#o.send({ ...signal, generation: this.#generation });
+    this.#host.send(this.#remote, { ...signal, generation: this.generation });
   }
 
-  async #receive({ description, candidate, generation = this.#generation, tracks }: Signal): Promise<void> {
+  async #receive({ description, candidate, generation = this.generation, tracks }: Signal): Promise<void> {
     if (this.#closed) return;
     if (description?.type === 'offer') await this.#offered(description, generation, tracks ?? {});
     else if (description?.type === 'answer') await this.#answered(description, generation, tracks ?? {});
-    if (candidate !== undefined && generation === this.#generation) await this.#addCandidate(candidate);
+    if (candidate !== undefined && generation === this.generation) await this.#addCandidate(candidate);
   }
 
   async #offered(description: RTCSessionDescriptionInit, generation: number, tracks: Tracks): Promise<void> {
@@ -236,7 +239,7 @@ export class Peer {
     const another = known !== '' && known !== session;
     const unseen = session !== this.#seen;
     this.#seen = session;
-    if (generation < this.#generation) {
+    if (generation < this.generation) {
       // Late, or the other side has begun anew and does not know how far we were: make ours the newest.
       if (unseen) this.#remake(true);
       return;
@@ -245,13 +248,13 @@ export class Peer {
     this.#ignoringOffer = collision && !this.#polite;
     if (this.#ignoringOffer) {
       // They wait for an answer of their generation or later: ours has to reach them as such.
-      if (generation > this.#generation) {
-        this.#generation = generation;
+      if (generation > this.generation) {
+        this.generation = generation;
         if (!this.#makingOffer) this.#sendDescription();
       }
       return;
     }
-    this.#generation = generation;
+    this.generation = generation;
     // Sections that were allocated for a first offer cannot be rolled back into someone else's.
     if (another || (collision && known === '')) this.#remake(false);
     if (!await this.#apply(description, tracks)) return;
@@ -269,7 +272,7 @@ export class Peer {
 
   async #answered(description: RTCSessionDescriptionInit, generation: number, tracks: Tracks): Promise<void> {
     this.#seen = sessionOf(description.sdp);
-    if (generation !== this.#generation || this.#pc.signalingState !== 'have-local-offer') return;
+    if (generation !== this.generation || this.#pc.signalingState !== 'have-local-offer') return;
     // Answered by a new peer connection: it cannot continue the old one.
     if (!['', this.#seen].includes(this.#known)) this.#remake(true);
     else if (await this.#apply(description, tracks)) this.update();
@@ -278,7 +281,7 @@ export class Peer {
   /** Returns false when this peer connection was replaced meanwhile. */
   async #apply(description: RTCSessionDescriptionInit, tracks: Tracks): Promise<boolean> {
     const pc = this.#pc;
-    this.#labels = tracks;
+    this.labels = tracks;
     // While an offer of ours is out, another rolls it back (RFC 8829 4.1.10.2).
     await pc.setRemoteDescription(description);
     if (pc !== this.#pc) return false;
@@ -297,12 +300,12 @@ export class Peer {
 
   /** Uses the microphone and camera sections of the other's offer for ours, and names what came in. */
   #adopt(): void {
-    const tracks = this.#o.tracks();
+    const tracks = this.#host.tracks();
     for (const transceiver of this.#pc.getTransceivers()) {
-      const source = transceiver.mid === null ? undefined : this.#labels[transceiver.mid]?.source;
+      const source = transceiver.mid === null ? undefined : this.labels[transceiver.mid]?.source;
       if (!source) continue;
-      if (isShared(source) && !this.#senders.has(source)) {
-        this.#senders.set(source, transceiver);
+      if (isShared(source) && !this.senders.has(source)) {
+        this.senders.set(source, transceiver);
         transceiver.direction = 'sendrecv';
         void this.#replace(transceiver, source, tracks.get(source) ?? null);
       }
@@ -310,7 +313,7 @@ export class Peer {
       if (this.#received.get(source) === transceiver || kindOf(source) !== track.kind) continue;
       if (currentDirection === 'sendonly' || currentDirection === 'inactive') continue;
       this.#received.set(source, transceiver);
-      this.#o.received(source, track);
+      this.#host.received(this.#remote, source, track);
     }
   }
 
@@ -338,7 +341,7 @@ export class Peer {
     const delay = Math.min(giveUpMs * this.#patience * 2 ** this.#failures, longestGiveUpMs);
     this.#giveUpTimer = setTimeout(() => {
       if (this.#closed || this.#pc.connectionState === 'connected') return;
-      this.#failures++;
+      if (++this.#failures === 2 && this.#pc.remoteDescription) this.#host.unreachable();
       this.link.set('failed');
       this.#remake(true);
     }, delay);

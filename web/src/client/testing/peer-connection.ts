@@ -17,6 +17,17 @@ export class FakeTrack extends EventTarget {
     this.kind = kind;
   }
   stop(): void { this.readyState = 'ended'; }
+  getSettings(): MediaTrackSettings { return this.kind === 'video' ? { width: 1280, height: 720 } : {}; }
+}
+
+export class FakeStream {
+  readonly tracks: FakeTrack[];
+  constructor(tracks: FakeTrack[] = []) { this.tracks = [...tracks]; }
+  getTracks() { return this.tracks; }
+  getVideoTracks() { return this.tracks.filter((t) => t.kind === 'video'); }
+  getAudioTracks() { return this.tracks.filter((t) => t.kind === 'audio'); }
+  addTrack(track: FakeTrack) { this.tracks.push(track); }
+  removeTrack(track: FakeTrack) { this.tracks.splice(this.tracks.indexOf(track), 1); }
 }
 
 let made = 0;
@@ -30,20 +41,40 @@ class FakeTransceiver {
   currentDirection: RTCRtpTransceiverDirection | null = null;
   direction: RTCRtpTransceiverDirection;
   readonly kind: string;
-  readonly sender: { track: FakeTrack | null; replaceTrack(t: FakeTrack | null): Promise<void>; getParameters(): object; setParameters(): Promise<void> };
-  readonly receiver: { track: FakeTrack };
+  readonly sender: {
+    track: FakeTrack | null; parameters: { encodings: RTCRtpEncodingParameters[] };
+    replaceTrack(t: FakeTrack | null): Promise<void>; getParameters(): object; setParameters(p: object): Promise<void>;
+  };
+  readonly receiver: { track: FakeTrack; getStats(): Promise<Map<string, object>>; getSynchronizationSources(): object[] };
 
-  constructor(kind: string, direction: RTCRtpTransceiverDirection, track: FakeTrack | null) {
+  constructor(pc: FakePeerConnection, kind: string, direction: RTCRtpTransceiverDirection, track: FakeTrack | null, encodings: RTCRtpEncodingParameters[] = []) {
     this.kind = kind;
     this.direction = direction;
-    this.receiver = { track: new FakeTrack(kind) };
+    this.receiver = {
+      track: new FakeTrack(kind),
+      getStats: async () => {
+        const count = this.#flow(pc);
+        return new Map([['in', kind === 'video' ? { type: 'inbound-rtp', kind, framesDecoded: count } : { type: 'inbound-rtp', kind, packetsReceived: count }]]);
+      },
+      getSynchronizationSources: () => [],
+    };
     this.sender = {
       track,
+      parameters: { encodings: encodings.length > 0 ? encodings : [{}] },
       replaceTrack: async (t) => { this.sender.track = t; },
-      getParameters: () => ({ encodings: [{}] }),
-      setParameters: async () => undefined,
+      getParameters: () => structuredClone(this.sender.parameters),
+      setParameters: async (p) => { this.sender.parameters = p as typeof this.sender.parameters; },
     };
   }
+
+  /** Grows with the time as long as the other side sends something. */
+  #flow(pc: FakePeerConnection): number {
+    const sending = pc.partner?.getTransceivers().find((t) => t.mid === this.mid)?.sender.track;
+    const dry = this.#dry ?? Date.now();
+    this.#dry = sending && pc.partner?.media ? dry : Date.now();
+    return Date.now() - this.#dry;
+  }
+  #dry: number | undefined;
 }
 
 const flip: Record<string, RTCRtpTransceiverDirection> = { sendrecv: 'sendrecv', sendonly: 'recvonly', recvonly: 'sendonly', inactive: 'inactive' };
@@ -65,6 +96,8 @@ export class FakePeerConnection {
   /** Whether paths can come up at all. */
   static network = true;
 
+  /** Whether what is sent arrives. */
+  media = true;
   signalingState: RTCSignalingState = 'stable';
   connectionState: RTCPeerConnectionState = 'new';
   localDescription: Description | null = null;
@@ -75,6 +108,7 @@ export class FakePeerConnection {
   onconnectionstatechange: (() => void) | null = null;
 
   readonly session = String(1_000 + ++made);
+  configuration: RTCConfiguration;
   readonly #transceivers: FakeTransceiver[] = [];
   #chain: Promise<unknown> = Promise.resolve();
   #chained = 0;
@@ -85,17 +119,22 @@ export class FakePeerConnection {
   #stable: { local: Description | null; remote: Description | null; mids: Set<FakeTransceiver> } = { local: null, remote: null, mids: new Set() };
   #nextMid = 0;
   readonly #remoteCandidates = new Set<string>();
+  /** mids as they stand in descriptions. */
+  #order: string[] = [];
+  readonly #prefix: string;
 
-  constructor() {
+  constructor(configuration: RTCConfiguration = {}, prefix = '') {
+    this.configuration = configuration;
+    this.#prefix = prefix;
     FakePeerConnection.all.set(this.session, this);
   }
 
   getTransceivers(): FakeTransceiver[] { return [...this.#transceivers]; }
-  setConfiguration(): void { /* nothing to set */ }
+  setConfiguration(configuration: RTCConfiguration): void { this.configuration = configuration; }
   getStats(): Promise<Map<string, object>> { return Promise.resolve(new Map()); }
 
-  addTransceiver(of: string | FakeTrack, init: { direction: RTCRtpTransceiverDirection }): FakeTransceiver {
-    const t = new FakeTransceiver(typeof of === 'string' ? of : of.kind, init.direction, typeof of === 'string' ? null : of);
+  addTransceiver(of: string | FakeTrack, init: { direction: RTCRtpTransceiverDirection; sendEncodings?: RTCRtpEncodingParameters[] }): FakeTransceiver {
+    const t = new FakeTransceiver(this, typeof of === 'string' ? of : of.kind, init.direction, typeof of === 'string' ? null : of, init.sendEncodings);
     this.#transceivers.push(t);
     this.#update();
     return t;
@@ -106,8 +145,12 @@ export class FakePeerConnection {
     this.#update();
   }
 
-  setLocalDescription(): Promise<void> {
+  setLocalDescription(description?: { type: 'rollback' }): Promise<void> {
     return this.#enqueue(async () => {
+      if (description) {
+        this.#rollback();
+        return;
+      }
       if (this.signalingState === 'have-remote-offer') this.#answer();
       else if (this.signalingState === 'stable') this.#offer();
       else this.localDescription = { ...(this.localDescription as Description) };
@@ -126,7 +169,7 @@ export class FakePeerConnection {
     });
   }
 
-  async addIceCandidate(candidate?: { usernameFragment?: string }): Promise<void> {
+  async addIceCandidate(candidate?: { usernameFragment?: string | null }): Promise<void> {
     await this.#enqueue(async () => {
       if (!this.remoteDescription) throw new Error('InvalidStateError: no remote description');
       if (candidate?.usernameFragment) this.#remoteCandidates.add(candidate.usernameFragment);
@@ -190,11 +233,15 @@ export class FakePeerConnection {
   #sections(of: (t: FakeTransceiver) => RTCRtpTransceiverDirection): Section[] {
     return this.#transceivers.filter((t) => t.mid !== null)
       .map((t) => ({ kind: t.kind, mid: t.mid as string, direction: of(t) }))
-      .sort((a, b) => Number(a.mid) - Number(b.mid));
+      .sort((a, b) => this.#order.indexOf(a.mid) - this.#order.indexOf(b.mid));
   }
 
   #offer(): void {
-    for (const t of this.#transceivers) t.mid ??= String(this.#nextMid++);
+    for (const t of this.#transceivers) {
+      if (t.mid !== null) continue;
+      t.mid = `${this.#prefix}${this.#nextMid++}`;
+      this.#order.push(t.mid);
+    }
     this.#pendingUfrag = this.#restart ? `u${++made}` : this.#ufrag;
     this.localDescription = { type: 'offer', sdp: write(this.session, this.#pendingUfrag, this.#sections((t) => t.direction)) };
     this.signalingState = 'have-local-offer';
@@ -218,10 +265,7 @@ export class FakePeerConnection {
 
   #applyOffer(description: Description, parsed: Parsed): void {
     if (this.signalingState === 'have-local-offer') {
-      // Rollback: what this offer allocated loses its mid again.
-      for (const t of this.#transceivers) if (!this.#stable.mids.has(t)) t.mid = null;
-      this.#nextMid = this.#stable.mids.size;
-      this.localDescription = this.#stable.local;
+      this.#rollback();
     }
     for (const t of this.#stable.mids) {
       if (parsed.sections.find((s) => s.mid === t.mid)?.kind !== t.kind) throw new Error('InvalidAccessError: sections do not line up');
@@ -229,15 +273,25 @@ export class FakePeerConnection {
     const fresh: FakeTransceiver[] = [];
     for (const s of parsed.sections) {
       if (this.#transceivers.some((t) => t.mid === s.mid)) continue;
-      const t = new FakeTransceiver(s.kind, 'recvonly', null);
+      const t = new FakeTransceiver(this, s.kind, 'recvonly', null);
       t.mid = s.mid;
+      this.#order.push(s.mid);
       this.#transceivers.push(t);
       if (sends(s.direction)) fresh.push(t);
     }
-    this.#nextMid = parsed.sections.length;
+    this.#nextMid = Math.max(this.#nextMid, parsed.sections.length);
     this.remoteDescription = description;
     this.signalingState = 'have-remote-offer';
     for (const t of fresh) this.ontrack?.({ transceiver: t });
+  }
+
+  /** What the offer under way has allocated loses its mid again. */
+  #rollback(): void {
+    for (const t of this.#transceivers) if (!this.#stable.mids.has(t)) t.mid = null;
+    this.#order = this.#order.filter((mid) => this.#transceivers.some((t) => t.mid === mid));
+    this.#nextMid = this.#stable.mids.size;
+    this.localDescription = this.#stable.local;
+    this.signalingState = 'stable';
   }
 
   #applyAnswer(description: Description, parsed: Parsed): void {

@@ -1,0 +1,346 @@
+package media
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"confab/signaling/wire"
+
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+)
+
+// A publisher feeds the layers of a track by hand: 30 pictures a second of one packet each, as simulcastPayload has
+// them.
+type publisher struct {
+	t      testing.TB
+	layers []*stream
+	n      uint32
+}
+
+func newPublisher(t testing.TB, layers int) *publisher {
+	first := bareStream(webrtc.MimeTypeVP8)
+	p := &publisher{t: t, layers: []*stream{first}}
+	for i := 1; i < layers; i++ {
+		p.layers = append(p.layers, addBare(first.in, i))
+		first.in.rids = []string{"q", "h", "f"}[:layers]
+	}
+	for i, s := range p.layers { // in step: timestamp 0 of layer i is sent as i << 28
+		s.sr = senderReport{ntp: 1 << 40, rtp: uint32(i) << 28, at: time.Now()}
+	}
+	return p
+}
+
+// picture sends the next picture in each layer that is not left out; keys are those in which it is a key frame.
+func (p *publisher) picture(keys []int, without ...int) {
+	p.t.Helper()
+	for i, s := range p.layers {
+		if slices.Contains(without, i) {
+			continue
+		}
+		packet := rtp.Packet{
+			Header: rtp.Header{
+				Version: 2, Marker: true, PayloadType: s.payloadType, SequenceNumber: uint16(60000 + 3000*uint32(i) + p.n),
+				Timestamp: uint32(i)<<28 + 3000*p.n,
+			},
+			Payload: simulcastPayload(i, p.n, slices.Contains(keys, i)),
+		}
+		b, err := packet.Marshal()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		s.receive(b, time.Now())
+	}
+	p.n++
+	time.Sleep(time.Second / 30)
+	synctest.Wait()
+}
+
+func (p *publisher) pictures(n int) {
+	for range n {
+		p.picture(nil)
+	}
+}
+
+// aim has an egress send a layer from now on.
+func aim(e *egress, index int) {
+	t := targetBest
+	t.stream = uint8(index)
+	e.target.Store(&t)
+	e.notify()
+	synctest.Wait()
+}
+
+// checkStream says what is wrong with all that was sent on the media stream: as checkSwitches.
+func checkStream(t *testing.T, w *sink) []rtp.Packet {
+	t.Helper()
+	var list []rtp.Packet
+	for _, p := range w.sent {
+		if p.PayloadType == 120 {
+			list = append(list, p)
+		}
+	}
+	if err := checkSwitches(list, false); err != nil {
+		t.Error(err)
+	}
+	return list
+}
+
+func switching(t *testing.T, layers int, test func(t *testing.T, p *publisher, e *egress, w *sink)) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		p := newPublisher(t, layers)
+		w := &sink{}
+		e := subscriber(ctx, t, p.layers[0], w)
+		go e.peer.write()
+		test(t, p, e, w)
+		cancel()
+	})
+}
+
+// The old layer flows until a key frame of the new one comes, which is asked for; then time, numbers and picture ids go
+// on, and a packet of the layer that was left is still sent again from that layer.
+func TestSwitchLayer(t *testing.T) {
+	switching(t, 3, func(t *testing.T, p *publisher, e *egress, w *sink) {
+		aim(e, 0)
+		p.picture([]int{0, 1, 2})
+		p.pictures(60)
+		aim(e, 2)
+		if !p.layers[2].keyWanted.Load() || p.layers[1].keyWanted.Load() {
+			t.Error("not the key frame of the layer that is wanted is asked for")
+		}
+		p.pictures(10)
+		p.picture([]int{1})
+		p.picture([]int{2})
+		p.pictures(10)
+		list := checkStream(t, w)
+		if len(list) < 20 || layerOf(list[len(list)-12]) != 0 || layerOf(list[len(list)-11]) != 2 {
+			t.Fatalf("%d packets; does not change over at the key frame", len(list))
+		}
+		if ticks := list[len(list)-11].Timestamp - list[len(list)-12].Timestamp; ticks != 3000 {
+			t.Errorf("%d ticks between the layers; they are in step", ticks)
+		}
+		if n := len(*p.layers[0].listeners.Load()); n != 0 {
+			t.Errorf("%d still listen to the layer that was left", n)
+		}
+		old, fresh := list[len(list)-13], list[len(list)-5]
+		e.mu.Lock()
+		e.resend(old.SequenceNumber)
+		e.resend(fresh.SequenceNumber)
+		e.mu.Unlock()
+		again := w.sent[len(w.sent)-2:]
+		for i, original := range []rtp.Packet{old, fresh} {
+			if p := again[i]; p.PayloadType != 121 || string(p.Payload[2:]) != string(original.Payload) || p.Timestamp != original.Timestamp {
+				t.Errorf("layer %d: sent again as %v", layerOf(original), p.Header)
+			}
+		}
+	})
+}
+
+// A key frame that has just come is good to go over to: nobody is asked for another one.
+func TestSwitchToKeptKeyFrame(t *testing.T) {
+	switching(t, 2, func(t *testing.T, p *publisher, e *egress, w *sink) {
+		aim(e, 0)
+		p.picture([]int{0, 1})
+		p.pictures(30)
+		p.picture([]int{1})
+		p.pictures(10)
+		aim(e, 1)
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		p.pictures(5)
+		if p.layers[1].keyWanted.Load() {
+			t.Error("a key frame was asked for")
+		}
+		list := checkStream(t, w)
+		at := 0
+		for at < len(list) && layerOf(list[at]) == 0 {
+			at++
+		}
+		if got := len(list) - at; got != 16 {
+			t.Fatalf("%d pictures of the other layer", got)
+		}
+		if behind := list[at+10].Timestamp - list[at-1].Timestamp; behind >= 3000 {
+			t.Errorf("what was kept takes %d ticks", behind)
+		}
+		if ahead := list[len(list)-1].Timestamp - list[at-1].Timestamp; ahead != 5*3000 {
+			t.Errorf("5 pictures later it is %d ticks on", ahead)
+		}
+	})
+}
+
+// Wishes that change before they can be met leave the layer that is sent alone.
+func TestSwitchAndBack(t *testing.T) {
+	switching(t, 3, func(t *testing.T, p *publisher, e *egress, w *sink) {
+		aim(e, 1)
+		p.picture([]int{0, 1, 2})
+		p.pictures(60)
+		for range 20 {
+			aim(e, 2)
+			aim(e, 0)
+			p.picture(nil)
+			aim(e, 1)
+			p.picture(nil)
+		}
+		list := checkStream(t, w)
+		for _, packet := range list {
+			if layerOf(packet) != 1 {
+				t.Fatalf("layer %d", layerOf(packet))
+			}
+		}
+		if len(list) != 101 {
+			t.Errorf("%d pictures of 101", len(list))
+		}
+		for i, want := range []int{0, 1, 0} {
+			if n := len(*p.layers[i].listeners.Load()); n != want {
+				t.Errorf("%d listen to layer %d", n, i)
+			}
+		}
+	})
+}
+
+// Without sender reports time goes on by the clock on the wall; after a pause too, where the sender's clock goes on.
+func TestSwitchWithoutReports(t *testing.T) {
+	switching(t, 2, func(t *testing.T, p *publisher, e *egress, w *sink) {
+		p.layers[0].sr, p.layers[1].sr = senderReport{}, senderReport{}
+		aim(e, 0)
+		p.picture([]int{0, 1})
+		p.pictures(30)
+		aim(e, 1)
+		p.picture([]int{1})
+		p.pictures(5)
+		list := checkStream(t, w)
+		if ticks := list[len(list)-6].Timestamp - list[len(list)-7].Timestamp; ticks < 2900 || ticks > 3100 {
+			t.Errorf("%d ticks between the layers", ticks)
+		}
+		paused := target{paused: true}
+		e.target.Store(&paused)
+		e.notify()
+		p.pictures(60)
+		aim(e, 1)
+		p.picture([]int{1})
+		p.pictures(3)
+		after := w.sent[len(list):]
+		if ticks := after[0].Timestamp - list[len(list)-1].Timestamp; len(after) != 4 || ticks < 60*3000 || ticks > 62*3000 {
+			t.Errorf("%d pictures after the pause, the first %d ticks later", len(after), ticks)
+		}
+	})
+}
+
+// A sender report that is a lie moves time by no more than a second.
+func TestSwitchWithFalseReports(t *testing.T) {
+	for _, lie := range []senderReport{{ntp: 1 << 62, rtp: 9}, {ntp: 0, rtp: 1 << 31}, {ntp: 1<<40 + 30<<32, rtp: 1 << 28}} {
+		switching(t, 2, func(t *testing.T, p *publisher, e *egress, w *sink) {
+			lie.at = time.Now()
+			p.layers[1].sr = lie
+			aim(e, 0)
+			p.picture([]int{0, 1})
+			p.pictures(10)
+			aim(e, 1)
+			p.picture([]int{1})
+			p.pictures(5)
+			if list := checkStream(t, w); layerOf(list[len(list)-1]) != 1 {
+				t.Error("does not change over")
+			}
+		})
+	}
+}
+
+// The marker moves to the last packet that is sent of a picture; a smaller layer of the same stream leaves no hole.
+func TestSpatialLayer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := bareStream(webrtc.MimeTypeVP8)
+		s.in.kind = codecVP9
+		w := &sink{}
+		e := subscriber(t.Context(), t, s, w)
+		e.target.Store(&target{layer: layer{spatial: 0, temporal: maxTemporal - 1}})
+		seq := uint16(65530)
+		for i := range uint32(20) {
+			flags := byte(vp9P)
+			if i == 0 {
+				flags = 0
+			}
+			for spatial := range byte(2) {
+				for _, part := range []byte{vp9B, vp9E} {
+					packet := rtp.Packet{
+						Header:  rtp.Header{Version: 2, PayloadType: 96, SequenceNumber: seq, Timestamp: 3000 * i, Marker: spatial == 1 && part == vp9E},
+						Payload: vp9Packet(flags|part, vp9Layers(0, spatial)),
+					}
+					b, err := packet.Marshal()
+					if err != nil {
+						t.Fatal(err)
+					}
+					seq++
+					s.receive(b, time.Now())
+					e.pump(nil, time.Now())
+				}
+			}
+		}
+		if len(w.sent) != 40 {
+			t.Fatalf("%d packets", len(w.sent))
+		}
+		for i, p := range w.sent {
+			if d, _ := parseVP9(p.Payload); d.spatial != 0 || p.Marker != d.end || p.SequenceNumber != w.sent[0].SequenceNumber+uint16(i) {
+				t.Errorf("packet %d: %v, %+v", i, p.Header, d)
+			}
+		}
+		e.mu.Lock()
+		e.resend(w.sent[39].SequenceNumber)
+		e.mu.Unlock()
+		if again := w.sent[len(w.sent)-1]; len(w.sent) != 41 || !again.Marker {
+			t.Errorf("sent again: %v", again.Header)
+		}
+	})
+}
+
+// A track in which a client sends what it has not described, and more streams than it may: the rest is not disturbed.
+func TestStrayStreams(t *testing.T) {
+	s := newTestServer(t, Limits{Streams: 8})
+	ann := join(t, s, "room", "ann", allGrants())
+	mic := ann.publish(wire.Microphone, webrtc.MimeTypeOpus)
+	raw := &rawTrack{bound: make(chan webrtc.TrackLocalContext, 1)}
+	if _, err := ann.pc.AddTransceiverFromTrack(raw, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
+		t.Fatal(err)
+	}
+	ann.do(func() { ann.offer(nil) })
+	ben, _, _ := start(t, s, "ben")
+	more(t, ben, "ann", wire.Microphone, 10)
+	ctx := <-raw.bound
+	mid, rid := extensionID(ctx.HeaderExtensions(), uriMid), extensionID(ctx.HeaderExtensions(), uriRid)
+	for i := range uint32(200) {
+		p := rtp.Header{Version: 2, PayloadType: 96, SSRC: 1000 + i, SequenceNumber: uint16(i)}
+		_ = p.SetExtension(mid, []byte("1"))
+		_ = p.SetExtension(rid, []byte("lie"))
+		for range 20 {
+			if _, err := ctx.WriteStream().WriteRTP(&p, testPayload(true, true, i)); err != nil {
+				t.Fatal(err)
+			}
+			p.SequenceNumber++
+		}
+	}
+	more(t, ben, "ann", wire.Microphone, 20)
+	ann.peer.taps.mu.Lock()
+	defer ann.peer.taps.mu.Unlock()
+	if n := len(ann.peer.taps.open); n > 8 {
+		t.Errorf("%d streams are open", n)
+	}
+	if mic.sent.Load() == 0 || len(ben.got("ann", wire.Camera)) > 0 {
+		t.Error("what was not described was forwarded")
+	}
+}
+
+// A rawTrack hands out what it is bound to, and sends nothing itself.
+type rawTrack struct{ bound chan webrtc.TrackLocalContext }
+
+func (r *rawTrack) Bind(ctx webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+	r.bound <- ctx
+	return ctx.CodecParameters()[0], nil
+}
+func (r *rawTrack) Unbind(webrtc.TrackLocalContext) error { return nil }
+func (r *rawTrack) ID() string                            { return string(wire.Camera) }
+func (r *rawTrack) RID() string                           { return "" }
+func (r *rawTrack) StreamID() string                      { return "raw" }
+func (r *rawTrack) Kind() webrtc.RTPCodecType             { return webrtc.RTPCodecTypeVideo }
