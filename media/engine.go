@@ -185,14 +185,16 @@ func extensionID(list []webrtc.RTPHeaderExtensionParameter, uri string) uint8 {
 }
 
 // matchCodec finds what a codec of one peer is called by another, and the payload type of its retransmissions (0 =
-// none). The parameters that make two streams undecodable by one decoder must be the same.
+// none). The parameters that make two streams undecodable by one decoder must be the same; single NAL units of H264
+// (mode 0, RFC 6184 section 6.2) are a part of what who takes mode 1 can decode.
 func matchCodec(want webrtc.RTPCodecParameters, have []webrtc.RTPCodecParameters) (codec webrtc.RTPCodecParameters, rtx uint8, ok bool) {
 	for _, codec = range have {
 		if !strings.EqualFold(codec.MimeType, want.MimeType) || codec.ClockRate != want.ClockRate {
 			continue
 		}
-		same := true
-		for _, name := range []string{"packetization-mode", "profile-id", "profile"} {
+		mode := parameter(want.SDPFmtpLine, "packetization-mode")
+		same := mode == "0" || mode == parameter(codec.SDPFmtpLine, "packetization-mode")
+		for _, name := range []string{"profile-id", "profile"} {
 			same = same && parameter(codec.SDPFmtpLine, name) == parameter(want.SDPFmtpLine, name)
 		}
 		if !same {

@@ -63,6 +63,7 @@ type Peer struct {
 	subscriptions map[trackKey]subscription // what the client has chosen
 	publishing    map[string]*ingress       // by mid
 	told          map[wire.Source]int       // how many layers the client was told to send; absent = nothing was said
+	view          *view                     // what a viewer plays, nil = it is no viewer
 
 	// Owned by control.
 	allocator   bandwidth.Allocator

@@ -67,6 +67,10 @@ func (p *Peer) replaceFeed(e *egress, old, next *feed) {
 
 // reconcile compares what the room has with what we send and sees to it that an offer follows where they differ.
 func (p *Peer) reconcile() {
+	if p.view != nil {
+		p.showView()
+		return
+	}
 	var missing []*ingress
 	if p.grants.Subscribe {
 		missing = p.room.tracks(p)

@@ -181,6 +181,12 @@ func (r *Room) wantedMode() (wire.Mode, string) {
 	if r.registry.opts.SFU == nil {
 		return wire.Mesh, "no SFU"
 	}
+	if r.recording.active != nil {
+		return wire.SFU, "recording"
+	}
+	if len(r.watches) > 0 {
+		return wire.SFU, "a viewer"
+	}
 	inCall, reason := 0, ""
 	for _, m := range r.order {
 		switch {

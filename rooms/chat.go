@@ -282,10 +282,14 @@ func (r *Room) onRecord(rec Record) {
 			r.logger.Warn("skipped a record that cannot be read", "seq", uint64(rec.Seq), "error", err)
 			return
 		}
-		r.broadcast(r.main.apply(rec, c), nil)
+		frame := r.main.apply(rec, c)
+		r.recordChat(frame)
+		r.broadcast(frame, nil)
 	} else {
 		delete(r.pending, rec.ID)
-		r.echo(p, rec.Seq, r.main.apply(rec, p.content))
+		frame := r.main.apply(rec, p.content)
+		r.recordChat(frame)
+		r.echo(p, rec.Seq, frame)
 	}
 	r.eraseLeftovers()
 }

@@ -20,6 +20,9 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 	case wire.ActionEnd:
 		r.end(answer)
 		return
+	case wire.ActionRecord, wire.ActionStopRecording:
+		r.record(m, msg.Action == wire.ActionRecord, answer)
+		return
 	case wire.ActionAdmit, wire.ActionDeny:
 		answer(nil, wire.Errorf(wire.CodeNotFound, "nobody with this id waits at the door"))
 		return
@@ -69,6 +72,7 @@ func (r *Room) kick(target *Member, why wire.RemovedReason, answer Answer) {
 			r.putOut(m, why, "")
 		}
 	}
+	r.unwatchIf(func(w *Watch) bool { return w.User == user })
 	r.doc.Admitted = slices.DeleteFunc(r.doc.Admitted, func(u wire.UserID) bool { return u == user })
 	if why == wire.Banned && !slices.Contains(r.doc.Bans, user) {
 		r.doc.Bans = append(r.doc.Bans, user)

@@ -39,6 +39,9 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 	m.joinedAt = now()
 	r.members[m.Participant] = m
 	r.order = append(r.order, m)
+	if active := r.recording.active; active != nil {
+		active.Joined(m.Participant, m.User, m.Name)
+	}
 	r.updateMode() // before m is online: it learns of the mode from its joined
 	m.state = memberOnline
 	if r.doc.Locked && !slices.Contains(r.doc.Admitted, m.User) {
@@ -95,6 +98,13 @@ func (r *Room) drop(m *Member, reason string) {
 	if sfu := r.registry.opts.SFU; sfu != nil {
 		sfu.Leave(r.id, m.Participant)
 	}
+	if active := r.recording.active; active != nil {
+		active.Left(m.Participant)
+		if !r.hasPeople() {
+			r.stopRecording(true)
+		}
+	}
+	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
 	r.registry.release(r)
 	if len(r.members) == 0 {
@@ -268,7 +278,11 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = r.appendMedia(out, m)
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
-	out = append(append(append(out, `,"mode":"`...), r.call.mode...), `"}`...)
+	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')
+	if r.recording.active != nil {
+		out = append(out, `,"recording":true`...)
+	}
+	out = append(out, '}')
 	if len(r.reads) > 0 {
 		out = append(append(out, `,"reads":`...), mustJSON(r.reads)...)
 	}

@@ -26,6 +26,8 @@ type Options struct {
 	// BackToMesh is how long a room that no longer needs the SFU stays with it, so that people who come and go, or
 	// shares that follow one another, do not make it change to and fro; 0 = 10 s.
 	BackToMesh time.Duration
+	// Recorder records rooms, whose media then goes through the SFU; nil, or no SFU, = that cannot be done.
+	Recorder Recorder
 	// Durability is what acknowledgements say of how a record is stored ("file", "fsync"); empty = nothing.
 	Durability string
 	Logger     *slog.Logger // nil = slog.Default

@@ -28,23 +28,25 @@ type Room struct {
 	refs int // members and joins under way
 
 	// Owned by Run.
-	members  map[wire.ParticipantID]*Member
-	order    []*Member // members in the order they joined
-	main     *timeline
-	pending  map[string]*pendingAppend // by deduplication id
-	doc      document
-	call     call
-	saves    saveQueue
-	erasing  eraseQueue
-	reads    map[wire.UserID]wire.Seq
-	batch    batch       // of logged messages, in a large room
-	states   batch       // of presence and other state, in a room of some size
-	overdue  *time.Timer // runs while something is pending
-	idle     *time.Timer
-	idling   bool // idle runs
-	over     bool // Run returns
-	loadErr  error
-	stopFeed func()
+	members   map[wire.ParticipantID]*Member
+	order     []*Member // members in the order they joined
+	main      *timeline
+	pending   map[string]*pendingAppend // by deduplication id
+	doc       document
+	call      call
+	recording recording
+	watches   map[*Watch]bool // nil = none yet
+	saves     saveQueue
+	erasing   eraseQueue
+	reads     map[wire.UserID]wire.Seq
+	batch     batch       // of logged messages, in a large room
+	states    batch       // of presence and other state, in a room of some size
+	overdue   *time.Timer // runs while something is pending
+	idle      *time.Timer
+	idling    bool // idle runs
+	over      bool // Run returns
+	loadErr   error
+	stopFeed  func()
 }
 
 // A command is what Run does next: fn, for a member if by is set, or what the log's feed says.
@@ -161,7 +163,8 @@ func (r *Room) goIfIdle() {
 
 // quiet reports whether nothing is under way that needs the room.
 func (r *Room) quiet() bool {
-	return len(r.inbox) == 0 && len(r.pending) == 0 && !r.saves.busy && !r.erasing.busy
+	return len(r.inbox) == 0 && len(r.pending) == 0 && !r.saves.busy && !r.erasing.busy &&
+		!r.recording.starting && r.recording.active == nil
 }
 
 // armIdle starts or stops the idle timer when the room has become empty or is no longer; a room that could not

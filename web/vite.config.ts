@@ -14,6 +14,18 @@ export default defineConfig({
     // Nothing is inlined as a data: URL: the content security policy allows only the own origin.
     assetsInlineLimit: 0,
     reportCompressedSize: false,
+    rolldownOptions: {
+      output: {
+        // What a page needs at once comes in one file each, however many later parts share it: small files compress badly.
+        codeSplitting: {
+          groups: [
+            { name: 'start', test: /app\/(App|pages\/LandingPage)\.vue/, priority: 3 },
+            { name: 'page', test: /lobby\/LobbyView\.vue/, priority: 2 },
+            { name: 'call', test: /room\/(StageView|ControlBar|TopBar)\.vue|chat\/ChatPanel\.vue/, priority: 1 },
+          ],
+        },
+      },
+    },
   },
   server: {
     proxy: {

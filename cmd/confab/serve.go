@@ -16,11 +16,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"confab/media/whip"
 	"confab/rooms"
 	"confab/rooms/bus"
 	"confab/signaling"
+	"confab/signaling/wire"
 	"confab/web"
 )
 
@@ -50,8 +53,7 @@ func (serveCommand) Run(p *process) error {
 	return serve(ctx, p)
 }
 
-// serve runs the server until ctx ends. Things start in the order in which they need each other and end in the
-// other one.
+// serve runs the server until ctx ends.
 func serve(ctx context.Context, p *process) error {
 	s, log := p.settings, newLogger(p.settings, p.stderr)
 	listener, err := net.Listen("tcp", s.Listen)
@@ -60,53 +62,89 @@ func serve(ctx context.Context, p *process) error {
 	}
 	defer listener.Close() // again after the server has: harmless
 
-	records, err := openLog(ctx, s, log)
-	if err != nil {
-		return err
-	}
 	var memory sync.WaitGroup
 	tend, endTending := context.WithCancel(context.Background())
 	memory.Go(func() { returnMemory(tend) })
 	defer memory.Wait()
 	defer endTending()
-	found, err := openSecret(s, p.origins, true, log)
+	behind, err := openParts(ctx, p, listener.Addr(), log)
 	if err != nil {
-		return errors.Join(err, closeLog(ctx, records))
+		return err
 	}
-	var registry *rooms.Registry
-	calls, err := openSFU(s, listener.Addr(), func() *rooms.Registry { return registry }, log)
-	if err != nil {
-		return errors.Join(err, closeLog(ctx, records))
-	}
-	turn, err := openTURN(s, found.turnKey(), listener.Addr(), calls, log)
-	if err != nil {
-		return errors.Join(err, calls.close(), closeLog(ctx, records))
-	}
-	registry = rooms.NewRegistry(records, rooms.Options{
-		History: s.History, Capacity: s.MaxParticipants, ICE: turn.ice(s.ice()), Durability: s.Durability, Logger: log,
-		SFU: calls.forRooms(), MeshMax: s.MeshMax,
-	})
-	metrics := prometheus.NewRegistry()
-	h, err := openHub(ctx, p, found, registry, records, metrics, log)
-	if err == nil {
-		err = turn.register(metrics)
-	}
+	h, err := openHub(ctx, p, behind, log)
 	if err == nil {
 		announce(p, listener.Addr())
 		log.Info("serving", "version", version(), "address", listener.Addr().String(), "data", s.Data, "nats", maskURL(s.NATS),
 			"guests", s.guests() != signaling.GuestsOff)
-		err = h.run(ctx, signaling.Listener(listener, calls.takeTCP()))
+		err = h.run(ctx, signaling.Listener(listener, behind.calls.takeTCP()))
 	}
 	deadline, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if h != nil {
 		err = errors.Join(err, h.stop(deadline))
 	}
-	err = errors.Join(err, calls.close(), turn.close(), wrap("ending the rooms", registry.Close(deadline)), closeLog(deadline, records))
-	if err == nil {
+	if err = errors.Join(err, behind.close(deadline)); err == nil {
 		log.Info("stopped")
 	}
 	return err
+}
+
+// parts is what stands behind the socket, in the order in which it starts; it ends in the other one. Each field needs
+// those before it, and is nil or zero where the settings want none of it.
+type parts struct {
+	secret     *secret
+	metrics    *prometheus.Registry
+	records    *bus.Bus
+	calls      sfu
+	turn       relay
+	ice        func(wire.ParticipantID) wire.ICEServers
+	recordings *recorder
+	registry   *rooms.Registry
+}
+
+// openParts starts everything, or nothing when there is an error.
+func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logger) (_ *parts, err error) {
+	s := p.settings
+	b := &parts{metrics: prometheus.NewRegistry()}
+	if b.records, err = openLog(ctx, s, log); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close(ctx))
+		}
+	}()
+	if b.secret, err = openSecret(s, p.origins, true, log); err != nil {
+		return nil, err
+	}
+	if b.calls, err = openSFU(s, listen, func() *rooms.Registry { return b.registry }, log); err != nil {
+		return nil, err
+	}
+	if b.turn, err = openTURN(s, b.secret.turnKey(), listen, b.calls, log); err != nil {
+		return nil, err
+	}
+	if err = b.turn.register(b.metrics); err != nil {
+		return nil, err
+	}
+	b.ice = b.turn.ice(s.ice())
+	if b.recordings, err = openRecorder(s, b.calls, log); err != nil {
+		return nil, err
+	}
+	b.registry = rooms.NewRegistry(b.records, rooms.Options{
+		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
+		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(),
+	})
+	return b, nil
+}
+
+// close ends what was started. Rooms end after what acts in them, and the log after all that writes to it.
+func (b *parts) close(ctx context.Context) error {
+	b.recordings.close()
+	err := errors.Join(b.calls.close(), b.turn.close())
+	if b.registry != nil {
+		err = errors.Join(err, wrap("ending the rooms", b.registry.Close(ctx)))
+	}
+	return errors.Join(err, closeLog(ctx, b.records))
 }
 
 // openLog opens the log of the rooms, for which the data folder is locked.
@@ -150,39 +188,44 @@ func wrap(what string, err error) error {
 // A hub is what people connect to: the keys, the socket, the routes.
 type hub struct {
 	// Set by openHub, then constant.
-	keys   *signaling.Keyring
-	socket *signaling.Server
-	http   *http.Server
+	keys    *signaling.Keyring
+	socket  *signaling.Server
+	gateway *whip.Handler // nil = no SFU
+	http    *http.Server
 
 	// Set by run, read by stop after it.
 	endKeys   context.CancelFunc
 	keysEnded chan struct{} // closed when the keys are no longer refreshed
 }
 
-func openHub(
-	ctx context.Context, p *process, found *secret, registry *rooms.Registry, records *bus.Bus, metrics *prometheus.Registry, log *slog.Logger,
-) (*hub, error) {
+func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (*hub, error) {
 	s := p.settings
-	if found.made && s.NATS != "" {
+	if behind.secret.made && s.NATS != "" {
 		log.Warn("this server's secret is its own: servers that share a NATS need one in common for tokens and tickets; set --auth-secret-file",
-			"secret", found.file)
+			"secret", behind.secret.file)
 	}
-	keys, err := signaling.OpenKeyring(ctx, signaling.KeyringOptions{Secret: found.bytes, JWKS: s.AuthJWKS, Logger: log})
+	keys, err := signaling.OpenKeyring(ctx, signaling.KeyringOptions{Secret: behind.secret.bytes, JWKS: s.AuthJWKS, Logger: log})
 	if err != nil {
 		return nil, &settingError{name: "auth-jwks", origin: p.origins["auth-jwks"], text: err.Error()}
 	}
 	guests := signaling.NewGuestHandler(signaling.GuestOptions{Keys: keys, Guests: s.guests(), Logger: log})
+	gateway := behind.calls.openGateway(keys, behind.ice, log)
+	routes := func(router gin.IRouter) {
+		guests.Routes(router)
+		behind.recordings.routes(router, keys)
+		gatewayRoutes(router, gateway)
+	}
 	socket, err := signaling.New(signaling.Options{
-		Registry: registry, Verifier: keys, TicketKey: found.ticketKey(),
+		Registry: behind.registry, Verifier: keys, TicketKey: behind.secret.ticketKey(),
 		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
-		Web: web.Dist, Routes: guests.Routes, Ready: records.Ready, Metrics: metrics, Logger: log,
+		Web: web.Dist, Routes: routes, Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	return &hub{
-		keys: keys, socket: socket,
+		keys: keys, socket: socket, gateway: gateway,
 		http: &http.Server{
 			Handler: socket.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
@@ -217,6 +260,9 @@ func (h *hub) stop(ctx context.Context) error {
 	err := wrap("sending the clients away", h.socket.Drain(ctx))
 	if down := h.http.Shutdown(ctx); down != nil {
 		err = errors.Join(err, wrap("ending requests", down), h.http.Close())
+	}
+	if h.gateway != nil {
+		h.gateway.Close()
 	}
 	if h.endKeys != nil {
 		h.endKeys()

@@ -49,6 +49,8 @@ type Settings struct {
 	TURNKey         string        `name:"turn-key" help:"Key of that certificate, in PEM." placeholder:"FILE" group:"settings"`
 	TURNHost        string        `name:"turn-host" help:"Name or address by which browsers reach TURN; without it the public address, else the one listened at." placeholder:"HOST" group:"settings"`
 	TURNAllowPeers  []string      `name:"turn-allow-peers" help:"Private networks that TURN may relay to, which it refuses otherwise." placeholder:"CIDR" group:"settings"`
+	Record          string        `default:"on" enum:"on,off" help:"Let moderators record rooms: on or off. It needs the SFU." group:"settings"`
+	RecordDir       string        `help:"Folder for recordings; recordings in the data folder when left out." placeholder:"FOLDER" group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }

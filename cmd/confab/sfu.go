@@ -15,8 +15,9 @@ import (
 
 // An sfu is the media server of this process, with what binds it to the rooms. The zero value is none.
 type sfu struct {
-	server *media.Server
-	calls  *media.Calls
+	server  *media.Server
+	calls   *media.Calls
+	gateway *whipRooms // publishers and players that speak HTTP
 }
 
 // openSFU opens the media port beside the address that the server listens at. registry is called for what the SFU has
@@ -52,7 +53,7 @@ func openSFU(s *Settings, listen net.Addr, registry func() *rooms.Registry, log 
 	calls := media.NewCalls(server, func(room wire.RoomID, to wire.ParticipantID, msg wire.ServerMessage) {
 		registry().Deliver(room, to, msg)
 	})
-	return sfu{server: server, calls: calls}, nil
+	return sfu{server: server, calls: calls, gateway: newWHIPRooms(registry)}, nil
 }
 
 // mediaAddress is where the media port opens: at the host that is listened at.
@@ -102,7 +103,7 @@ func (m sfu) forRooms() rooms.SFU {
 	if m.calls == nil {
 		return nil
 	}
-	return m.calls
+	return sfuWithGateway{m.calls, m.gateway}
 }
 
 // close ends all media. Participants are gone, or come back to another process.

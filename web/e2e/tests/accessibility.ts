@@ -40,10 +40,18 @@ for (const colorScheme of ['light', 'dark'] as const) {
       await ada.find('person-actions').first().click();
       await look(ada, 'room with the menu of a person');
       await ada.page.keyboard.press('Escape');
+      await ada.find('volume', ada.find('people-panel')).first().click();
+      await ada.find('volume-card').waitFor();
+      await look(ada, 'room with the volume of a person');
+      await ada.page.keyboard.press('Escape');
       await ada.find('more-menu').click();
       await ada.page.getByRole('menu').waitFor();
       await look(ada, 'room with the menu');
       await ada.page.keyboard.press('Escape');
+      await ada.find('mode').click();
+      await ada.find('stats-fact').first().waitFor();
+      await look(ada, 'room with the statistics');
+      await ada.find('stats-close').click();
 
       for (const name of ['settings', 'invite', 'help'] as const) {
         await ada.openDialog(name);

@@ -5,4 +5,6 @@ import './recovery';
 import './moderation';
 import './entry';
 import './accessibility';
+import './ui-media';
 import './firefox';
+import './whip';

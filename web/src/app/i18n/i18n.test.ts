@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import ar from './ar.json';
-import en from './en.json';
+import arEntry from './ar.entry.json';
+import arRoom from './ar.json';
+import enEntry from './en.entry.json';
+import enRoom from './en.json';
 import { format, type Message } from './index';
+
+const ar = { ...arEntry, ...arRoom };
+const en = { ...enEntry, ...enRoom };
 
 const gaps = (message: Message): string[] => {
   const texts = typeof message === 'string' ? [message] : Object.values(message);
@@ -9,7 +14,12 @@ const gaps = (message: Message): string[] => {
 };
 
 describe('the Arabic translation', () => {
-  it('has the same messages', () => expect(Object.keys(ar).sort()).toEqual(Object.keys(en).sort()));
+  it.each([
+    ['the landing page', arEntry, enEntry],
+    ['a room', arRoom, enRoom],
+  ])('has the same messages of %s', (_, arabic, english) => expect(Object.keys(arabic).sort()).toEqual(Object.keys(english).sort()));
+
+  it('has no message in two files', () => expect(Object.keys(en)).toHaveLength(Object.keys(enEntry).length + Object.keys(enRoom).length));
 
   it.each(Object.entries(ar as Record<string, Message>))('%s fills the same gaps', (key, message) => {
     expect(gaps(message)).toEqual(gaps(en[key as keyof typeof en]));

@@ -1,24 +1,35 @@
 import { computed, shallowRef } from 'vue';
-import en from './en.json';
+import entry from './en.entry.json';
+import type room from './en.json';
 import { storage } from '../lib/storage';
 
 /** A message: text with `{name}` gaps, or one text per plural category, chosen by `count`. */
 export type Message = string | Partial<Record<Intl.LDMLPluralRule, string>>;
-export type Messages = Record<keyof typeof en, Message>;
-export type MessageKey = keyof typeof en;
+export type MessageKey = keyof typeof entry | keyof typeof room;
 export type Params = Readonly<Record<string, string | number>>;
 
 /** Languages with a complete translation, each under its own name. */
 export const languages = { en: 'English', ar: 'العربية' } as const;
 export type Language = keyof typeof languages;
 
-const loaders: Record<Language, () => Promise<Messages>> = {
-  en: () => Promise.resolve(en),
-  ar: () => import('./ar.json').then((module) => module.default),
+/** What the landing page says is there from the start; what a room says comes with it. */
+type Part = 'entry' | 'room';
+type Texts = Partial<Record<MessageKey, Message>>;
+
+const loaders: Record<Language, Record<Part, () => Promise<Texts>>> = {
+  en: {
+    entry: () => Promise.resolve(entry),
+    room: () => import('./en.json').then((module) => module.default),
+  },
+  ar: {
+    entry: () => import('./ar.entry.json').then((module) => module.default),
+    room: () => import('./ar.json').then((module) => module.default),
+  },
 };
 
+const parts = new Set<Part>(['entry']);
 const current = shallowRef<Language>('en');
-const messages = shallowRef<Messages>(en);
+const messages = shallowRef<Texts>(entry);
 const plurals = computed(() => new Intl.PluralRules(current.value));
 const numbers = computed(() => new Intl.NumberFormat(current.value));
 
@@ -40,6 +51,9 @@ export function format(
   });
 }
 
+/** `text` as a part of a sentence of the current language, whatever it is written in (Unicode UAX 9, 2.4). */
+export const isolated = (text: string): string => (direction.value === 'rtl' ? `\u2068${text}\u2069` : text);
+
 /** Keeps a name of the other direction from reordering the sentence around it (Unicode UAX 9, 2.4). */
 function isolate(params: Params): Params {
   return Object.fromEntries(
@@ -50,7 +64,7 @@ function isolate(params: Params): Params {
 /** The text of `key` in the current language. Reactive when called in a render or a computed. */
 export function t(key: MessageKey, params: Params = {}): string {
   return format(
-    messages.value[key],
+    messages.value[key] ?? key,
     direction.value === 'rtl' ? isolate(params) : params,
     (count) => plurals.value.select(count),
     (value) => numbers.value.format(value),
@@ -71,9 +85,20 @@ export function preferredLanguage(): Language {
   return 'en';
 }
 
+async function load(tag: Language): Promise<Texts> {
+  const texts = await Promise.all([...parts].map((part) => loaders[tag][part]()));
+  return Object.assign({}, ...texts) as Texts;
+}
+
+/** Loads what a room says, in the present language; call before the first text of a room is shown. */
+export async function loadRoomTexts(): Promise<void> {
+  parts.add('room');
+  messages.value = await load(current.value);
+}
+
 /** Loads and applies a language; `remember` keeps it for the next visit. */
 export async function setLanguage(next: Language, remember = true): Promise<void> {
-  messages.value = await loaders[next]();
+  messages.value = await load(next);
   current.value = next;
   document.documentElement.lang = next;
   document.documentElement.dir = directionOf(next);

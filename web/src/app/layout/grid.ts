@@ -54,11 +54,14 @@ export function gridFor(area: Size, count: number, gap = gapFor(area.width)): Gr
   return best as Grid;
 }
 
+/** What is not on the page is not received: more pictures than these a person doesn't watch at a time. */
+export const mostOnPage = 12;
+
 /** How many tiles one page holds: the smallest useful tile grows with the window, within bounds. */
 export function pageSize(area: Size, count: number): number {
-  const least = Math.min(240, Math.max(132, Math.sqrt(area.width * area.height) / 5));
+  const least = Math.min(240, Math.max(160, Math.sqrt(area.width * area.height) / 5));
   const room = Math.floor((area.width * area.height) / (least * (least / minAspect) * 1.15));
-  return Math.max(1, Math.min(count, room, 49));
+  return Math.max(1, Math.min(count, room, mostOnPage));
 }
 
 /**

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { gridFor, maxAspect, minAspect, pageSize, windowMode } from './grid';
+import { gridFor, maxAspect, minAspect, mostOnPage, pageSize, windowMode } from './grid';
 import { compare, settle, type Orderable } from './order';
 import { SpeakerTracker } from './speaker';
 
@@ -41,6 +41,7 @@ it('a larger window holds more tiles on a page', () => {
   expect(pageSize({ width: 1400, height: 760 }, 100)).toBeGreaterThan(pageSize({ width: 390, height: 640 }, 100));
   expect(pageSize({ width: 390, height: 640 }, 3)).toBe(3);
   expect(pageSize({ width: 10, height: 10 }, 5)).toBe(1);
+  expect(pageSize({ width: 3800, height: 2000 }, 49)).toBe(mostOnPage);
 });
 
 it.each([

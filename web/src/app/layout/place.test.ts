@@ -52,6 +52,25 @@ describe('arrange', () => {
     expect(upright[0]?.y).toBeGreaterThan(upright[1]?.height ?? 0);
   });
 
+  it('shows each of 49 people on exactly one page, inside the area and apart from the others', () => {
+    for (const [width, height] of [[1890, 930], [1256, 690], [820, 1000], [374, 560], [700, 300]] as const) {
+      const grid = (page: number) => arrange(options({ area: { width, height }, others: cameras(49), page, oneOnOne: false }));
+      const { pages } = grid(0);
+      const shown = Array.from({ length: pages }, (_, page) => grid(page).tiles);
+      expect(shown.flat().map((tile) => tile.key)).toEqual(cameras(49).map((tile) => tile.key));
+      for (const tiles of shown) {
+        expect(tiles.length).toBeLessThanOrEqual(12);
+        for (const [index, tile] of tiles.entries()) {
+          expect(tile.width).toBeGreaterThanOrEqual(96);
+          expect(tile.x).toBeGreaterThanOrEqual(0);
+          expect(tile.x + tile.width).toBeLessThanOrEqual(width + 1);
+          expect(tile.y + tile.height).toBeLessThanOrEqual(height + 1);
+          for (const other of tiles.slice(index + 1)) expect(overlap(tile, other)).toBe(false);
+        }
+      }
+    }
+  });
+
   it('turns pages and stays within them', () => {
     const first = arrange(options({ area: { width: 390, height: 600 }, others: cameras(40) }));
     const last = arrange(options({ area: { width: 390, height: 600 }, others: cameras(40), page: 99 }));

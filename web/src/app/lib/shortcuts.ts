@@ -1,5 +1,5 @@
 /** Which key means what in a call: a pure reading of a keyboard event. */
-export type Command = 'microphone' | 'camera' | 'share' | 'hand' | 'chat' | 'people' | 'help';
+export type Command = 'microphone' | 'camera' | 'share' | 'hand' | 'chat' | 'people' | 'pip' | 'stats' | 'help';
 
 /** Letters alone; they can be switched off (WCAG 2.1.4), since speech input triggers them too. */
 export const singleKeys: Readonly<Record<string, Command>> = {
@@ -9,6 +9,8 @@ export const singleKeys: Readonly<Record<string, Command>> = {
   h: 'hand',
   c: 'chat',
   p: 'people',
+  o: 'pip',
+  i: 'stats',
   '?': 'help',
 };
 

@@ -4,7 +4,7 @@ import { personsOf } from './persons';
 type Seen = Parameters<typeof personsOf>[0][number];
 const seen = (id: string, user: string, more: Partial<Seen> = {}): Seen => ({
   id, user, name: user, kind: 'human', isSelf: false, role: 'member', hand: null, microphone: false, camera: false,
-  sharing: false, speaking: false, status: 'online', ...more,
+  sharing: false, speaking: false, status: 'online', audioFeeds: [], ...more,
 });
 
 it('merges the tabs of one user', () => {
@@ -21,3 +21,13 @@ it('orders hands by when they went up, then self, then names', () => {
 });
 
 it('leaves recorders out', () => expect(personsOf([seen('1', 'rec', { kind: 'recorder' })])).toEqual([]));
+
+it('names what can be heard of others, over all their tabs', () => {
+  const feed = (source: 'microphone' | 'screen-audio') => ({ source }) as Seen['audioFeeds'][number];
+  const [me, ann] = personsOf([
+    seen('1', 'ann', { audioFeeds: [feed('screen-audio')] }), seen('2', 'ann', { audioFeeds: [feed('microphone')] }),
+    seen('3', 'me', { isSelf: true, audioFeeds: [feed('microphone')] }),
+  ]);
+  expect(ann?.sounds).toEqual(['microphone', 'screen-audio']);
+  expect(me?.sounds).toEqual([]);
+});

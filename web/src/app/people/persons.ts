@@ -1,5 +1,6 @@
 import type { ParticipantKind, Role } from '../../client';
 import type { ParticipantView } from '../room/participantViews';
+import type { SoundSource } from '../room/volume';
 
 /** A person as the list shows one: all tabs and devices of a user together. */
 export interface PersonEntry {
@@ -16,11 +17,13 @@ export interface PersonEntry {
   readonly speaking: boolean;
   readonly reconnecting: boolean;
   readonly participants: readonly string[];
+  /** What can be heard of them, of others only. */
+  readonly sounds: readonly SoundSource[];
 }
 
 type Seen = Pick<
   ParticipantView,
-  'id' | 'user' | 'name' | 'kind' | 'isSelf' | 'role' | 'hand' | 'microphone' | 'camera' | 'sharing' | 'speaking' | 'status'
+  'id' | 'user' | 'name' | 'kind' | 'isSelf' | 'role' | 'hand' | 'microphone' | 'camera' | 'sharing' | 'speaking' | 'status' | 'audioFeeds'
 >;
 
 /** Raised hands first in the order in which they went up, then self, then by name. */
@@ -32,6 +35,8 @@ export function personsOf(views: readonly Seen[]): PersonEntry[] {
   }
   return [...byUser.values()].map(merge).sort(compare);
 }
+
+const sources: readonly SoundSource[] = ['microphone', 'screen-audio'];
 
 function merge(tabs: readonly Seen[]): PersonEntry {
   const first = tabs[0] as Seen;
@@ -49,6 +54,7 @@ function merge(tabs: readonly Seen[]): PersonEntry {
     speaking: tabs.some((tab) => tab.speaking),
     reconnecting: tabs.every((tab) => tab.status === 'reconnecting'),
     participants: tabs.map((tab) => tab.id),
+    sounds: sources.filter((source) => tabs.some((tab) => !tab.isSelf && tab.audioFeeds.some((feed) => feed.source === source))),
   };
 }
 

@@ -2,6 +2,7 @@ import { toggleCamera, toggleMicrophone } from '../lobby/lobbyMedia';
 import { t } from '../i18n';
 import { notify } from '../lib/say';
 import type { CallContext } from './call';
+import { togglePip } from './pip';
 import type { ToastShow } from './toast';
 
 /** What a button, a key and a menu all do in the same way. */
@@ -10,6 +11,8 @@ export interface CallActions {
   camera(): Promise<void>;
   share(): Promise<void>;
   hand(): void;
+  /** Shows the call in a small window above the others, or closes that. */
+  pip(): Promise<void>;
 }
 
 const code = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : '');
@@ -45,6 +48,14 @@ export function useActions(call: CallContext, show: ToastShow): CallActions {
       const up = room.self.value.hand.value === null;
       room.setHand(up);
       notify(up ? t('announce.handUp') : t('announce.handDown'));
+    },
+    async pip() {
+      try {
+        await togglePip(call);
+      } catch (error) {
+        console.debug('no small window', error);
+        show(t('pip.refused'));
+      }
     },
   };
 }

@@ -1,14 +1,19 @@
 import { computed, inject, provide, ref, shallowRef, type ComputedRef, type InjectionKey, type Ref, type ShallowRef } from 'vue';
-import type { Chat, Client, LocalMedia, Role, Room, RoomInfo } from '../../client';
+import type { CallStats, Chat, Client, LocalMedia, Role, Room, RoomInfo } from '../../client';
 import { useReadable } from '../../vue';
 import { storage } from '../lib/storage';
 import { useParticipantViews, type ParticipantView } from './participantViews';
+import type { Pip } from './pip';
 import type { Call } from './session';
+import { createVolumes, type Volumes } from './volume';
 
 export type Panel = 'chat' | 'people';
-export type DialogName = 'invite' | 'settings' | 'help' | 'end';
+export type DialogName = 'invite' | 'settings' | 'help' | 'record' | 'end';
 /** auto: what the number of people and shares suggests. */
 export type LayoutChoice = 'auto' | 'grid' | 'speaker';
+
+/** What names a tile, as long as its picture may come and go. */
+export const tileKey = (participant: string, source: 'camera' | 'screen'): string => `${participant}/${source}`;
 
 /** What every part of the room needs: the client's objects and the state of the view. */
 export interface CallContext {
@@ -25,6 +30,13 @@ export interface CallContext {
   readonly layout: Ref<LayoutChoice>;
   /** Key of the tile that is held large, null = none. */
   readonly pinned: Ref<string | null>;
+  readonly volumes: Volumes;
+  /** Where the call is shown besides this page, null = nowhere. */
+  readonly pip: ShallowRef<Pip | null>;
+  /** Whether the statistics are open, and their last reading, null while they are not. */
+  readonly showStats: Ref<boolean>;
+  readonly readings: ShallowRef<CallStats | null>;
+  readonly lowBandwidth: Readonly<ShallowRef<boolean>>;
   togglePanel(panel: Panel): void;
 }
 
@@ -48,6 +60,11 @@ export function provideCall({ client, room }: Call): CallContext {
     dialog: ref(null),
     layout,
     pinned: shallowRef(null),
+    volumes: createVolumes(),
+    pip: shallowRef(null),
+    showStats: ref(false),
+    readings: shallowRef(null),
+    lowBandwidth: useReadable(room.lowBandwidth),
     togglePanel: (wanted) => (panel.value = panel.value === wanted ? null : wanted),
   };
   provide(key, context);

@@ -4,6 +4,7 @@ import { storage } from '../lib/storage';
 import { commandOf, takesSpace, takesText } from '../lib/shortcuts';
 import type { CallActions } from './actions';
 import type { CallContext } from './call';
+import { pipSupported } from './pip';
 
 /** Whether letters alone are commands, and the space bar talks (WCAG 2.1.4: can be switched off). */
 export const singleKeysOn = ref(storage.get('single-keys') !== 'off');
@@ -13,7 +14,8 @@ export function setSingleKeys(on: boolean): void {
   storage.set('single-keys', on ? 'on' : 'off');
 }
 
-export function useKeyboard(call: CallContext, actions: CallActions): { talking: Ref<boolean> } {
+/** Takes the keys of `view`: this window, or a small one that belongs to it. */
+export function useKeyboard(call: CallContext, actions: CallActions, view: Window = window): { talking: Ref<boolean> } {
   const talking = ref(false);
 
   const stopTalking = (): void => {
@@ -36,9 +38,9 @@ export function useKeyboard(call: CallContext, actions: CallActions): { talking:
       });
   }
 
-  useEventListener(window, 'keydown', (event) => {
+  useEventListener(view, 'keydown', (event) => {
     if (call.dialog.value !== null || event.defaultPrevented) return;
-    const focused = document.activeElement;
+    const focused = view.document.activeElement;
     if (event.code === 'Space' && singleKeysOn.value && !takesSpace(focused)) return startTalking(event);
     const command = commandOf(
       {
@@ -57,17 +59,20 @@ export function useKeyboard(call: CallContext, actions: CallActions): { talking:
     event.preventDefault();
     if (command === 'chat' || command === 'people') call.togglePanel(command);
     else if (command === 'help') call.dialog.value = 'help';
+    else if (command === 'stats') call.showStats.value = !call.showStats.value;
     else if (command === 'share') {
       if (call.media.supports.share) void actions.share();
+    } else if (command === 'pip') {
+      if (pipSupported()) void actions.pip();
     } else void actions[command]();
   });
-  useEventListener(window, 'keyup', (event) => {
+  useEventListener(view, 'keyup', (event) => {
     if (event.code === 'Space') stopTalking();
   });
   // The key that goes up in another window is never heard of: any way out closes the microphone.
-  useEventListener(window, ['blur', 'pagehide'], stopTalking);
-  useEventListener(document, 'visibilitychange', () => {
-    if (document.hidden) stopTalking();
+  useEventListener(view, ['blur', 'pagehide'], stopTalking);
+  useEventListener(view.document, 'visibilitychange', () => {
+    if (view.document.hidden) stopTalking();
   });
 
   return { talking };

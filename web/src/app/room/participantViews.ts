@@ -1,7 +1,13 @@
 import type { ComputedRef, MaybeRefOrGetter } from 'vue';
-import type { LinkState, MediaFeed, Participant, ParticipantKind, ParticipantStatus, Role } from '../../client';
+import type { FeedQuality, LinkState, MediaFeed, Participant, ParticipantKind, ParticipantStatus, Role, Source } from '../../client';
 import { useReadable } from '../../vue';
 import { useEach } from '../lib/useEach';
+import type { SoundSource } from './volume';
+
+/** A feed that is heard. */
+export type SoundFeed = MediaFeed & { readonly source: SoundSource };
+
+const isSound = (feed: MediaFeed): feed is SoundFeed => feed.source === 'microphone' || feed.source === 'screen-audio';
 
 /** A participant with its live values as plain reactive properties: what templates read. */
 export interface ParticipantView {
@@ -23,7 +29,9 @@ export interface ParticipantView {
   readonly speaking: boolean;
   readonly cameraFeed: MediaFeed | null;
   readonly screenFeed: MediaFeed | null;
-  readonly audioFeeds: readonly MediaFeed[];
+  readonly audioFeeds: readonly SoundFeed[];
+  /** What the server sends us of a picture; null when it says nothing of it. */
+  qualityOf(source: Source): FeedQuality | null;
 }
 
 function viewOf(participant: Participant): ParticipantView {
@@ -36,6 +44,8 @@ function viewOf(participant: Participant): ParticipantView {
   const speaking = useReadable(participant.speaking);
   const feeds = useReadable(participant.feeds);
   const feed = (source: MediaFeed['source']): MediaFeed | null => feeds.value.find((one) => one.source === source) ?? null;
+  const camera = useReadable(() => feed('camera')?.quality, null);
+  const screen = useReadable(() => feed('screen')?.quality, null);
   return {
     participant,
     id: participant.id,
@@ -54,7 +64,8 @@ function viewOf(participant: Participant): ParticipantView {
     get speaking() { return speaking.value; },
     get cameraFeed() { return media.value.camera ? feed('camera') : null; },
     get screenFeed() { return media.value.screen ? feed('screen') : null; },
-    get audioFeeds() { return feeds.value.filter((one) => one.source === 'microphone' || one.source === 'screen-audio'); },
+    qualityOf: (source) => (source === 'camera' ? camera.value : source === 'screen' ? screen.value : null),
+    get audioFeeds() { return feeds.value.filter(isSound); },
   };
 }
 

@@ -33,6 +33,17 @@ export function useRoomNotices(call: CallContext, show: ToastShow): void {
       for (const name of names) if (!before.includes(name)) say({ kind: 'notice', text: t('announce.sharing', { name }) });
     },
   );
+  // Shown to those who come later too: everyone who is recorded is told.
+  watch(
+    () => call.info.value.recording,
+    (recording, before) => {
+      document.title = `${recording ? '● ' : ''}${room.id} · Confab`;
+      if (recording) show(t('announce.recordingOn'));
+      else if (before) show(t('announce.recordingOff'));
+    },
+    { immediate: true },
+  );
+  onScopeDispose(() => (document.title = `${room.id} · Confab`));
   watch(
     () => call.info.value.locked,
     (locked) => say({ kind: 'notice', text: locked ? t('announce.locked') : t('announce.unlocked') }),

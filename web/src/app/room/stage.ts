@@ -5,7 +5,7 @@ import { compare, settle } from '../layout/order';
 import { arrange, type Arrangement, type Placement } from '../layout/place';
 import { SpeakerTracker } from '../layout/speaker';
 import type { MediaFeed } from '../../client';
-import type { CallContext } from './call';
+import { tileKey, type CallContext } from './call';
 import type { ParticipantView } from './participantViews';
 
 /** One picture: somebody's camera (or the place where it would be), or a shared screen. */
@@ -26,8 +26,6 @@ export interface Stage {
   readonly page: Ref<number>;
   readonly corner: Ref<number>;
 }
-
-export const tileKey = (participant: string, source: 'camera' | 'screen'): string => `${participant}/${source}`;
 
 /** Recorders are never seen; bots stand in the list of people and have a tile only with a picture. */
 const hasTile = (view: ParticipantView): boolean =>

@@ -12,6 +12,16 @@ export type MenuEntry =
       readonly select: () => void;
     }
   | {
+      readonly kind: 'switch';
+      readonly label: string;
+      /** What it does, in words. */
+      readonly hint: string;
+      readonly icon: Component;
+      readonly on: boolean;
+      readonly testid?: string;
+      readonly select: (on: boolean) => void;
+    }
+  | {
       readonly kind: 'choice';
       readonly label: string;
       readonly value: string;

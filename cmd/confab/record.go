@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/gin-gonic/gin"
+
+	"confab/media"
+	"confab/media/record"
+	"confab/rooms"
+	"confab/signaling"
+	"confab/signaling/wire"
+)
+
+// A recorder records rooms from the SFU of this process. A nil one records nothing.
+type recorder struct {
+	// Set by openRecorder, then constant.
+	files   *record.Recorder
+	server  *media.Server
+	log     *slog.Logger
+	running sync.WaitGroup // who waits for recordings to end
+}
+
+// openRecorder opens the folder of the recordings, if rooms are to be recorded.
+func openRecorder(s *Settings, m sfu, log *slog.Logger) (*recorder, error) {
+	if s.Record == "off" || m.server == nil {
+		return nil, nil
+	}
+	dir := s.RecordDir
+	if dir == "" {
+		dir = filepath.Join(s.Data, "recordings")
+	}
+	files, err := record.New(record.Options{Dir: dir, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("cannot record to %s: %w; choose another folder with --record-dir, or set --record off", dir, err)
+	}
+	return &recorder{files: files, server: m.server, log: log}, nil
+}
+
+// forRooms is the recorder as rooms take it: nil when there is none.
+func (r *recorder) forRooms() rooms.Recorder {
+	if r == nil {
+		return nil
+	}
+	return r
+}
+
+// Record implements rooms.Recorder: it begins the recording and has the SFU hand over what is published.
+func (r *recorder) Record(_ context.Context, room wire.RoomID, by wire.UserID) (rooms.Recording, error) {
+	rec, err := r.files.Start(room, by)
+	switch {
+	case errors.Is(err, record.ErrTooMany):
+		return nil, wire.Errorf(wire.CodeUnavailable, "the server records as many rooms as it may; try again when one has ended")
+	case errors.Is(err, record.ErrDiskFull):
+		return nil, wire.Errorf(wire.CodeUnavailable, "the server's disk is full; delete recordings that nobody needs")
+	case errors.Is(err, record.ErrBusy):
+		return nil, wire.Errorf(wire.CodeConflict, "the last recording of this room is still being stored; try again in a moment")
+	case err != nil:
+		return nil, &wire.Error{Code: wire.CodeUnavailable, Text: "the server cannot write recordings now", Err: err}
+	}
+	stop, err := r.server.Tap(room, tapSink{rec})
+	if err != nil {
+		rec.Stop(record.ServerDown)
+		return nil, &wire.Error{Code: wire.CodeUnavailable, Text: "the server is going down; try again in a moment", Err: err}
+	}
+	r.running.Go(func() {
+		<-rec.Done()
+		stop()
+	})
+	return roomRecording{rec}, nil
+}
+
+// routes mounts the API. Moderators of a room by their token, and who has started a recording, may have it.
+func (r *recorder) routes(router gin.IRouter, verifier signaling.Verifier) {
+	if r == nil {
+		return
+	}
+	handler := gin.WrapH(r.files.Handler(func(req *http.Request) (record.Caller, error) {
+		return callerOf(req, verifier)
+	}))
+	router.Any("/api/v1/recordings", handler)
+	router.Any("/api/v1/recordings/*path", handler)
+}
+
+// callerOf reads the token of a request. The error is a *wire.Error with unauthorized.
+func callerOf(req *http.Request, verifier signaling.Verifier) (record.Caller, error) {
+	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return record.Caller{}, wire.Errorf(wire.CodeUnauthorized, "send a token: Authorization: Bearer TOKEN")
+	}
+	claims, err := verifier.Verify(req.Context(), token)
+	if err != nil {
+		return record.Caller{}, err
+	}
+	return record.Caller{User: claims.User, Moderates: func(room wire.RoomID) bool {
+		return claims.Role == wire.RoleModerator && claims.Allows(room)
+	}}, nil
+}
+
+// close ends all recordings and waits until they are stored. The media server is closed after it.
+func (r *recorder) close() {
+	if r != nil {
+		r.files.Close()
+		r.running.Wait()
+	}
+}
+
+// roomRecording is a recording as rooms see it.
+type roomRecording struct{ *record.Recording }
+
+// Stop implements rooms.Recording.
+func (r roomRecording) Stop(empty bool) {
+	if empty {
+		r.Recording.Stop(record.RoomEmpty)
+		return
+	}
+	r.Recording.Stop(record.Stopped)
+}
+
+// tapSink is a recording as the SFU sees it.
+type tapSink struct{ *record.Recording }
+
+// Track implements media.TapSink.
+func (s tapSink) Track(t media.TapTrack) media.TapWriter {
+	if w := s.Recording.Track(record.Track(t)); w != nil {
+		return w
+	}
+	return nil
+}

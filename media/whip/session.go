@@ -1,0 +1,504 @@
+package whip
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"confab/media"
+	"confab/signaling/wire"
+)
+
+const (
+	// lostAfter is how long a connection may be silent, or take to come about.
+	lostAfter = 30 * time.Second
+	// silence is what has passed of it when media says that the connection is down.
+	silence = 5 * time.Second
+	// beginTimeout bounds the making of a session, and the waiting for its turn of a PATCH.
+	beginTimeout = 10 * time.Second
+	// gatherTimeout is how long the answer waits for the last of the server's candidates; there is no telling the
+	// client of later ones.
+	gatherTimeout = 3 * time.Second
+)
+
+// Why a session ended.
+var (
+	errDeleted = errors.New("whip: deleted by the client")
+	errLost    = errors.New("whip: the connection was lost")
+	errGone    = errors.New("whip: the room has taken the place away")
+	errRefused = errors.New("whip: the session did not come about")
+)
+
+// A session is one publisher or player.
+type session struct {
+	// Set by begin, then constant.
+	handler *Handler
+	id      string
+	what    purpose
+	room    wire.RoomID
+	user    wire.UserID
+	place   Place
+	sends   wire.SetMedia // what a publisher publishes
+	peer    *media.Peer
+	mailbox *mailbox
+	link    *link
+	log     *slog.Logger
+	ctx     context.Context
+	end     context.CancelCauseFunc
+	done    chan struct{} // closed by run as it returns
+	turn    chan struct{} // holds one: its taker may change the session
+
+	// Owned by who has turn.
+	offer      *offer
+	generation int
+	etag       string
+	second     time.Time // of patches
+	patches    int       // in that second
+}
+
+// begin takes an offer and answers it with a session.
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request, what purpose) error {
+	room, caller, err := h.authorize(r)
+	if err != nil {
+		return err
+	}
+	audio, video, err := sourcesOf(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	if !accepts(r, typeSDP) {
+		return refuse(http.StatusNotAcceptable, wire.CodeBadMessage, "the answer is %s", typeSDP)
+	}
+	text, err := readBody(w, r, typeSDP, h.limits.OfferBytes)
+	if err != nil {
+		return err
+	}
+	o, err := parseOffer(text, what)
+	if err != nil {
+		return err
+	}
+	if err := may(caller.Grants, what, o, audio, video); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), beginTimeout)
+	defer cancel()
+	s := &session{handler: h, what: what, room: room, user: caller.User, offer: o}
+	a, err := s.start(ctx, caller, wire.ParticipantID(r.PathValue("participant")), audio, video)
+	if err != nil {
+		return err
+	}
+	return s.created(w, r, a)
+}
+
+// may checks the caller's grants.
+func may(grants wire.Grants, what purpose, o *offer, audio, video wire.Source) error {
+	if what == play {
+		if !grants.Subscribe {
+			return wire.Errorf(wire.CodeForbidden, "this token may not subscribe")
+		}
+		return nil
+	}
+	for kind, source := range map[string]wire.Source{"audio": audio, "video": video} {
+		if o.mids[kind] != "" && !grants.May(source) {
+			return wire.Errorf(wire.CodeForbidden, "this token may not publish %s", source)
+		}
+	}
+	return nil
+}
+
+// start makes the session and has its offer answered. After an error nothing of it is left.
+func (s *session) start(ctx context.Context, caller Caller, participant wire.ParticipantID, audio, video wire.Source) (*answer, error) {
+	h := s.handler
+	if err := h.reserve(s.room, s.user); err != nil {
+		return nil, err
+	}
+	if err := s.enter(ctx, caller, participant); err != nil {
+		h.release(s.room, s.user)
+		return nil, err
+	}
+	a, err := s.negotiate(ctx, participant, audio, video)
+	if err == nil {
+		err = h.add(s)
+	}
+	if err != nil {
+		s.end(errRefused)
+		<-s.done
+		return nil, err
+	}
+	s.log.Info("session began")
+	return a, nil
+}
+
+// enter takes the place and makes the peer, from which on run ends them.
+func (s *session) enter(ctx context.Context, caller Caller, participant wire.ParticipantID) error {
+	h := s.handler
+	place, err := h.takePlace(ctx, s.what, caller, s.room, participant)
+	if err != nil {
+		return err
+	}
+	s.place, s.mailbox, s.link = place, newMailbox(), newLink()
+	grants := wire.Grants{Publish: caller.Grants.Publish} // without Subscribe: nothing is offered to the client
+	s.peer, err = h.media.Join(s.room, place.ID(), media.PeerOptions{Grants: grants, Send: s.mailbox.take})
+	if err != nil {
+		place.Leave()
+		if errors.Is(err, media.ErrClosed) {
+			return errGoingDown()
+		}
+		return err
+	}
+	s.peer.OnConnection(s.link.set)
+	s.id, s.etag = rand.Text(), newETag()
+	s.done, s.turn = make(chan struct{}), make(chan struct{}, 1)
+	s.log = h.log.With("protocol", s.what.String(), "room", s.room, "participant", place.ID(), "user", s.user)
+	s.ctx, s.end = context.WithCancelCause(h.lifetime)
+	if !h.launch(s) {
+		s.peer.Close()
+		place.Leave()
+		return errGoingDown()
+	}
+	return nil
+}
+
+// launch starts run, unless Close may no longer be waiting for it.
+func (h *Handler) launch(s *session) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.running.Go(s.run)
+	}
+	return !h.closed
+}
+
+func (h *Handler) takePlace(ctx context.Context, what purpose, caller Caller, room wire.RoomID, participant wire.ParticipantID) (Place, error) {
+	if what == publish {
+		return h.rooms.Enter(ctx, caller, room)
+	}
+	place, err := h.rooms.Watch(ctx, caller, room, participant)
+	if problem, ok := errors.AsType[*wire.Error](err); ok && problem.Code == wire.CodeNotFound && problem.RetryAfter == 0 {
+		again := *problem
+		again.RetryAfter = comeBack // it may join yet
+		return nil, &again
+	}
+	return place, err
+}
+
+// negotiate has the first offer answered.
+func (s *session) negotiate(ctx context.Context, participant wire.ParticipantID, audio, video wire.Source) (*answer, error) {
+	labels := map[string]wire.TrackLabel{}
+	if s.what == publish {
+		yes := true
+		if mid := s.offer.mids["audio"]; mid != "" {
+			labels[mid] = wire.TrackLabel{Participant: s.place.ID(), Source: audio}
+			if audio == wire.Microphone {
+				s.sends.Microphone = &yes
+			}
+		}
+		if mid := s.offer.mids["video"]; mid != "" {
+			labels[mid] = wire.TrackLabel{Participant: s.place.ID(), Source: video}
+			if video == wire.Camera {
+				s.sends.Camera = &yes
+			} else {
+				s.sends.Screen = &yes
+			}
+		}
+	}
+	signal, err := s.offer.signal(0, labels)
+	if err != nil {
+		return nil, err
+	}
+	if s.what == play {
+		err = s.peer.Play(ctx, media.View{Participant: participant, Audio: audio, Video: video}, signal)
+	} else {
+		err = s.peer.Signal(ctx, signal)
+	}
+	if err != nil {
+		return nil, unprocessable(err)
+	}
+	a, err := s.mailbox.wait(ctx, 0)
+	if err == nil && s.offer.passive {
+		a.activate()
+	}
+	return a, err
+}
+
+// unprocessable gives SDP that is well formed, and yet no use, its status (RFC 9725 section 4.2).
+func unprocessable(err error) error {
+	problem := wire.AsError(err)
+	if problem.Code == wire.CodeBadMessage || problem.Code == wire.CodeConflict {
+		return &refusal{http.StatusUnprocessableEntity, problem}
+	}
+	return err
+}
+
+// add makes the session known by its id.
+func (h *Handler) add(s *session) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return wire.Errorf(wire.CodeUnavailable, "the session has ended already")
+	}
+	h.sessions[s.id] = s
+	return nil
+}
+
+// find returns the session that a request is for, if it is its caller's.
+func (h *Handler) find(r *http.Request) (*session, error) {
+	room, caller, err := h.authorize(r)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	s := h.sessions[r.PathValue("session")]
+	h.mu.Unlock()
+	switch {
+	case s == nil || s.room != room || s.ctx.Err() != nil:
+		return nil, notThere()
+	case s.user != caller.User:
+		return nil, wire.Errorf(wire.CodeForbidden, "this session is somebody else's")
+	default:
+		return s, nil
+	}
+}
+
+// created answers the POST.
+func (s *session) created(w http.ResponseWriter, r *http.Request, a *answer) error {
+	body, err := a.complete()
+	if err != nil {
+		s.end(errRefused)
+		<-s.done
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", typeSDP)
+	h.Set("Location", r.URL.EscapedPath()+"/"+s.id)
+	h.Set("ETag", s.etag)
+	h.Set("Accept-Patch", typeFragment)
+	h.Set("Cache-Control", "no-store")
+	linkICEServers(h, s.handler.iceServers(s.place.ID()))
+	w.WriteHeader(http.StatusCreated)
+	_, _ = w.Write(body) // a client that is gone is lost like any other
+	return nil
+}
+
+// run waits for the end of the session, whatever brings it about, and then ends all that it holds.
+func (s *session) run() {
+	defer close(s.done)
+	lost := time.NewTimer(s.handler.lostAfter)
+	defer lost.Stop()
+	seat, _ := s.place.(Seat)
+	var may <-chan []wire.Source // nil for a player
+	if seat != nil {
+		may = seat.Publish()
+	}
+	said := false
+	for s.ctx.Err() == nil {
+		select {
+		case <-s.ctx.Done():
+		case <-s.peer.Done():
+			s.end(s.peer.Err())
+		case <-s.place.Gone():
+			s.end(errGone)
+		case <-lost.C:
+			s.end(errLost)
+		case sources := <-may:
+			s.limit(sources)
+		case up := <-s.link.changed:
+			if !up {
+				lost.Reset(max(s.handler.lostAfter-silence, 0))
+				continue
+			}
+			lost.Stop()
+			if seat != nil && !said {
+				seat.SetMedia(s.sends)
+				said = true
+			}
+		}
+	}
+	s.handler.forget(s)
+	s.peer.Close()
+	s.place.Leave()
+	s.handler.release(s.room, s.user)
+	s.log.Info("session ended", "cause", context.Cause(s.ctx))
+}
+
+// limit has the peer forward no more than sources.
+func (s *session) limit(sources []wire.Source) {
+	ctx, cancel := context.WithTimeout(s.ctx, beginTimeout)
+	defer cancel()
+	if err := s.peer.SetGrants(ctx, wire.Grants{Publish: sources}); err != nil && s.ctx.Err() == nil {
+		s.end(err) // rather than let through what was forbidden
+	}
+}
+
+func (h *Handler) forget(s *session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.sessions, s.id)
+}
+
+// remove ends a session. Its ETag does not matter (RFC 9725 section 4.3.1).
+func (h *Handler) remove(w http.ResponseWriter, r *http.Request) error {
+	s, err := h.find(r)
+	if err != nil {
+		return err
+	}
+	s.end(errDeleted)
+	<-s.done
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// patch takes candidates, or restarts ICE.
+func (h *Handler) patch(w http.ResponseWriter, r *http.Request) error {
+	s, err := h.find(r)
+	if err != nil {
+		return err
+	}
+	match := strings.Join(r.Header.Values("If-Match"), ",")
+	if match == "" {
+		return refuse(http.StatusPreconditionRequired, wire.CodeBadMessage, "say in If-Match which ICE session this is for: its ETag, or * for a new one")
+	}
+	text, err := readBody(w, r, typeFragment, h.limits.FragmentBytes)
+	if err != nil {
+		w.Header().Set("Accept-Patch", typeFragment) // RFC 5789 section 2.2
+		return err
+	}
+	f, err := parseFragment(text)
+	if err != nil {
+		return wire.Errorf(wire.CodeBadMessage, "the fragment is malformed: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), beginTimeout)
+	defer cancel()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return wire.Errorf(wire.CodeUnavailable, "earlier requests of this session take long; try again")
+	}
+	return s.apply(ctx, w, match, f)
+}
+
+// apply does what a fragment asks for. The caller has turn.
+func (s *session) apply(ctx context.Context, w http.ResponseWriter, match string, f *fragment) error {
+	if !s.allowed(time.Now()) {
+		return wire.Errorf(wire.CodeRateLimited, "more than %d requests a second", s.handler.limits.PatchesPerSecond)
+	}
+	if !matches(match, s.etag) {
+		return refuse(http.StatusPreconditionFailed, wire.CodeConflict, "ICE has been restarted since; this is for an earlier session")
+	}
+	if f.ufrag == "" || f.ufrag == s.offer.ufrag {
+		if err := s.trickle(ctx, f); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	a, err := s.restart(ctx, f)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", typeFragment)
+	w.Header().Set("ETag", s.etag)
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(a.fragment()) // a client that does not hear of it restarts again
+	return nil
+}
+
+// allowed counts a PATCH against the rate.
+func (s *session) allowed(now time.Time) bool {
+	if now.Sub(s.second) >= time.Second {
+		s.second, s.patches = now, 0
+	}
+	s.patches++
+	return s.patches <= s.handler.limits.PatchesPerSecond
+}
+
+// trickle passes candidates on. One that cannot be used is left out and the others count (RFC 9725 section 4.3.2).
+func (s *session) trickle(ctx context.Context, f *fragment) error {
+	for _, c := range f.candidates {
+		type init struct {
+			Candidate string `json:"candidate"`
+			Mid       string `json:"sdpMid,omitempty"`
+		}
+		raw, err := json.Marshal(init{c.line, c.mid})
+		if err != nil {
+			return err
+		}
+		err = s.peer.Signal(ctx, wire.Signal{Candidate: raw, Generation: s.generation})
+		switch problem := wire.AsError(err); {
+		case err == nil:
+		case s.peer.Err() != nil:
+			return notThere()
+		case problem.Code == wire.CodeBadMessage || problem.Code == wire.CodeTooLarge:
+			s.log.Debug("candidate left out", "err", err)
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// restart begins a new ICE session (RFC 9725 section 4.3.3). After an error the present one goes on.
+func (s *session) restart(ctx context.Context, f *fragment) (*answer, error) {
+	next := s.offer.restarted(f)
+	signal, err := next.signal(s.generation+1, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.peer.Signal(ctx, signal); err != nil {
+		if s.peer.Err() != nil {
+			return nil, notThere()
+		}
+		return nil, unprocessable(err)
+	}
+	s.generation++
+	s.offer, s.etag = next, newETag()
+	if err := s.trickle(ctx, f); err != nil {
+		return nil, err
+	}
+	return s.mailbox.wait(ctx, s.generation)
+}
+
+// matches reads If-Match (RFC 9110 section 13.1.1): *, which some clients quote, or a list of strong entity tags.
+func matches(field, etag string) bool {
+	for tag := range strings.SplitSeq(field, ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || tag == `"*"` || tag == etag {
+			return true
+		}
+	}
+	return false
+}
+
+func newETag() string { return `"` + rand.Text() + `"` }
+
+func (what purpose) String() string {
+	if what == play {
+		return "WHEP"
+	}
+	return "WHIP"
+}
+
+// A link hands the newest state of the connection to run.
+type link struct {
+	mu      sync.Mutex
+	changed chan bool // holds the newest
+}
+
+func newLink() *link { return &link{changed: make(chan bool, 1)} }
+
+// set never blocks.
+func (l *link) set(up bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.changed:
+	default:
+	}
+	l.changed <- up
+}
