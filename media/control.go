@@ -55,7 +55,7 @@ func (p *Peer) control() {
 		}
 		now := time.Now()
 		for _, in := range *p.receiving.Load() {
-			out = p.inspect(in, out, now)
+			out = p.look(in, out, now)
 		}
 		p.listen(now)
 		p.choose(now)
@@ -73,8 +73,8 @@ func (p *Peer) sendsVideo() bool {
 	return slices.ContainsFunc(*p.receiving.Load(), func(in *ingress) bool { return in.video })
 }
 
-// inspect sees to a track that the client publishes: what it brings, what of it nobody uses, key frames that are due.
-func (p *Peer) inspect(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet {
+// look sees to a track that the client publishes: what it brings, what of it nobody uses, key frames that are due.
+func (p *Peer) look(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet {
 	in.look(now)
 	if msg, ok := in.publishMedia(now); ok {
 		p.post(func(e *events) { e.messages = append(e.messages, msg) })

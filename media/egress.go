@@ -119,7 +119,7 @@ func (e *egress) notify() { e.notifyBy(nil) }
 // notifyBy is notify by who holds the shard; w is nil for others.
 func (e *egress) notifyBy(w *plane.Writer) {
 	if !e.pending.Swap(true) {
-		e.peer.look(w)
+		e.peer.pumpSoon(w)
 	}
 }
 

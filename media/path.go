@@ -107,9 +107,9 @@ func (p *Peer) doWrite(write func(*plane.Writer)) {
 	p.room.shard.Do(write)
 }
 
-// look has somebody pump this peer's egresses: the holder of the shard at the end of its batch, w being set then, or
+// pumpSoon has somebody pump this peer's egresses: the holder of the shard at the end of its batch, w being set then, or
 // the peer's writer.
-func (p *Peer) look(w *plane.Writer) {
+func (p *Peer) pumpSoon(w *plane.Writer) {
 	if w == nil || !p.served.Load() {
 		poke(p.wake)
 		return
