@@ -1,10 +1,12 @@
 package media
 
 import (
+	"hash/fnv"
 	"net"
 	"time"
 
 	"confab/media/plane"
+	"confab/signaling/wire"
 
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
@@ -63,6 +65,16 @@ func (e *egress) writer(b *binding, w *plane.Writer) packetWriter {
 	}
 	e.plane = planeWriter{w, e.peer.transport}
 	return &e.plane
+}
+
+// shardOf returns the shard of a room, on which all its peers are; nil when pion moves all media.
+func (s *Server) shardOf(id wire.RoomID) *plane.Shard {
+	if s.plane == nil {
+		return nil
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(id)) // it never fails
+	return s.plane.Shard(hash.Sum32())
 }
 
 // watchPath has the plane know over which pair a peer is reached.

@@ -1,7 +1,6 @@
 package media
 
 import (
-	"hash/fnv"
 	"slices"
 	"sync"
 
@@ -20,7 +19,7 @@ type trackKey struct {
 // concurrently.
 type room struct {
 	id    wire.RoomID  // constant
-	shard *plane.Shard // constant; nil = pion moves all media
+	shard *plane.Shard // constant once a peer is in; nil = pion moves all media
 
 	listener listener
 
@@ -29,14 +28,8 @@ type room struct {
 	published []*ingress                   // guarded by mu; in order of publication
 }
 
-func (s *Server) newRoom(id wire.RoomID) *room {
-	r := &room{id: id, peers: map[wire.ParticipantID]*Peer{}}
-	if s.plane != nil {
-		hash := fnv.New32a()
-		_, _ = hash.Write([]byte(id)) // it never fails
-		r.shard = s.plane.Shard(hash.Sum32())
-	}
-	return r
+func newRoom(id wire.RoomID) *room {
+	return &room{id: id, peers: map[wire.ParticipantID]*Peer{}}
 }
 
 func (r *room) peer(id wire.ParticipantID) *Peer {

@@ -154,7 +154,8 @@ func (s *Server) enter(roomID wire.RoomID, id wire.ParticipantID, opts PeerOptio
 	}
 	r := s.rooms[roomID]
 	if r == nil {
-		r = s.newRoom(roomID)
+		r = newRoom(roomID)
+		r.shard = s.shardOf(roomID)
 	}
 	if old := r.peer(id); old != nil {
 		return nil, old, nil

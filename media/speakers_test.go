@@ -144,7 +144,7 @@ func levelPacket(t testing.TB, s *stream, n uint32, level byte) []byte {
 func TestLoudestMicrophones(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		r := (&Server{}).newRoom("room")
+		r := newRoom("room")
 		var list []*stream
 		var sinks []*sink
 		listener := &Peer{ctx: ctx, id: "listener", wake: make(chan struct{}, 1), due: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
