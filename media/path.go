@@ -134,10 +134,41 @@ func (p *Peer) pumpSoon(w *plane.Writer) {
 
 // EndOfBatch implements plane.Task.
 func (p *Peer) EndOfBatch(w *plane.Writer) {
+	now := time.Now()
 	p.waiting = false
-	if p.pump(w, time.Now()) {
+	if p.asking {
+		p.asking = false
+		p.askAll(w, now)
+	}
+	if p.pump(w, now) {
 		poke(p.later)
 	}
+}
+
+// askSoon asks for what is missing of a stream: at the end of the batch, w being set then, since the rest of it may
+// bring what is missing, or show more of the hole.
+func (p *Peer) askSoon(w *plane.Writer, s *stream, now time.Time) {
+	if w != nil && p.served.Load() {
+		p.asking = true
+		p.pumpSoon(w)
+		return
+	}
+	if nack := s.nack(now); nack != nil {
+		p.writeRTCP(nil, []rtcp.Packet{nack})
+	}
+}
+
+// askAll asks for what is missing of all streams.
+func (p *Peer) askAll(w *plane.Writer, now time.Time) {
+	var nacks []rtcp.Packet
+	for _, in := range *p.receiving.Load() {
+		in.each(func(s *stream) {
+			if nack := s.nack(now); nack != nil {
+				nacks = append(nacks, nack)
+			}
+		})
+	}
+	p.writeRTCP(w, nacks)
 }
 
 // pump sends what is there to be sent, and returns true when part of it is to be sent later. w is nil where pion sends.

@@ -75,6 +75,7 @@ type Peer struct {
 	connected atomic.Bool
 	served    atomic.Bool                // by the plane, not by pion; never unset
 	waiting   bool                       // guarded by the shard: EndOfBatch is to come
+	asking    bool                       // guarded by the shard: it is to ask for what is missing
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
 	budget    atomic.Int64               // bits a second for all video sent

@@ -111,41 +111,49 @@ func (s *stream) receive(b []byte, now time.Time) { s.receiveBy(nil, b, now) }
 
 // receiveBy is receive by who holds the shard; w is nil for others.
 func (s *stream) receiveBy(w *plane.Writer, b []byte, now time.Time) {
-	due, ok := s.take(b, now)
+	missing, ok := s.take(b, now)
 	if !ok {
 		return
 	}
 	for _, e := range *s.listeners.Load() {
 		e.notifyBy(w)
 	}
-	if len(due) > 0 {
-		s.in.peer.writeRTCP(w, []rtcp.Packet{&rtcp.TransportLayerNack{SenderSSRC: s.in.peer.ssrc, MediaSSRC: s.ssrc, Nacks: due}})
+	if missing {
+		s.in.peer.askSoon(w, s, now)
 	}
 }
 
-// take puts one packet into the ring and returns what is to be asked for now.
-func (s *stream) take(b []byte, now time.Time) (due []rtcp.NackPair, ok bool) {
+// take puts one packet into the ring and reports whether others are waited for.
+func (s *stream) take(b []byte, now time.Time) (missing, ok bool) {
 	s.taking.Lock()
 	defer s.taking.Unlock()
 	payload, ok := s.parse(b)
 	if !ok {
-		return nil, false
+		return false, false
 	}
 	s.mu.Lock()
 	ok = s.store(payload, now)
 	arrivals := s.ring.arrivals
 	s.mu.Unlock()
 	if !ok {
-		return nil, false
+		return false, false
 	}
 	s.arrivals.Store(arrivals)
 	if s.in.silenced.Load() && s.speaks() {
 		poke(s.in.peer.due) // to be heard without waiting
 	}
-	if len(s.missing.list) > 0 {
-		due = rtcp.NackPairsFromSequenceNumbers(s.missing.take(now))
+	return len(s.missing.list) > 0, true
+}
+
+// nack is what the publisher is to be asked for now, nil if nothing is due.
+func (s *stream) nack(now time.Time) *rtcp.TransportLayerNack {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	due := s.missing.take(now)
+	if len(due) == 0 {
+		return nil
 	}
-	return due, true
+	return &rtcp.TransportLayerNack{SenderSSRC: s.in.peer.ssrc, MediaSSRC: s.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(due)}
 }
 
 // speaks reports whether the packet whose header was just read is loud.
