@@ -36,18 +36,34 @@ func (s *selected) wish(e *egress, layers int) {
 	}
 }
 
-// look takes over what e is to send now and reports whether anything has changed by which to choose.
-func (s *selected) look(e *egress, priority int) bool {
+// A change says how much has changed by which to choose.
+type change uint8
+
+const (
+	unchanged change = iota
+	measured         // as much as always
+	changed
+)
+
+// look takes over what e is to send now and reports whether anything has changed.
+func (s *selected) look(e *egress, priority int) change {
 	f := e.want.Load()
 	if f == nil {
-		had := s.in != nil
+		if s.in == nil {
+			return unchanged
+		}
 		s.wish(e, 0)
 		*s = selected{}
-		return had
+		return changed
 	}
-	qualities := f.in.qualities.Load()
-	if s.in == f.in && s.seen == qualities && s.sub == f.sub && s.priority == priority {
-		return false
+	qualities, how := f.in.qualities.Load(), changed
+	if s.in == f.in && s.sub == f.sub && s.priority == priority {
+		if s.seen == qualities {
+			return unchanged
+		}
+		if alike(*s.seen, *qualities) {
+			how = measured
+		}
 	}
 	if s.in != f.in {
 		s.wish(e, 0)
@@ -56,7 +72,14 @@ func (s *selected) look(e *egress, priority int) bool {
 	s.sub, s.priority, s.seen = f.sub, priority, qualities
 	s.options = options(*qualities, f.in.key.source == wire.Screen || f.sub.fps > 0)
 	s.wish(e, wishedLayers(f.in, *qualities, f.sub))
-	return true
+	return how
+}
+
+// alike reports whether the same qualities come, with other figures.
+func alike(a, b []quality) bool {
+	return slices.EqualFunc(a, b, func(a, b quality) bool {
+		return a.target == b.target && a.size == b.size && (a.bitrate > 0) == (b.bitrate > 0)
+	})
 }
 
 // track is what the allocation is told.
@@ -77,8 +100,8 @@ func (s *selected) track(id int, current *target) bandwidth.Track {
 	return t
 }
 
-// enough is four fifths of the frames a second asked for: what is measured is never exact.
-func enough(fps int) int { return (4*fps + 4) / 5 }
+// enough is seven eighths of the frames a second asked for: what is measured is never exact.
+func enough(fps int) int { return (7*fps + 7) / 8 }
 
 // fullSize returns the first option of the largest size: text in a smaller one cannot be read.
 func fullSize(options []quality) int {
@@ -136,17 +159,21 @@ func wishedLayers(in *ingress, qualities []quality, sub subscription) int {
 	return in.index(best.target) + 1
 }
 
-// choose decides what this client gets of each video, if anything has changed.
+// choose decides what this client gets of each video: at once when something has changed, and now and then by what was
+// measured anew.
 func (p *Peer) choose(now time.Time) {
 	sending, budget := *p.sending.Load(), p.budget.Load()
-	changed := budget != p.allocated
-	for _, e := range sending {
-		changed = e.selected.look(e, p.priority(e)) || changed
+	how := p.unchosen
+	if budget != p.allocated {
+		how = changed
 	}
-	if !changed {
+	for _, e := range sending {
+		how = max(how, e.selected.look(e, p.priority(e)))
+	}
+	if p.unchosen = how; how == unchanged || how == measured && now.Sub(p.chosen) < measureInterval {
 		return
 	}
-	p.allocated = budget
+	p.unchosen, p.chosen, p.allocated = unchanged, now, budget
 	var tracks []bandwidth.Track
 	var egresses []*egress
 	for i, e := range sending {

@@ -247,3 +247,69 @@ func connectNaive(b *testing.B, from, to *webrtc.PeerConnection) {
 	must(from.SetRemoteDescription(*to.LocalDescription()))
 	eventually(b, "a connection", func() bool { return from.ConnectionState() == webrtc.PeerConnectionStateConnected })
 }
+
+// benchLayers makes a track of simulcast layers with subscribers that have one each; every second one has half of the
+// pictures. What it returns sends picture n in all layers, and on to all.
+func benchLayers(t testing.TB, layers, subscribers int) (func(n uint32), []*egress) {
+	t.Helper()
+	first := bareStream(webrtc.MimeTypeVP8)
+	streams := []*stream{first}
+	for i := 1; i < layers; i++ {
+		streams = append(streams, addBare(first.in, i))
+	}
+	first.in.rids = []string{"q", "h", "f"}[:layers]
+	raw := make([][]byte, layers)
+	picture := func(n uint32, key bool, now time.Time) {
+		for i, s := range streams {
+			if raw[i] == nil || key {
+				p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 96, Marker: true}, Payload: simulcastPayload(i, n, key)}
+				raw[i], _ = p.Marshal()
+			}
+			b, ts := raw[i], 3000*n
+			b[2], b[3] = byte(n>>8), byte(n)
+			b[4], b[5], b[6], b[7] = byte(ts>>24), byte(ts>>16), byte(ts>>8), byte(ts)
+			b[14], b[15] = 0x80|byte(n>>8)&0x7f, byte(n) // picture id
+			if b[17] = 0; n%2 == 1 {
+				b[17] = 0x60
+			}
+			s.receive(b, now)
+		}
+	}
+	var list []*egress
+	for i := range subscribers {
+		e := subscriber(t.Context(), t, first, &sink{forget: true})
+		want := target{stream: uint8(i % layers), layer: layer{temporal: maxTemporal - 1}}
+		if i%2 == 1 {
+			want.layer.temporal = 0
+		}
+		e.target.Store(&want)
+		e.notify()
+		e.pump(nil, time.Now())
+		list = append(list, e)
+	}
+	send := func(n uint32) {
+		now := time.Now()
+		picture(n, n == 1, now)
+		if n == 1 {
+			raw = make([][]byte, layers)
+		}
+		for _, e := range list {
+			e.pump(nil, now)
+		}
+	}
+	return send, list
+}
+
+// BenchmarkSelect measures one picture of each of three simulcast layers, from the publisher's bytes to the transports
+// of subscribers that have one layer each, every second one with half of the pictures.
+func BenchmarkSelect(b *testing.B) {
+	const subscribers = 99
+	send, _ := benchLayers(b, 3, subscribers)
+	n := uint32(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		send(n)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*subscribers), "ns/subscriber")
+}

@@ -120,7 +120,9 @@ func (p *Peer) rtcpReports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
 // in step, carried on to now; the timestamp as this subscriber sees it. nil: there is nothing to say yet.
 func (e *egress) report(now time.Time) *rtcp.SenderReport {
 	b := e.bound.Load()
-	e.mu.Lock()
+	if !e.mu.TryLock() { // its transport may block, and what else control does must go on
+		return nil
+	}
 	defer e.mu.Unlock()
 	if b == nil || e.from == nil || e.cutNext {
 		return nil

@@ -17,9 +17,10 @@ import (
 
 // A feed is what an egress is to send. It is never changed, only replaced.
 type feed struct {
-	in   *ingress
-	sub  subscription
-	live bool // the client has answered a description that names it
+	in     *ingress
+	sub    subscription
+	live   bool // the client has answered a description that names it
+	always bool // also while others in the room are louder
 }
 
 // A subscription is what a client has chosen for one track.
@@ -204,7 +205,7 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 	if t := e.target.Load(); t != nil {
 		want = *t
 	}
-	if want.paused || f.in.silenced.Load() {
+	if want.paused || f.in.silenced.Load() && !f.always {
 		return false
 	}
 	if e.feed == nil || e.feed.in != f.in {
@@ -394,6 +395,9 @@ func (o *outlet) take(p *packet, now time.Time) bool {
 	if in.video {
 		if p.seq > newest {
 			send, last = o.selector.take(p.layering, p.ts, o.layers)
+			if o.selector.misses(p.layering, o.layers) {
+				o.from.wantKey()
+			}
 		} else {
 			send, last = o.selector.sends(p.layering)
 		}

@@ -3,6 +3,7 @@ package media
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"confab/signaling/wire"
 
@@ -49,7 +50,7 @@ func (p *Peer) play(v View, offer wire.Signal) error {
 		}
 		mid, _ := m.Attribute("mid")
 		_, receives := m.Attribute("recvonly")
-		if !receives || kind.String() != m.MediaName.Media || p.view.sections[source] != nil {
+		if !receives || kind.String() != m.MediaName.Media || p.view.sections[source] != nil || !namesCodec(m) {
 			continue
 		}
 		e, err := p.takeSection(kind, mid, string(v.Participant))
@@ -66,6 +67,20 @@ func (p *Peer) play(v View, offer wire.Signal) error {
 		return wire.Errorf(wire.CodeBadMessage, "%s sends none of the codecs of the offer", v.Participant)
 	}
 	return nil
+}
+
+// namesCodec reports whether a section has a codec that newMediaEngine lists. Pion refuses a whole offer for a section
+// on which something is to be sent and that has none.
+func namesCodec(m *sdp.MediaDescription) bool {
+	return slices.ContainsFunc(m.Attributes, func(a sdp.Attribute) bool {
+		_, codec, _ := strings.Cut(a.Value, " ")
+		switch strings.ToLower(codec) {
+		case "opus/48000/2", "vp8/90000", "vp9/90000", "h264/90000", "av1/90000":
+			return a.Key == "rtpmap"
+		default:
+			return false
+		}
+	})
 }
 
 // canPlay reports whether the viewer can decode anything of what is published for it, if there is any.
@@ -126,7 +141,7 @@ func (p *Peer) showView() {
 			e.assign(nil)
 		case next != nil && (f == nil || f.in != next):
 			e.target.Store(nil)
-			e.assign(&feed{in: next, live: true})
+			e.assign(&feed{in: next, live: true, always: true})
 			poke(p.due)
 		}
 	}

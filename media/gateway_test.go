@@ -2,10 +2,13 @@ package media
 
 import (
 	"context"
+	"strings"
 	"testing"
+	"time"
 
 	"confab/signaling/wire"
 
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -95,5 +98,66 @@ func TestMatchH264(t *testing.T) {
 		if _, _, ok := matchCodec(codec(c.want), []webrtc.RTPCodecParameters{codec(c.have)}); ok != c.ok {
 			t.Errorf("who takes %q gets %q: %v", c.have, c.want, ok)
 		}
+	}
+}
+
+// What a viewer may offer is what the server itself would.
+func TestNamesCodec(t *testing.T) {
+	engine, err := newMediaEngine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(engine)).NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
+		if _, err := pc.AddTransceiverFromKind(kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	offer, err := pc.CreateOffer(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var desc sdp.SessionDescription
+	if err := desc.UnmarshalString(offer.SDP); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, m := range desc.MediaDescriptions {
+		for _, a := range m.Attributes {
+			if a.Key != "rtpmap" {
+				continue
+			}
+			known := namesCodec(&sdp.MediaDescription{Attributes: []sdp.Attribute{a}})
+			if beside := strings.Contains(a.Value, "rtx/") || strings.Contains(a.Value, "red/"); known == beside {
+				t.Errorf("%s: %v", a.Value, known)
+			}
+			found++
+		}
+	}
+	if found < 5 || namesCodec(&sdp.MediaDescription{Attributes: []sdp.Attribute{{Key: "fmtp", Value: "96 VP8/90000"}}}) {
+		t.Errorf("%d codecs looked at", found)
+	}
+}
+
+// Who plays somebody hears them also when others in the room are louder; who listens to the room does not.
+func TestPlaySilenced(t *testing.T) {
+	s := bareStream(webrtc.MimeTypeOpus)
+	room, viewer := &sink{}, &sink{}
+	list := []*egress{subscriber(t.Context(), t, s, room), subscriber(t.Context(), t, s, viewer)}
+	list[1].assign(&feed{in: s.in, live: true, always: true})
+	s.in.silenced.Store(true)
+	for n := range uint32(10) {
+		s.receive(rawPacket(t, s, n, false), time.Now())
+		for _, e := range list {
+			e.notify()
+			e.pump(time.Now())
+		}
+	}
+	if len(room.sent) != 0 || len(viewer.sent) != 10 {
+		t.Errorf("of 10 packets the room got %d and the viewer %d", len(room.sent), len(viewer.sent))
 	}
 }

@@ -68,6 +68,8 @@ type Peer struct {
 	// Owned by control.
 	allocator   bandwidth.Allocator
 	allocated   int64              // the budget that was shared out last
+	chosen      time.Time          // when that was
+	unchosen    change             // what has been seen since
 	dominant    wire.ParticipantID // who speaks before others, "" = nobody
 	saidVersion int                // of what the client was told last about speakers
 	saidAt      time.Time          // and when

@@ -21,14 +21,17 @@ type sentCount struct {
 	layer    layer
 }
 
-func (e *egress) sentUntil(now time.Time) sentCount {
-	e.mu.Lock()
+// sentUntil returns what was sent so far; false: it is being sent at the moment, perhaps on a transport that blocks.
+func (e *egress) sentUntil(now time.Time) (sentCount, bool) {
+	if !e.mu.TryLock() {
+		return sentCount{}, false
+	}
 	defer e.mu.Unlock()
 	count := sentCount{at: now, octets: e.octets, pictures: e.pictures, layer: e.selector.current}
 	if !e.waitKey {
 		count.stream = e.from
 	}
-	return count
+	return count, true
 }
 
 // report tells the client about each video what it gets and why not more, where that has changed. It is called by
@@ -39,9 +42,12 @@ func (p *Peer) report(now time.Time) {
 		if e.kind != webrtc.RTPCodecTypeVideo || s.in == nil || s.reason == "" || now.Sub(s.counted.at) < qualityInterval {
 			continue
 		}
+		count, ok := e.sentUntil(now)
+		if !ok {
+			continue
+		}
 		before := s.counted
-		s.counted = e.sentUntil(now)
-		if before.at.IsZero() {
+		if s.counted = count; before.at.IsZero() {
 			continue
 		}
 		if msg := s.quality(before, s.counted); differs(msg, s.reported) {

@@ -28,17 +28,20 @@ func (s *selector) sends(l layering) (send, last bool) {
 }
 
 // rise goes up as far as the frame allows that begins with l. A temporal layer is joined with the first frame of a
-// picture only, fresh: a frame needs what is below it in its picture.
+// picture only, fresh: a frame needs what is below it in its picture. With dependency descriptors it is one that is sent
+// anyway, since "switch" speaks of what follows a frame that can be decoded; a spatial layer is joined with a key
+// picture alone.
 func (s *selector) rise(l layering, want layer, fresh bool) {
 	switch {
 	case s.current == want:
 	case l.key:
 		s.current = want
 	case l.joins != 0:
-		if !fresh {
-			want.temporal = s.current.temporal
+		for t := want.temporal; fresh && l.within(s.current) && t > s.current.temporal; t-- {
+			if l.joins.has(layer{l.spatial, t}) {
+				s.current.temporal = t
+			}
 		}
-		s.join(l.joins, want)
 	default:
 		if l.upSpatial && l.spatial == s.current.spatial+1 && l.spatial <= want.spatial {
 			s.current.spatial++
@@ -49,14 +52,7 @@ func (s *selector) rise(l layering, want layer, fresh bool) {
 	}
 }
 
-// join goes to the largest operating point of set that is not beyond want.
-func (s *selector) join(set layerSet, want layer) {
-	for spatial := int(want.spatial); spatial >= int(s.current.spatial); spatial-- {
-		for temporal := int(want.temporal); temporal >= int(s.current.temporal); temporal-- {
-			if to := (layer{uint8(spatial), uint8(temporal)}); set.has(to) {
-				s.current = to
-				return
-			}
-		}
-	}
+// misses reports whether l begins a frame of a spatial layer that is wanted and cannot be joined without a key picture.
+func (s *selector) misses(l layering, want layer) bool {
+	return l.start && l.spatial > s.current.spatial && l.spatial <= want.spatial
 }

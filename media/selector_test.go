@@ -40,6 +40,7 @@ func av1Pictures(t *testing.T) (list []layering, ts []uint32) {
 	for i, picture := range [][]string{
 		{keyDescriptor, "860173", "460173", "8b0174", "4b0174"}, {"c30175", "c80176", "cd0177"}, {"c20178", "c70179", "cc017a"},
 		{"c4017b", "c9017c", "ce017d"}, {"c0017e", "c5017f", "ca0180"},
+		{"c30181", "c80182", "cd0183"}, {"c20184", "c70185", "cc0186"},
 	} {
 		for j, dd := range picture {
 			payload := []byte{0x10, 0x30}
@@ -90,10 +91,12 @@ func TestSelector(t *testing.T) {
 		{"VP9, the small one at half the rate", vp9, map[int]layer{0: {0, 1}}, "sM.. .... sM.. .... sM.. .... sM.. .... sM.."},
 		{"VP9, up in time only, since there is no key picture", vp9, map[int]layer{0: {0, 0}, 4: {1, 2}}, "sM.. .... sM.. .... sM.. sM.. sM.. sM.. sM.."},
 		{"VP9, down with the next picture", vp9, map[int]layer{0: {1, 2}, 6: {0, 0}}, "sssM sssM .... .... sM.. .... .... .... sM.."},
-		{"AV1, all", av1Pictures, map[int]layer{0: best}, "sssss sss sss sss sss"},
-		{"AV1, the middle one", av1Pictures, map[int]layer{0: {1, 3}}, "ssM.. sM. sM. sM. sM."},
-		{"AV1, the small one, no more than the base rate", av1Pictures, map[int]layer{0: {0, 0}}, "M.... ... ... ... M.."},
-		{"AV1, up where the target may be joined", av1Pictures, map[int]layer{0: {0, 0}, 5: {0, 2}}, "M.... ... M.. M.. M.."},
+		{"AV1, all", av1Pictures, map[int]layer{0: best}, "sssss sss sss sss sss sss sss"},
+		{"AV1, the middle one", av1Pictures, map[int]layer{0: {1, 3}}, "ssM.. sM. sM. sM. sM. sM. sM."},
+		{"AV1, the small one, no more than the base rate", av1Pictures, map[int]layer{0: {0, 0}}, "M.... ... ... ... M.. ... ..."},
+		{"AV1, up in time with the next picture that all rates share", av1Pictures, map[int]layer{0: {0, 0}, 5: {0, 2}}, "M.... ... ... ... M.. M.. M.."},
+		{"AV1, up in time of the middle one", av1Pictures, map[int]layer{0: {1, 1}, 12: {1, 3}}, "ssM.. ... sM. ... sM. sM. sM."},
+		{"AV1, not up in space without a key picture", av1Pictures, map[int]layer{0: {0, 3}, 5: {1, 3}}, "M.... M.. M.. M.. M.. M.. M.."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			list, ts := c.source(t)

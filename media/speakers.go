@@ -243,7 +243,7 @@ func (p *Peer) listen(now time.Time) {
 	if len(said) > 0 {
 		p.dominant = said[0].Participant
 	}
-	if version == p.saidVersion || now.Sub(p.saidAt) < speakersInterval || !p.grants.Subscribe {
+	if version == p.saidVersion || now.Sub(p.saidAt) < speakersInterval {
 		return
 	}
 	p.saidVersion, p.saidAt = version, now

@@ -1,7 +1,10 @@
 package media
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -258,27 +261,33 @@ func TestSpatialLayer(t *testing.T) {
 		e := subscriber(t.Context(), t, s, w)
 		e.target.Store(&target{layer: layer{spatial: 0, temporal: maxTemporal - 1}})
 		seq := uint16(65530)
-		for i := range uint32(20) {
-			flags := byte(vp9P)
-			if i == 0 {
-				flags = 0
-			}
-			for spatial := range byte(2) {
-				for _, part := range []byte{vp9B, vp9E} {
-					packet := rtp.Packet{
-						Header:  rtp.Header{Version: 2, PayloadType: 96, SequenceNumber: seq, Timestamp: 3000 * i, Marker: spatial == 1 && part == vp9E},
-						Payload: vp9Packet(flags|part, vp9Layers(0, spatial)),
-					}
-					b, err := packet.Marshal()
-					if err != nil {
-						t.Fatal(err)
-					}
-					seq++
-					s.receive(b, time.Now())
-					e.pump(nil, time.Now())
+		n := uint32(0)
+		pictures := func(count int, key bool) {
+			t.Helper()
+			for i := range count {
+				flags := byte(vp9P)
+				if key && i == 0 {
+					flags = 0
 				}
+				for spatial := range byte(2) {
+					for _, part := range []byte{vp9B, vp9E} {
+						packet := rtp.Packet{
+							Header:  rtp.Header{Version: 2, PayloadType: 96, SequenceNumber: seq, Timestamp: 3000 * n, Marker: spatial == 1 && part == vp9E},
+							Payload: vp9Packet(flags|part, vp9Layers(0, spatial)),
+						}
+						b, err := packet.Marshal()
+						if err != nil {
+							t.Fatal(err)
+						}
+						seq++
+						s.receive(b, time.Now())
+						e.pump(nil, time.Now())
+					}
+				}
+				n++
 			}
 		}
+		pictures(20, true)
 		if len(w.sent) != 40 {
 			t.Fatalf("%d packets", len(w.sent))
 		}
@@ -292,6 +301,17 @@ func TestSpatialLayer(t *testing.T) {
 		e.mu.Unlock()
 		if again := w.sent[len(w.sent)-1]; len(w.sent) != 41 || !again.Marker {
 			t.Errorf("sent again: %v", again.Header)
+		}
+		if s.keyWanted.Load() {
+			t.Error("a key frame was asked for, and nothing needs one")
+		}
+		e.target.Store(&target{layer: layer{spatial: 1, temporal: maxTemporal - 1}})
+		e.notify()
+		if pictures(2, false); len(w.sent) != 45 || !s.keyWanted.Load() {
+			t.Errorf("%d packets; the layer above needs a key picture, which was asked for: %v", len(w.sent), s.keyWanted.Load())
+		}
+		if pictures(2, true); len(w.sent) != 53 || s.keyWanted.Load() || !w.sent[52].Marker || w.sent[50].Marker {
+			t.Errorf("%d packets after the key picture", len(w.sent))
 		}
 	})
 }
@@ -344,3 +364,124 @@ func (r *rawTrack) ID() string                            { return string(wire.C
 func (r *rawTrack) RID() string                           { return "" }
 func (r *rawTrack) StreamID() string                      { return "raw" }
 func (r *rawTrack) Kind() webrtc.RTPCodecType             { return webrtc.RTPCodecTypeVideo }
+
+// Whatever is lost, late, repeated, left out, paused and switched: no number is used twice on the media stream (each is
+// a nonce), numbers have no holes but those of the layers, pictures keep their order in time, and what is sent again is
+// what was sent.
+func TestNumbersNeverRepeat(t *testing.T) {
+	for seed := range uint64(8) {
+		switching(t, 3, func(t *testing.T, p *publisher, e *egress, w *sink) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			var late []func()
+			keys := []int{0, 1, 2}
+			for range 3000 {
+				switch random.IntN(40) {
+				case 0, 1:
+					aim(e, random.IntN(3))
+				case 2:
+					want := target{stream: uint8(random.IntN(3)), layer: layer{temporal: uint8(random.IntN(2))}}
+					e.target.Store(&want)
+					e.notify()
+				case 3:
+					e.target.Store(&target{paused: true})
+					e.notify()
+				case 4:
+					keys = append(keys, random.IntN(3))
+				}
+				p.disturbed(random, keys, &late)
+				keys = keys[:0]
+				if e.mu.Lock(); len(w.sent) > 0 && random.IntN(4) == 0 {
+					e.resend(w.sent[max(0, len(w.sent)-1-random.IntN(200))].SequenceNumber)
+				}
+				e.mu.Unlock()
+			}
+			checkNumbers(t, w)
+		})
+	}
+}
+
+// disturbed sends the next picture in all layers, of which some are lost, and some of these come later or twice.
+func (p *publisher) disturbed(random *rand.Rand, keys []int, late *[]func()) {
+	p.t.Helper()
+	for i, s := range p.layers {
+		packet := rtp.Packet{
+			Header: rtp.Header{
+				Version: 2, Marker: true, PayloadType: s.payloadType, SequenceNumber: uint16(60000 + 3000*uint32(i) + p.n),
+				Timestamp: uint32(i)<<28 + 3000*p.n,
+			},
+			Payload: simulcastPayload(i, p.n, slices.Contains(keys, i)),
+		}
+		b, err := packet.Marshal()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		send := func() { s.receive(b, time.Now()) }
+		switch random.IntN(20) {
+		case 0: // lost
+		case 1, 2:
+			*late = append(*late, send)
+		case 3:
+			*late = append(*late, send)
+			send()
+		default:
+			send()
+		}
+	}
+	for len(*late) > 0 && random.IntN(3) == 0 {
+		at := random.IntN(len(*late))
+		(*late)[at]()
+		*late = slices.Delete(*late, at, at+1)
+	}
+	p.n++
+	time.Sleep(time.Second / 30)
+	synctest.Wait()
+}
+
+// checkNumbers checks what was sent under its numbers.
+func checkNumbers(t *testing.T, w *sink) {
+	t.Helper()
+	if len(w.sent) == 0 {
+		t.Fatal("nothing was sent")
+	}
+	byNumber := map[int64]rtp.Packet{}
+	newest := int64(w.sent[0].SequenceNumber)
+	resends, repairs := map[uint16]bool{}, 0
+	for i, p := range w.sent {
+		if p.PayloadType == 121 {
+			if resends[p.SequenceNumber] {
+				t.Fatalf("packet %d: number %d is used again for a resend", i, p.SequenceNumber)
+			}
+			resends[p.SequenceNumber] = true
+			ext := newest + int64(int16(binary.BigEndian.Uint16(p.Payload)-uint16(newest)))
+			original, ok := byNumber[ext]
+			if !ok || len(original.Payload) > 0 && !bytes.Equal(original.Payload, p.Payload[2:]) || original.Timestamp != p.Timestamp {
+				t.Fatalf("packet %d: %d is sent again as something else", i, ext)
+			}
+			repairs++
+			continue
+		}
+		ext := newest + int64(int16(p.SequenceNumber-uint16(newest)))
+		if _, used := byNumber[ext]; used {
+			t.Fatalf("packet %d: number %d is used again", i, ext)
+		}
+		byNumber[ext] = p
+		newest = max(newest, ext)
+	}
+	var before rtp.Packet
+	for ext := int64(w.sent[0].SequenceNumber); ext <= newest; ext++ {
+		p, ok := byNumber[ext]
+		if !ok {
+			continue
+		}
+		if before.Version != 0 && int32(p.Timestamp-before.Timestamp) <= 0 {
+			t.Fatalf("number %d: timestamp %d after %d", ext, p.Timestamp, before.Timestamp)
+		}
+		before = p
+	}
+	if holes := int(newest) - int(w.sent[0].SequenceNumber) + 1 - len(byNumber); holes > len(byNumber)/8 {
+		t.Errorf("%d holes among %d packets", holes, len(byNumber))
+	}
+	if len(byNumber) < 500 || repairs == 0 {
+		t.Errorf("%d packets and %d resends prove little", len(byNumber), repairs)
+	}
+}

@@ -279,10 +279,7 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')
-	if r.recording.active != nil {
-		out = append(out, `,"recording":true`...)
-	}
-	out = append(out, '}')
+	out = append(strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil), '}')
 	if len(r.reads) > 0 {
 		out = append(append(out, `,"reads":`...), mustJSON(r.reads)...)
 	}

@@ -62,7 +62,7 @@ type PersonEntry struct {
 	Participant wire.ParticipantID `json:"participant"`
 	User        wire.UserID        `json:"user"`
 	Name        string             `json:"name"`
-	JoinedMs    int64              `json:"joinedMs"` // 0 = was there when the recording began
+	JoinedMs    int64              `json:"joinedMs"` // about 0 for who was there when the recording began
 	LeftMs      *int64             `json:"leftMs,omitempty"`
 }
 

@@ -242,18 +242,18 @@ func (r *Recording) open(w *TrackWriter, t Track, c codec, number int, now time.
 		wall = &wallClock{}
 		r.walls[t.Participant] = wall
 	}
-	person := r.manifest.person(t.Participant)
-	base := fmt.Sprintf("%03d-%s", number, t.Source)
-	if name := slug(person.Name); name != "" {
-		base += "-" + name
+	name := func() (base, title string) { // by then the participant is known, though its track may come before it
+		person := r.manifest.person(t.Participant).Name
+		base = strings.TrimSuffix(fmt.Sprintf("%03d-%s-%s", number, t.Source, slug(person)), "-")
+		return base, strings.TrimSpace(person + " " + string(t.Source))
 	}
-	title := strings.TrimSpace(person.Name + " " + string(t.Source))
-	w.stream, w.entry = newStream(t, c, r.dir, base, title, wall), len(r.manifest.Tracks)
+	person := r.manifest.person(t.Participant)
+	w.stream, w.entry = newStream(t, c, r.dir, name, wall), len(r.manifest.Tracks)
 	r.streams = append(r.streams, w)
 	r.manifest.Tracks = append(r.manifest.Tracks, TrackEntry{
 		Participant: t.Participant, User: person.User, Name: person.Name, Source: t.Source, Codec: t.Codec,
 	})
-	r.manifest.event(now, Event{Type: "track-started", File: w.stream.fileName()})
+	r.manifest.event(now, Event{Type: "track-started", Text: fmt.Sprintf("%s of %s", t.Source, t.Participant)})
 }
 
 // close completes a track's file.

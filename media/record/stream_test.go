@@ -32,7 +32,7 @@ func (s *sample) onTime() []timed {
 func replay(t *testing.T, codec string, list []timed, keyAsked func()) (*stream, string) {
 	t.Helper()
 	dir := t.TempDir()
-	s := newStream(Track{Source: "camera", Codec: codec, RequestKey: keyAsked}, newCodec(codec), dir, "track", "Ann camera", &wallClock{})
+	s := newStream(Track{Source: "camera", Codec: codec, RequestKey: keyAsked}, newCodec(codec), dir, testName, &wallClock{})
 	start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	now, tick := start, start
 	for _, x := range list {
@@ -49,8 +49,10 @@ func replay(t *testing.T, codec string, list []timed, keyAsked func()) (*stream,
 	if err := s.finish(now); err != nil {
 		t.Fatal(err)
 	}
-	return s, filepath.Join(dir, s.fileName())
+	return s, filepath.Join(dir, s.fileName)
 }
+
+func testName() (base, title string) { return "track", "Ann camera" }
 
 var decoders = map[string]string{"opus": "opus", "VP8": "vp8", "VP9": "vp9", "H264": "h264", "AV1": "av1"}
 
@@ -283,7 +285,7 @@ func TestUnfinished(t *testing.T) {
 			t.Parallel()
 			sample := encoded(t, codec)
 			dir := t.TempDir()
-			s := newStream(Track{Source: "camera", Codec: codec}, newCodec(codec), dir, "track", "", &wallClock{})
+			s := newStream(Track{Source: "camera", Codec: codec}, newCodec(codec), dir, testName, &wallClock{})
 			start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 			for _, x := range sample.onTime() {
 				if err := s.packet(marshal(t, x.p), start.Add(x.at)); err != nil {
@@ -293,7 +295,7 @@ func TestUnfinished(t *testing.T) {
 			if err := s.tick(start.Add(2 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
-			got := probe(t, filepath.Join(dir, s.fileName()))
+			got := probe(t, filepath.Join(dir, s.fileName))
 			if least := sample.frames * 3 / 4; got.Frames < least {
 				t.Errorf("%d frames can be read, want %d", got.Frames, least)
 			}
@@ -308,7 +310,7 @@ func TestUnfinished(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	sample := encoded(t, "VP8")
 	dir := t.TempDir()
-	s := newStream(Track{Source: "camera", Codec: "VP8"}, newCodec("VP8"), dir, "track", "", &wallClock{})
+	s := newStream(Track{Source: "camera", Codec: "VP8"}, newCodec("VP8"), dir, testName, &wallClock{})
 	now := time.Now()
 	for i, x := range sample.onTime() {
 		for _, garbage := range [][]byte{nil, {0x80}, be16(i), append([]byte{0xb0}, bytes.Repeat([]byte{0xff}, 40)...), make([]byte, maxPacketSize+1)} {
@@ -323,7 +325,7 @@ func TestGarbage(t *testing.T) {
 	if err := s.finish(now); err != nil {
 		t.Fatal(err)
 	}
-	if got := probe(t, filepath.Join(dir, s.fileName())); got.Frames != sample.frames {
+	if got := probe(t, filepath.Join(dir, s.fileName)); got.Frames != sample.frames {
 		t.Errorf("%d frames, want %d", got.Frames, sample.frames)
 	}
 }

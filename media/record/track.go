@@ -30,9 +30,8 @@ type stream struct {
 	track Track
 	codec codec
 	dir   string
-	base  string // of the file's name, without extension
-	title string
-	wall  *wallClock // shared by the tracks of the participant
+	name  func() (base, title string) // of the file, without extension, and of the track, for people; asked for once
+	wall  *wallClock                  // shared by the tracks of the participant
 
 	reorder   reorder
 	assembler *assembler
@@ -40,11 +39,12 @@ type stream struct {
 	file      *container // nil = no frame has come
 	keyAsked  time.Time
 	header    rtp.Header
+	fileName  string // within dir
 	ssrc      uint32
 	heard     bool // ssrc is valid
 }
 
-func newStream(t Track, c codec, dir, base, title string, wall *wallClock) *stream {
+func newStream(t Track, c codec, dir string, name func() (base, title string), wall *wallClock) *stream {
 	if t.ClockRate == 0 {
 		t.ClockRate = 90000 // RFC 7741 section 4.1 and its like
 		if !c.video() {
@@ -52,13 +52,10 @@ func newStream(t Track, c codec, dir, base, title string, wall *wallClock) *stre
 		}
 	}
 	return &stream{
-		track: t, codec: c, dir: dir, base: base, title: title, wall: wall,
+		track: t, codec: c, dir: dir, name: name, wall: wall,
 		assembler: newAssembler(c), clock: clock{rate: int64(t.ClockRate)},
 	}
 }
-
-// fileName is where the track goes within the recording's folder.
-func (s *stream) fileName() string { return s.base + extension(s.codec) }
 
 // packet takes one RTP packet, which s keeps. Malformed ones are dropped. The error is that of the file system.
 func (s *stream) packet(b []byte, arrival time.Time) error {
@@ -131,7 +128,9 @@ func (s *stream) askKey(now time.Time) {
 func (s *stream) write(f frame, ts uint32, arrival time.Time) error {
 	at := s.clock.at(ts, arrival)
 	if s.file == nil {
-		file, err := createContainer(filepath.Join(s.dir, s.fileName()), s.title, s.codec, f)
+		base, title := s.name()
+		s.fileName = base + extension(s.codec)
+		file, err := createContainer(filepath.Join(s.dir, s.fileName), title, s.codec, f)
 		if err != nil {
 			return err
 		}
@@ -164,7 +163,7 @@ func (s *stream) describe(m *TrackEntry, began time.Time) {
 		return
 	}
 	start := s.clock.base.Sub(began)
-	m.File = s.fileName()
+	m.File = s.fileName
 	m.StartMs, m.EndMs = start.Milliseconds(), (start + s.file.duration()).Milliseconds()
 	m.Bytes, m.Frames = s.file.size, s.file.frames
 }

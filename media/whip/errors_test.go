@@ -2,9 +2,11 @@ package whip
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"confab/signaling/wire"
 )
@@ -77,6 +79,8 @@ func TestBeginRefused(t *testing.T) {
 		"no ufrag":          {"/whip/room", "obs", sdpType, "", strings.ReplaceAll(goodOffer, "a=ice-ufrag:abcd\r\n", ""), 422, wire.CodeBadMessage},
 		"no fingerprint":    {"/whip/room", "obs", sdpType, "", strings.ReplaceAll(goodOffer, "a=fingerprint", "a=x"), 422, wire.CodeBadMessage},
 		"one mid for two":   {"/whip/room", "obs", sdpType, "", strings.Replace(goodOffer, "mid:1", "mid:0", 1), 422, wire.CodeBadMessage},
+		"unknown codec":     {"/whip/room", "obs", sdpType, "", strings.Replace(goodOffer, "VP8", "Theora", 1), 422, wire.CodeBadMessage},
+		"no codec to play":  {"/whep/room/ann", "obs", sdpType, "", strings.NewReplacer("VP8", "Theora", "opus", "speex").Replace(goodPlayer), 422, wire.CodeBadMessage},
 		"failing keys":      {"/whip/room", "broken", sdpType, "", goodOffer, 500, wire.CodeInternal},
 		"player's one mid":  {"/whep/room/ann", "obs", sdpType, "", strings.Replace(goodPlayer, "mid:1", "mid:0", 1), 422, wire.CodeBadMessage},
 		"player's no print": {"/whep/room/ann", "obs", sdpType, "", strings.ReplaceAll(goodPlayer, "a=fingerprint", "a=x"), 422, wire.CodeBadMessage},
@@ -98,6 +102,27 @@ func TestBeginRefused(t *testing.T) {
 				t.Errorf("%d places are taken", n)
 			}
 		})
+	}
+}
+
+// A body that does not come is not waited for.
+func TestSlowBody(t *testing.T) {
+	e := newEndpoint(t, func(o *Options) { o.bodyTimeout = 50 * time.Millisecond })
+	body, more := io.Pipe()
+	defer more.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, e.url+"/whip/room", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer obs")
+	req.Header.Set("Content-Type", "application/sdp")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("%d", resp.StatusCode)
 	}
 }
 
@@ -239,15 +264,26 @@ func TestICEServers(t *testing.T) {
 	}
 }
 
+// A player whose codecs are good for the sound only gets the sound.
+func TestPartialPlayer(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.hall.there["ann"] = true
+	r := e.post("/whep/room/ann", "obs", strings.Replace(goodPlayer, "VP8", "Theora", 1))
+	if r.StatusCode != 201 || !strings.Contains(r.text, "m=video 0 ") || strings.Count(r.text, "a=sendonly") != 1 {
+		t.Errorf("%d %s", r.StatusCode, r.text)
+	}
+}
+
 // What stands in an answer, by the RFC.
 func TestAnswer(t *testing.T) {
 	e := newEndpoint(t, nil)
 	e.hall.there["ann"] = true
 	for path, c := range map[string]struct{ offer, direction string }{
-		"/whip/room":               {goodOffer, "recvonly"},
-		"/whip/room?source=camera": {strings.ReplaceAll(goodOffer, "a=sendonly", "a=sendrecv"), "recvonly"},
-		"/whep/room/ann":           {goodPlayer, "sendonly"},
-		"/whep/room/ann?":          {strings.ReplaceAll(goodPlayer, "a=recvonly", "a=sendrecv"), "sendonly"},
+		"/whip/room":                   {goodOffer, "recvonly"},
+		"/whip/room?source=camera":     {strings.ReplaceAll(goodOffer, "a=sendonly", "a=sendrecv"), "recvonly"},
+		"/whep/room/ann":               {goodPlayer, "sendonly"},
+		"/whep/room/ann?source=screen": {goodPlayer, "sendonly"},
+		"/whep/room/ann?":              {strings.ReplaceAll(goodPlayer, "a=recvonly", "a=sendrecv"), "sendonly"},
 	} {
 		r := e.post(path, "obs", c.offer)
 		if r.StatusCode != 201 || r.Header.Get("Content-Type") != "application/sdp" {

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -94,7 +95,7 @@ type Options struct {
 	Limits     Limits
 	Log        *slog.Logger // nil = slog.Default()
 
-	lostAfter time.Duration // 0 = lostAfter; tests have no 30 s
+	lostAfter, bodyTimeout time.Duration // 0 = the constants; tests have no 30 s
 }
 
 // A Handler serves /whip/ and /whep/. Its methods may be called concurrently.
@@ -107,6 +108,7 @@ type Handler struct {
 	limits     Limits
 	log        *slog.Logger
 	lostAfter  time.Duration
+	bodyWithin time.Duration
 	mux        *http.ServeMux
 	lifetime   context.Context
 	end        context.CancelCauseFunc
@@ -126,7 +128,8 @@ var errHandlerClosed = errors.New("whip: handler closed")
 func New(opts Options) *Handler {
 	h := &Handler{
 		media: opts.Media, tokens: opts.Tokens, rooms: opts.Rooms, iceServers: opts.ICEServers,
-		limits: opts.Limits.withDefaults(), log: opts.Log, lostAfter: cmp.Or(opts.lostAfter, lostAfter), mux: http.NewServeMux(),
+		limits: opts.Limits.withDefaults(), log: opts.Log, mux: http.NewServeMux(),
+		lostAfter: cmp.Or(opts.lostAfter, lostAfter), bodyWithin: cmp.Or(opts.bodyTimeout, bodyTimeout),
 		sessions: map[string]*session{}, inRoom: map[wire.RoomID]int{}, ofUser: map[wire.UserID]int{},
 	}
 	if h.log == nil {
@@ -248,12 +251,21 @@ func (h *Handler) authorize(r *http.Request) (wire.RoomID, Caller, error) {
 	return room, caller, err
 }
 
-// readBody reads a body of one media type, up to most bytes.
-func readBody(w http.ResponseWriter, r *http.Request, kind string, most int) (string, error) {
+// readBody reads a body of one media type, up to most bytes, which must not dribble in.
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, kind string, most int) (string, error) {
 	if got, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || got != kind {
 		return "", refuse(http.StatusUnsupportedMediaType, wire.CodeBadMessage, "send it as %s", kind)
 	}
+	control := http.NewResponseController(w)
+	// A writer that knows no deadlines is bounded by whoever made it.
+	_ = control.SetReadDeadline(time.Now().Add(h.bodyWithin))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(most)))
+	if err == nil {
+		_ = control.SetReadDeadline(time.Time{})
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return "", refuse(http.StatusRequestTimeout, wire.CodeTimeout, "the body took longer than %v", h.bodyWithin)
+	}
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return "", wire.Errorf(wire.CodeTooLarge, "the body is larger than %d bytes", most)
 	}

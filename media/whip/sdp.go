@@ -179,6 +179,22 @@ func (a *answer) activate() {
 	}
 }
 
+// check refuses a session of which too little has come about: a publisher has all that it offers accepted or nothing
+// (RFC 9725 section 4.4.3), a player gets what there is a codec for. Sections answer each other by their place.
+func (a *answer) check(o *offer, what purpose) error {
+	refused := ""
+	for i, m := range o.desc.MediaDescriptions {
+		mid, _ := m.Attribute("mid")
+		if kind := m.MediaName.Media; o.mids[kind] == mid && (i >= len(a.desc.MediaDescriptions) || a.desc.MediaDescriptions[i].MediaName.Port.Value == 0) {
+			refused = kind
+		}
+	}
+	if refused != "" && what == publish || a.tagged() == nil {
+		return unusable("none of the %s codecs that are offered can be used", refused)
+	}
+	return nil
+}
+
 // complete is the answer in one piece. The candidates stand in the section that the bundle is negotiated by.
 func (a *answer) complete() ([]byte, error) {
 	if m := a.tagged(); m != nil {

@@ -285,12 +285,13 @@ func TestLost(t *testing.T) {
 func TestFarewell(t *testing.T) {
 	e := newEndpoint(t, nil)
 	c := e.publisher("obs", "/whip/room")
-	c.connected(1)
-	eventually(t, "it publishes", func() bool { return e.place("obs-b").media.Camera != nil })
+	eventually(t, "it is connected", func() bool { return c.pc.ConnectionState() == webrtc.PeerConnectionStateConnected })
+	viewer := e.player("ann", "/whep/room/obs-b")
+	viewer.more("audio", 1)
 	if err := c.pc.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it has left", func() bool { return e.hall.taken() == 0 })
+	eventually(t, "it has left", func() bool { return e.hall.taken() == 1 })
 }
 
 // A publisher whose microphone is muted is heard no more, and again when it may be.

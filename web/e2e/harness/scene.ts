@@ -17,6 +17,8 @@ export interface Theatre {
 export interface PersonOptions extends BrowserContextOptions {
   readonly devices?: Devices;
   readonly server?: { readonly url: string };
+  /** Runs in every page before its own code. */
+  readonly init?: () => void;
 }
 
 let rooms = 0;
@@ -60,12 +62,13 @@ export class Scene {
 
   /** A person with a browser profile of their own, on the lobby of the room. */
   async person(name: string, options: PersonOptions = {}): Promise<Person> {
-    const { devices = 'fake', server = this.server, ...contextOptions } = options;
+    const { devices = 'fake', server = this.server, init, ...contextOptions } = options;
     const browser = devices === 'fake' ? this.#theatre.browser : await this.#launch(devices);
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', ...contextOptions });
     this.onEnd(() => context.close());
     context.setDefaultTimeout(10_000);
     await context.addInitScript(installProbe);
+    if (init) await context.addInitScript(init);
     context.on('page', (page) => this.#watches.push(watchPage(page, name, server.url)));
     const person = new Person(name, this.room, server.url, context, await context.newPage());
     this.#people.push(person);

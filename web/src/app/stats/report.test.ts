@@ -29,7 +29,7 @@ describe('totals', () => {
 
 it.each([
   [video(), '1280×720 · 25 fps · 1.3 Mb/s · VP8'],
-  [video({ kbps: 340, layer: '2/3' }), '1280×720 · 25 fps · 340 kb/s · VP8 · 2/3'],
+  [video({ kbps: 340, layer: '2/3' }), '1280×720 · 25 fps · 340 kb/s · VP8 · layer 2/3'],
   [video({ codec: '' }), '1280×720 · 25 fps · 1.3 Mb/s'],
 ])('a picture is %#', (given, text) => expect(pictureText(given)).toBe(text));
 

@@ -62,9 +62,12 @@ function pathText({ protocol, relayed }: PeerStats): string {
 
 const row = (parts: readonly string[]): string => parts.filter((part) => part !== '').map(isolated).join(' · ');
 
-/** "1280×720 · 25 fps · 1.2 Mb/s · VP8 · 2/3": what there is of it. */
+/** "1280×720 · 25 fps": where there is little room. */
+export const sizeText = ({ width, height, fps }: VideoStats): string => row([`${width}×${height}`, t('stats.fps', { fps })]);
+
+/** "1280×720 · 25 fps · 1.2 Mb/s · VP8 · layer 2/3": what there is of it. */
 export function pictureText({ width, height, fps, kbps, codec, layer }: VideoStats): string {
-  return row([`${width}×${height}`, t('stats.fps', { fps }), bitrate(kbps), codec, layer]);
+  return row([`${width}×${height}`, t('stats.fps', { fps }), bitrate(kbps), codec, layer && t('stats.layer', { layer })]);
 }
 
 /** The largest of what is sent or received of one picture; null = nothing of it. */

@@ -5,6 +5,7 @@ import type { Source } from '../wire';
 // Loaded at once, so that the fake clock need not wait for the loader.
 import './level';
 import './sfu';
+import './stats';
 
 let house: House;
 
@@ -351,6 +352,68 @@ describe('what the SFU says', () => {
     expect(a.feed(b, 'camera')?.quality.value).toEqual({ width: 640, height: 360, fps: 30, bitrate: 500_000, codec: '', layer: '2/3', reason: 'size' });
     a.say('active-speakers', { speakers: [{ participant: 'p-b', level: 0.9 }, { participant: 'p-a', level: 0.5 }, { participant: 'p-x', level: 0.1 }] }, 'sfu');
     expect(a.room.speakers.value.map((p) => p.id)).toEqual(['p-b', 'p-a']);
+  });
+});
+
+describe('who is heard', () => {
+  it('is measured of what is received, and ranked here as long as no server does', async () => {
+    const [a, b, c] = (await call('p-a', 'p-b', 'p-c')) as [Guest, Guest, Guest];
+    const loud = (of: Guest, audioLevel: number): void => {
+      const track = a.feed(of, 'microphone')?.track;
+      const receiver = open().flatMap((pc) => pc.getTransceivers()).find((t) => (t.receiver.track as unknown) === track)?.receiver;
+      if (receiver) receiver.getSynchronizationSources = () => [{ audioLevel }];
+    };
+    loud(b, 0.1);
+    loud(c, 0.5);
+    await tick(1_000);
+    expect(a.view(c).level.value).toBeGreaterThan(a.view(b).level.value);
+    expect(a.view(b).speaking.value).toBe(true);
+    expect(a.room.speakers.value.map((p) => p.id)).toEqual(['p-c', 'p-b']);
+    loud(c, 0);
+    await tick(1_000);
+    expect(a.room.speakers.value.map((p) => p.id)).toEqual(['p-b']);
+    // By the new way just the same.
+    house.change('sfu');
+    await tick(3_000);
+    loud(b, 0.5);
+    await tick(1_000);
+    expect(a.view(b).speaking.value).toBe(true);
+  });
+});
+
+describe('statistics', () => {
+  it('have one path to the server, with whose picture it is and in which size', async () => {
+    house.mode = 'sfu';
+    const [a, b] = (await call('p-a', 'p-b')) as [Guest, Guest];
+    a.say('media-quality', { participant: 'p-b', source: 'camera', width: 320, height: 180, fps: 10, bitrate: 1, layer: '1/3', reason: 'size' }, 'sfu');
+    const pc = newest(a) as FakePeerConnection;
+    const mid = pc.getTransceivers().find((t) => (t.receiver.track as unknown) === a.feed(b, 'camera')?.track)?.mid;
+    let bytes = 0;
+    pc.getStats = async () => {
+      bytes += 10_000;
+      const video = { kind: 'video', frameWidth: 320, frameHeight: 180, framesPerSecond: 10, codecId: 'c' };
+      return new Map<string, object>(Object.entries({
+        c: { id: 'c', type: 'codec', mimeType: 'video/VP8' },
+        o: { id: 'o', type: 'outbound-rtp', mid: '1', rid: 'q', bytesSent: bytes, ...video },
+        r: { id: 'r', type: 'remote-inbound-rtp', localId: 'o', fractionLost: 0.25 },
+        i: { id: 'i', type: 'inbound-rtp', mid, bytesReceived: 2 * bytes, packetsReceived: bytes / 100, packetsLost: bytes / 400, ...video },
+      }));
+    };
+    await tick(0);
+    await a.room.stats();
+    vi.setSystemTime(Date.now() + 1_000);
+    const { peers } = await a.room.stats();
+    expect(peers).toHaveLength(1);
+    expect(peers[0]).toMatchObject({ participant: 'sfu', link: 'connected', sendKbps: 80, receiveKbps: 160, lossRatio: 0.2 });
+    expect(peers[0]?.video).toEqual([
+      { direction: 'send', participant: 'p-a', source: 'camera', layer: 'q', width: 320, height: 180, fps: 10, kbps: 80, codec: 'VP8', lossRatio: 0.25 },
+      { direction: 'receive', participant: 'p-b', source: 'camera', layer: '1/3', width: 320, height: 180, fps: 10, kbps: 160, codec: 'VP8', lossRatio: 0.2 },
+    ]);
+  });
+
+  it('have one path to each participant between browsers', async () => {
+    const [a] = (await call('p-a', 'p-b', 'p-c')) as [Guest];
+    expect((await a.room.stats()).peers.map(({ participant, link }) => [participant, link])).toEqual([['p-b', 'connected'], ['p-c', 'connected']]);
   });
 });
 

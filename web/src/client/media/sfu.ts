@@ -279,9 +279,10 @@ export class Sfu {
   }
 }
 
+/** 0 also for one whose connection has been closed. */
 async function countOf(receiver: RTCRtpReceiver): Promise<number> {
   let count = 0;
-  (await receiver.getStats()).forEach(({ type, framesDecoded, packetsReceived }: Flow) => {
+  (await receiver.getStats().catch(() => [])).forEach(({ type, framesDecoded, packetsReceived }: Flow) => {
     if (type === 'inbound-rtp') count += framesDecoded ?? packetsReceived ?? 0;
   });
   return count;

@@ -1,0 +1,85 @@
+/**
+ * Networks that let less through, as scripts that run in the pages before any of their own code. Each is one function
+ * without anything from outside of it.
+ */
+
+/** Nothing but a relay: every connection has the policy for it, whatever the app says. */
+export function relayOnly(): void {
+  const limited = (configuration?: RTCConfiguration): RTCConfiguration => ({ ...configuration, iceTransportPolicy: 'relay' });
+  globalThis.RTCPeerConnection = new Proxy(RTCPeerConnection, {
+    construct(target, [configuration], newTarget) {
+      const connection = Reflect.construct(target, [limited(configuration as RTCConfiguration | undefined)], newTarget) as RTCPeerConnection;
+      const set = connection.setConfiguration.bind(connection);
+      connection.setConfiguration = (changed) => set(limited(changed));
+      return connection;
+    },
+  });
+}
+
+/** No UDP: neither side hears of a candidate for it. */
+export function tcpOnly(): void {
+  const isUDP = (candidate: string): boolean => / udp /i.test(candidate);
+  const without = (sdp: string): string =>
+    sdp.split('\r\n').filter((line) => !line.startsWith('a=candidate:') || !isUDP(line)).join('\r\n');
+  const original = <K extends 'localDescription' | 'onicecandidate'>(name: K): PropertyDescriptor => {
+    const found = Object.getOwnPropertyDescriptor(RTCPeerConnection.prototype, name);
+    if (!found) throw new Error(`no ${name}`);
+    return found;
+  };
+  const described = original('localDescription');
+  const found = original('onicecandidate');
+  globalThis.RTCPeerConnection = new Proxy(RTCPeerConnection, {
+    construct(target, args, newTarget) {
+      const connection = Reflect.construct(target, args, newTarget) as RTCPeerConnection;
+      Object.defineProperty(connection, 'localDescription', {
+        get: () => {
+          const whole = described.get?.call(connection) as RTCSessionDescription | null;
+          return whole && new RTCSessionDescription({ type: whole.type, sdp: without(whole.sdp) });
+        },
+      });
+      Object.defineProperty(connection, 'onicecandidate', {
+        set: (listener: ((event: RTCPeerConnectionIceEvent) => void) | null) =>
+          found.set?.call(connection, listener && ((event: RTCPeerConnectionIceEvent) => {
+            if (!isUDP(event.candidate?.candidate ?? '')) listener.call(connection, event);
+          })),
+      });
+      const take = connection.setRemoteDescription.bind(connection);
+      connection.setRemoteDescription = (description: RTCSessionDescriptionInit) => take({ type: description.type, sdp: without(description.sdp ?? '') });
+      const add = connection.addIceCandidate.bind(connection);
+      connection.addIceCandidate = (candidate?: RTCIceCandidateInit | null) =>
+        isUDP(candidate?.candidate ?? '') ? Promise.resolve() : add(candidate ?? undefined);
+      return connection;
+    },
+  });
+}
+
+/** How each connection that is open sends at present. */
+export interface Way {
+  readonly local: string;
+  readonly remote: string;
+  readonly protocol: string;
+}
+
+/** For `page.evaluate`: the pairs of candidates in use. */
+export async function waysInUse(): Promise<Way[]> {
+  const ways: Way[] = [];
+  for (const connection of globalThis.e2e.connections) {
+    if (connection.connectionState !== 'connected') continue;
+    const reports = new Map<string, Record<string, unknown>>();
+    (await connection.getStats()).forEach((report: Record<string, unknown>, id) => reports.set(id, report));
+    for (const report of reports.values()) {
+      if (report.type !== 'transport') continue;
+      const pair = reports.get(String(report.selectedCandidatePairId));
+      const local = reports.get(String(pair?.localCandidateId));
+      const remote = reports.get(String(pair?.remoteCandidateId));
+      if (local && remote) ways.push({ local: String(local.candidateType), remote: String(remote.candidateType), protocol: String(local.protocol) });
+    }
+  }
+  return ways;
+}
+
+/** For `page.evaluate`: the addresses that this page has told others for itself. */
+export function ownAddresses(): string[] {
+  return globalThis.e2e.connections.flatMap((connection) =>
+    [...(connection.localDescription?.sdp ?? '').matchAll(/^a=candidate:\S+ \d+ \S+ \d+ (\S+) /gm)].map(([, address]) => address ?? ''));
+}

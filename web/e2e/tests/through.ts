@@ -1,0 +1,57 @@
+import { audioEnergyOf } from '../harness/media';
+import { ownAddresses, relayOnly, tcpOnly, waysInUse, type Way } from '../harness/network';
+import { untilMoving, type Person } from '../harness/person';
+import type { Scene } from '../harness/scene';
+import { test } from '../harness/suite';
+import { assert, until } from '../harness/until';
+
+/** Two people whose pages know no other way than `network` leaves. */
+async function two(scene: Scene, flags: readonly string[], network: () => void): Promise<[Person, Person]> {
+  const server = await scene.ownServer(flags);
+  return (await scene.inRoom(['Ada', 'Grace'], { server, init: network })) as [Person, Person];
+}
+
+const seeAndHear = ([one, other]: readonly [Person, Person]): Promise<unknown> =>
+  Promise.all([one.sees(other, { seconds: 40 }), other.sees(one, { seconds: 40 }), one.hears(other, { seconds: 40 }), other.hears(one, { seconds: 40 })]);
+
+async function wantWays(people: readonly Person[], good: (way: Way) => boolean): Promise<void> {
+  for (const person of people) {
+    const ways = await person.page.evaluate(waysInUse);
+    process.stdout.write(`      ${person.name}: ${JSON.stringify(ways)}\n`);
+    assert(ways.length > 0 && ways.every(good), `${person.name} sends as they should`);
+  }
+}
+
+const relays = ['--turn', 'on', '--turn-port', '0'];
+
+test('through: two who can only relay have a call from browser to browser', async (scene) => {
+  const people = await two(scene, [...relays, '--sfu', 'off'], relayOnly);
+  await seeAndHear(people);
+  await wantWays(people, ({ local, remote }) => local === 'relay' && remote === 'relay');
+}, { limit: 120 });
+
+test('through: two who can only relay have a call through the SFU', async (scene) => {
+  const people = await two(scene, [...relays, '--mesh-max', '0'], relayOnly);
+  await seeAndHear(people);
+  await wantWays(people, ({ local }) => local === 'relay');
+}, { limit: 120 });
+
+test('through: two without UDP have a call through the SFU, by the port of the page', async (scene) => {
+  const people = await two(scene, ['--mesh-max', '0'], tcpOnly);
+  await seeAndHear(people);
+  await wantWays(people, ({ protocol }) => protocol === 'tcp');
+}, { limit: 120 });
+
+test('through: a page that tells only names of multicast DNS has a call through the SFU', async (scene) => {
+  const server = await scene.ownServer(['--mesh-max', '0']);
+  const ada = await scene.person('Ada', { server });
+  await ada.join();
+  // Chromium tells addresses to pages that may use a camera or a microphone, and names to all others.
+  const grace = await scene.person('Grace', { server, devices: 'none' });
+  await grace.join({ camera: false });
+  const id = await ada.id();
+  await untilMoving('Grace sees Ada', () => grace.reception(id), { seconds: 40 });
+  await until('Grace hears Ada', async () => (await grace.page.evaluate(audioEnergyOf, id)) > 0, { seconds: 20 });
+  const addresses = await grace.page.evaluate(ownAddresses);
+  assert(addresses.length > 0 && addresses.every((address) => address.endsWith('.local')), `only names: ${addresses.join(' ')}`);
+}, { limit: 120 });
