@@ -26,14 +26,15 @@
 // Concurrency. A Peer is an actor: its run goroutine owns negotiation; exported methods post to it and wait. Each
 // peer has a writer goroutine. With pion it alone sends the peer's media, so that a receiver whose transport blocks
 // delays nobody else: it falls behind in the ring and goes on with the next key frame. The plane never waits; there the
-// writer sends only what is due by time. A control goroutine measures, chooses, and
-// sends the RTCP that is due; messages for the client it posts to run. Each received stream has two readers (RTP and
-// RTCP) and each sent one has one (RTCP). A peer's run goroutine waits for all of them before it returns; the Server
-// waits for all peers. Rooms tell peers only "look again": what a peer sends is worked out from the room's state, so no
-// change can be lost or arrive twice.
+// writer sends only what is due by time. A control goroutine measures, chooses, and sends the RTCP that is due; messages
+// for the client it posts to run. Each received stream has two readers (RTP and RTCP) and each sent one has one (RTCP).
+// A peer's run goroutine waits for all of them before it returns; the Server waits for all peers. Rooms tell peers only
+// "look again": what a peer sends is worked out from the room's state, so no change can be lost or arrive twice.
 //
-// Locks are taken in this order, each only briefly: the plane's shard, then an egress's, then a stream's; a room's listener's, then the room's,
-// then a stream's; a demand's alone. Two streams' are never held at once.
+// Locks are taken in this order, each only briefly: the shard's of the plane, then an egress's, then a stream's; a
+// room's listener's, then the room's, then a stream's; a demand's alone. Two streams' are never held at once. What the
+// plane calls (stream.RTP, Peer.RTCP, Peer.EndOfBatch) holds the shard and passes its Writer on; whoever has none must
+// hold no other lock when it calls the plane.
 //
 // The package is the only one that imports pion. It imports signaling/wire and packages below itself, and must not import
 // rooms or signaling.
