@@ -1,9 +1,13 @@
 package whip
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,6 +60,27 @@ func (b *mailbox) takeCandidate(raw json.RawMessage) {
 	}
 }
 
+// byReach puts first what most clients can reach: simple encoders try the first candidate and no other. UDP comes
+// before TCP, IPv4 before IPv6, and addresses of a link alone last.
+func byReach(a, b string) int { return cmp.Compare(reach(a), reach(b)) }
+
+func reach(candidate string) int {
+	fields := strings.Fields(candidate) // RFC 8839 section 5.1: foundation, component, transport, priority, address
+	if len(fields) < 5 {
+		return 8
+	}
+	rank := 0
+	if !strings.EqualFold(fields[2], "udp") {
+		rank += 4
+	}
+	if addr, err := netip.ParseAddr(fields[4]); err == nil && addr.IsLinkLocalUnicast() {
+		rank += 2
+	} else if err == nil && addr.Is6() {
+		rank++
+	}
+	return rank
+}
+
 var errNoCandidates = errors.New("whip: the media server found no address of its own")
 
 // wait returns the answer of a generation with all candidates, or with those found within gatherTimeout. One
@@ -91,7 +116,7 @@ func (b *mailbox) read(generation int, late bool) (*answer, error) {
 	if len(b.candidates) == 0 {
 		return nil, &wire.Error{Code: wire.CodeUnavailable, Text: "the media server cannot be reached now", Err: errNoCandidates}
 	}
-	a := &answer{candidates: b.candidates}
+	a := &answer{candidates: slices.SortedStableFunc(slices.Values(b.candidates), byReach)}
 	if err := a.desc.UnmarshalString(b.text); err != nil {
 		return nil, err
 	}
