@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	"confab/signaling/wire": {},
 	"confab/rooms":          {"confab/signaling/wire"},
 	"confab/rooms/bus":      {"confab/rooms", "confab/signaling/wire"},
-	"confab/media":          {"confab/signaling/wire"},
+	"confab/media":          {"confab/signaling/wire", "confab/media/..."},
 	"confab/media/...":      {"confab/signaling/wire", "confab/media/..."},
 	"confab/bots/...":       {"confab/rooms", "confab/signaling/wire", "confab/bots/..."},
 	"confab/web":            {},
