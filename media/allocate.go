@@ -82,22 +82,29 @@ func alike(a, b []quality) bool {
 	})
 }
 
-// track is what the allocation is told.
-func (s *selected) track(id int, current *target) bandwidth.Track {
+// track is what the allocation is told, but what is sent now.
+func (s *selected) track(id int) bandwidth.Track {
 	t := bandwidth.Track{
 		ID: id, Priority: s.priority, Width: s.sub.width, Height: s.sub.height, FPS: enough(s.sub.fps), Enabled: !s.sub.off,
 		Current: bandwidth.Paused, Layers: make([]bandwidth.Layer, len(s.options)),
 	}
 	for i, q := range s.options {
 		t.Layers[i] = bandwidth.Layer{Bitrate: q.bitrate, Width: q.size.width, Height: q.size.height, FPS: q.fps}
-		if current != nil && *current == q.target {
-			t.Current = i
-		}
 	}
 	if s.in.key.source == wire.Screen {
 		t.Floor = fullSize(s.options)
 	}
 	return t
+}
+
+// current returns which of the options is sent now.
+func (s *selected) current(t *target) int {
+	for i, q := range s.options {
+		if t != nil && *t == q.target {
+			return i
+		}
+	}
+	return bandwidth.Paused
 }
 
 // enough is seven eighths of the frames a second asked for: what is measured is never exact.
@@ -159,31 +166,61 @@ func wishedLayers(in *ingress, qualities []quality, sub subscription) int {
 	return in.index(best.target) + 1
 }
 
+// sharing is how a client's budget is shared out. It is owned by the peer's control.
+type sharing struct {
+	allocator bandwidth.Allocator
+	allocated budget            // what was shared out last
+	squeezed  bool              // then some track got less than it should, for want of bandwidth
+	tracks    []bandwidth.Track // the videos to share it among
+	chosen    []*egress         // what sends them
+	listed    time.Time         // when tracks was made
+	pending   change            // what has been seen since
+}
+
 // choose decides what this client gets of each video: at once when something has changed, and now and then by what was
 // measured anew.
 func (p *Peer) choose(now time.Time) {
-	sending, budget := *p.sending.Load(), p.budget.Load()
-	how := p.unchosen
-	if budget != p.allocated {
-		how = changed
+	again := p.gather(now)
+	// Who got less than wanted may be held back by time alone.
+	if b := p.steer(now, bandwidth.Demand(p.tracks)); again || p.squeezed || b != p.allocated {
+		p.allocated = b
+		p.allocate(now, b)
 	}
+}
+
+// gather lists the videos that are to share the budget, and reports whether they are others than before.
+func (p *Peer) gather(now time.Time) bool {
+	sending := *p.sending.Load()
 	for _, e := range sending {
-		how = max(how, e.selected.look(e, p.priority(e)))
+		p.pending = max(p.pending, e.selected.look(e, p.priority(e)))
 	}
-	if p.unchosen = how; how == unchanged || how == measured && now.Sub(p.chosen) < measureInterval {
-		return
+	if p.pending == unchanged || p.pending == measured && now.Sub(p.listed) < measureInterval {
+		return false
 	}
-	p.unchosen, p.chosen, p.allocated = unchanged, now, budget
-	var tracks []bandwidth.Track
-	var egresses []*egress
+	p.pending, p.listed = unchanged, now
+	p.tracks, p.chosen = p.tracks[:0], p.chosen[:0]
 	for i, e := range sending {
 		if e.selected.in != nil && e.selected.in.video {
-			tracks = append(tracks, e.selected.track(i, e.target.Load()))
-			egresses = append(egresses, e)
+			p.tracks = append(p.tracks, e.selected.track(i))
+			p.chosen = append(p.chosen, e)
 		}
 	}
-	for i, choice := range p.allocator.Allocate(now, tracks, int(budget)) {
-		egresses[i].take(choice)
+	return true
+}
+
+// allocate shares out a budget.
+func (p *Peer) allocate(now time.Time, b budget) {
+	for i, e := range p.chosen {
+		p.tracks[i].Current = e.selected.current(e.target.Load())
+	}
+	bitrate := int(b.bitrate)
+	if b.trial {
+		bitrate = max(bitrate, bandwidth.Floors(p.tracks))
+	}
+	p.squeezed, p.allocator.Carried = false, b.carried
+	for i, choice := range p.allocator.Allocate(now, p.tracks, bitrate) {
+		p.chosen[i].take(choice)
+		p.squeezed = p.squeezed || choice.Reason == wire.QualityBandwidth
 	}
 }
 
@@ -222,11 +259,5 @@ func (p *Peer) priority(e *egress) int {
 	}
 }
 
-// setBudget says how many bits a second all video to this client may have. Any goroutine may call it.
-func (p *Peer) setBudget(bitrate int) {
-	if p.budget.Swap(int64(bitrate)) != int64(bitrate) {
-		poke(p.due)
-	}
-}
-
+// noBudget stands for a way that nothing is known about.
 const noBudget = math.MaxInt64

@@ -313,3 +313,28 @@ func BenchmarkSelect(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*subscribers), "ns/subscriber")
 }
+
+// BenchmarkChoose measures what one client's control does a few times a second in a call of a hundred cameras.
+func BenchmarkChoose(b *testing.B) {
+	p := &Peer{due: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	var list []*egress
+	var tracks []*ingress
+	for i := range 100 {
+		s := bareStream(webrtc.MimeTypeVP8)
+		s.in.rids, s.in.key.participant = []string{"q", "h", "f"}, wire.ParticipantID(fmt.Sprint(i))
+		e := newEgress(p, webrtc.RTPCodecTypeVideo, "s0")
+		e.assign(&feed{in: s.in, live: true, sub: subscription{width: 300 + 20*i, height: 150 + 10*i}})
+		list, tracks = append(list, e), append(tracks, s.in)
+	}
+	p.sending.Store(&list)
+	now := time.Unix(1000, 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, in := range tracks {
+			measured := simulcastQualities()
+			in.qualities.Store(&measured)
+		}
+		now = now.Add(measureInterval)
+		p.choose(now)
+	}
+}

@@ -268,7 +268,7 @@ func errNoPeer() error {
 
 // join makes a peer in the place of the one there may be.
 func (s *seat) join(ctx context.Context) error {
-	peer, err := s.calls.server.Join(s.key.room, s.key.participant, PeerOptions{Grants: s.grants, Send: s.tell})
+	peer, err := s.calls.server.Join(s.key.room, s.key.participant, PeerOptions{Grants: s.grants, Send: s.tell, ClientFirst: true})
 	if err != nil {
 		return asWireError(err)
 	}

@@ -548,7 +548,7 @@ func (src *source) run(stop chan struct{}, video bool) {
 
 // levelID is the id of the audio level extension, 0 = not negotiated.
 func (src *source) levelID() uint8 {
-	if src.rtp == nil { // a track of another connection
+	if src.rtp == nil { // of a connection that is not ours
 		return 0
 	}
 	sender := src.rtp.Sender()

@@ -30,6 +30,9 @@ type content struct {
 }
 
 func (c *content) count(p *packet, active layerSet, now time.Time) {
+	if len(p.payload) == 0 {
+		return // padding is no picture
+	}
 	t := &c.total[p.spatial][p.temporal]
 	t.octets += uint64(len(p.payload))
 	if p.end {

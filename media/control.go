@@ -27,8 +27,15 @@ func (p *Peer) write() {
 		case <-later.C:
 		}
 		p.doWrite(func(w *plane.Writer) {
-			if p.pump(w, time.Now()) {
-				later.Reset(replayPause)
+			now, again := time.Now(), time.Duration(0)
+			if p.pump(w, now) {
+				again = replayPause
+			}
+			if wait := p.probe(w, now); wait > 0 && (again == 0 || wait < again) {
+				again = wait
+			}
+			if again > 0 {
+				later.Reset(again)
 			}
 		})
 	}
@@ -45,7 +52,7 @@ func (p *Peer) control() {
 		case <-p.ctx.Done():
 			return
 		case now := <-tick.C:
-			if p.sendsVideo() || now.Sub(fed) >= feedbackSlow {
+			if p.publishesVideo() || now.Sub(fed) >= feedbackSlow {
 				fed, out = now, p.feedback.take()
 			}
 		case <-p.due:
@@ -68,9 +75,18 @@ func (p *Peer) control() {
 	}
 }
 
-// sendsVideo reports whether the client publishes any.
-func (p *Peer) sendsVideo() bool {
+// publishesVideo reports whether the client publishes any.
+func (p *Peer) publishesVideo() bool {
 	return slices.ContainsFunc(*p.receiving.Load(), func(in *ingress) bool { return in.video })
+}
+
+// steer returns what the way to the client carries, and sees to it that more is tried where more is wanted.
+func (p *Peer) steer(now time.Time, wanted int) budget {
+	b, probing := p.downlink.steer(now, wanted)
+	if probing {
+		poke(p.wake)
+	}
+	return b
 }
 
 // look sees to a track that the client publishes: what it brings, what of it nobody uses, key frames that are due.

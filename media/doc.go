@@ -1,12 +1,12 @@
 // Package media is the SFU: it receives what each participant of a room publishes and forwards it to the others.
 //
-// The model: a Server has one UDP port and a set of rooms; a room has peers; a Peer is one PeerConnection with one
-// participant and carries both directions. What a participant publishes enters by an ingress: one track, of one RTP
-// stream or of one for each simulcast layer. The ring of a stream keeps the newest packets and is at once the answer to
-// retransmission requests, the key frame cache for who comes late and the source of the fan-out. An egress is one media
-// section towards a subscriber: it reads the ring of the layer that it sends at its own pace, leaves out what its
-// receiver does not need (selector), rewrites the header (rewriter) and writes. No interceptor of pion is registered:
-// RTCP is ours.
+// The model: a Server has one UDP port, TCP ports for who has no UDP (tcp.go), and a set of rooms; a room has peers; a
+// Peer is one PeerConnection with one participant and carries both directions. What a participant publishes enters by
+// an ingress: one track, of one RTP stream or of one for each simulcast layer. The ring of a stream keeps the newest
+// packets and is at once the answer to retransmission requests, the key frame cache for who comes late and the source
+// of the fan-out. An egress is one media section towards a subscriber: it reads the ring of the layer that it sends at
+// its own pace, leaves out what its receiver does not need (selector), rewrites the header (rewriter) and writes.
+// No interceptor of pion is registered: RTCP is ours.
 //
 // SRTP is moved by the plane (package plane), in the goroutine that reads the port: what a batch of received packets
 // brings is stored, and at its end each peer that has something to get is pumped. A peer whose media the plane cannot
@@ -23,6 +23,13 @@
 // one stream to another at a key frame, which is asked for, while the old one flows on; within a stream where the codec
 // allows. What nobody uses the publisher is told (demand), what a client gets and why not more it is told too (report).
 //
+// How much a client gets is found out by its downlink: all that is sent there, on whatever stream, bears one count of
+// transport-wide numbers, and what the client reports of them says what its path carries (media/bandwidth). That less
+// audio and resends is the budget that its videos share. Where more is wanted than is known to fit, padding is sent to
+// find out. What one client's path does changes nothing for another.
+//
+//	RTCP: controlTap -> downlink.reported -> (due) -> Peer.choose -> downlink.steer -> Allocator -> egress.take
+//
 // Concurrency. A Peer is an actor: its run goroutine owns negotiation; exported methods post to it and wait. Each
 // peer has a writer goroutine. With pion it alone sends the peer's media, so that a receiver whose transport blocks
 // delays nobody else: it falls behind in the ring and goes on with the next key frame. The plane never waits; there the
@@ -36,6 +43,8 @@
 // plane calls (stream.RTP, Peer.RTCP, Peer.EndOfBatch) holds the shard and passes its Writer on; whoever has none must
 // hold no other lock when it calls the plane.
 //
-// The package is the only one that imports pion. It imports signaling/wire and packages below itself, and must not import
-// rooms or signaling.
+// By which addresses clients reach the ports is told by Options.PublicIPs (public.go) or found out (discover.go).
+//
+// The package and those below it are the only ones that import pion. It imports signaling/wire and media/..., and must
+// not import rooms or signaling.
 package media

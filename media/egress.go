@@ -82,6 +82,8 @@ type outlet struct {
 	redType     uint8 // 0 = it cannot read RED
 	levelID     uint8
 	ddID        uint8
+	ccID        uint8
+	number      [2]byte // transport-wide, in header
 
 	layers   layer // of from, that are to be sent
 	selector selector
@@ -95,7 +97,7 @@ type outlet struct {
 	vp8      vp8Descriptor // of scratch
 	header   rtp.Header
 	plane    planeWriter
-	answers  *plane.Writer // while feedback is read; nil = pion answers
+	through  *plane.Writer // what is being sent goes this way; nil = pion sends it
 	scratch  packet
 	buffer   [2 + maxPacket]byte // of scratch.payload, with room for the number in front (RFC 4588 section 4)
 }
@@ -172,6 +174,7 @@ func (e *egress) pump(w *plane.Writer, now time.Time) (later bool) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.through = w
 	b := e.bound.Load()
 	if b == nil || !e.follow(b, now) {
 		e.detach()
@@ -191,7 +194,7 @@ func (e *egress) pump(w *plane.Writer, now time.Time) (later bool) {
 		if !e.next(now) {
 			return false
 		}
-		e.write(b, e.writer(b, w), now)
+		e.write(b, now)
 	}
 }
 
@@ -219,6 +222,7 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 		_, e.redType = redTypes(b.codecs)
 		e.levelID = extensionID(b.extensions, uriAudioLevel)
 		e.ddID = extensionID(b.extensions, uriDependencyDescriptor)
+		e.ccID = extensionID(b.extensions, uriTransportCC)
 	}
 	e.feed, e.layers = f, want.layer
 	return e.aim(f.in.stream(int(want.stream)), now)
@@ -431,7 +435,7 @@ func (o *outlet) shift(now time.Time) uint32 {
 }
 
 // write sends the packet in scratch.
-func (e *egress) write(b *binding, out packetWriter, now time.Time) {
+func (e *egress) write(b *binding, now time.Time) {
 	p := &e.scratch
 	seq, ts, ok := e.rewriter.rewrite(p, e.vp8)
 	if !ok {
@@ -449,8 +453,11 @@ func (e *egress) write(b *binding, out packetWriter, now time.Time) {
 		e.pictures++
 	}
 	e.resends.earn()
-	// A packet that cannot be written is lost as on any network; the connection's own state says if it is gone.
-	_, _ = out.WriteRTP(&e.header, payload)
+	t := sendsAudio
+	if e.from.in.video {
+		t = sendsVideo
+	}
+	e.send(b, payload, t)
 }
 
 // unpack makes of a RED payload what this subscriber can read. It changes it in place.
@@ -476,6 +483,9 @@ func (o *outlet) fillHeader(ssrc uint32, payloadType uint8, seq uint16, ts uint3
 	}
 	if o.levelID != 0 && len(o.scratch.level) > 0 {
 		_ = h.SetExtension(o.levelID, o.scratch.level)
+	}
+	if o.ccID != 0 {
+		_ = h.SetExtension(o.ccID, o.number[:])
 	}
 }
 
@@ -511,7 +521,7 @@ func (e *egress) resend(seq uint16) {
 	e.rtxSeq++
 	e.fillHeader(b.rtxSSRC, e.rtxType, e.rtxSeq, r.timestamp(&e.scratch))
 	e.buffer[0], e.buffer[1] = byte(seq>>8), byte(seq)
-	_, _ = e.writer(b, e.answers).WriteRTP(&e.header, e.buffer[:2+len(e.scratch.payload)])
+	e.send(b, e.buffer[:2+len(e.scratch.payload)], sendsAgain)
 }
 
 // refresh implements feedbackReader. mu is held.
@@ -529,9 +539,8 @@ func (e *egress) takeFeedback(w *plane.Writer, packet []byte) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.answers = w
+	e.through = w
 	readFeedback(packet, b.ssrc, e)
-	e.answers = nil
 }
 
 // readRTCP takes the subscriber's feedback until the section ends.

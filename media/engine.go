@@ -58,7 +58,7 @@ func (s *Server) newConnection(p *Peer) (*webrtc.PeerConnection, error) {
 		if kind == packetio.RTPBufferPacket {
 			return p.taps.add(&tap{Buffer: buffer, peer: p, ssrc: ssrc})
 		}
-		return buffer
+		return &controlTap{Buffer: buffer, peer: p}
 	}
 	if p.transport != nil {
 		p.transport.Configure(settings)
@@ -148,8 +148,8 @@ func newMediaEngine() (*webrtc.MediaEngine, error) {
 	return media, registerExtensions(media)
 }
 
-// registerExtensions asks publishers for what routing and feedback need, and passes on what receivers can use. On
-// what we send no packet is numbered for transport-wide feedback, so none is offered there.
+// registerExtensions asks publishers for what routing and feedback need, and passes on what receivers can use. Packets
+// are numbered for transport-wide feedback both ways.
 func registerExtensions(media *webrtc.MediaEngine) error {
 	const audio, video = webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo
 	in := []webrtc.RTPTransceiverDirection{webrtc.RTPTransceiverDirectionRecvonly}
@@ -159,7 +159,7 @@ func registerExtensions(media *webrtc.MediaEngine) error {
 		directions []webrtc.RTPTransceiverDirection
 	}{
 		{uriMid, []webrtc.RTPCodecType{audio, video}, in},
-		{uriTransportCC, []webrtc.RTPCodecType{audio, video}, in},
+		{uriTransportCC, []webrtc.RTPCodecType{audio, video}, nil},
 		{uriRid, []webrtc.RTPCodecType{video}, in},
 		{uriRepairedRid, []webrtc.RTPCodecType{video}, in},
 		{uriAudioLevel, []webrtc.RTPCodecType{audio}, nil},
@@ -274,6 +274,20 @@ func (l *taps) read(ssrc uint32) {
 	if t := l.open[ssrc]; t != nil {
 		t.SetLimitSize(readBuffer)
 	}
+}
+
+// A controlTap is the buffer of the RTCP about one stream. What concerns the whole way to the client is taken from it
+// at once: it comes with the SSRC of any stream, also of one whose RTCP nobody reads.
+type controlTap struct {
+	*packetio.Buffer
+	peer *Peer
+}
+
+func (t *controlTap) Write(b []byte) (int, error) {
+	if t.peer.downlink.reported(b, time.Now()) {
+		poke(t.peer.due)
+	}
+	return t.Buffer.Write(b)
 }
 
 // logFactory makes pion's loggers.

@@ -9,7 +9,7 @@ package media
 // numbers.
 type rewriter struct {
 	outSeq uint16 // the newest number sent
-	outTS  uint32 // the newest timestamp sent
+	outTS  uint32 // the newest timestamp sent or left out; so are those below
 	runs   []run  // the newest maxRuns of them, in a circle
 	count  int    // runs there have been
 
@@ -181,11 +181,22 @@ func (w *rewriter) skip(p *packet, v vp8Descriptor) {
 	if p.seq <= r.newest {
 		return
 	}
+	// A hole before p may still be filled, and what is sent after a cut must come after that in every respect.
+	if ts := r.timestamp(p); int32(ts-w.outTS) > 0 {
+		w.outTS = ts
+	}
 	next := *r
 	next.first, next.newest, next.out = p.seq+1, p.seq, r.number(p.seq)
 	if v.pidAt != 0 && !(w.left && w.leftPID == v.pid) {
 		w.left, w.leftPID = true, v.pid
+		w.outPID = v.pid + r.shiftPID - 1
 		next.shiftPID--
+	}
+	if v.tl0At != 0 {
+		w.outTL0 = v.tl0 + r.shiftTL0
+	}
+	if len(p.dd) >= 3 {
+		w.outFrame, w.framed = frameNumber(p.dd)+r.shiftFrame, true
 	}
 	if p.seq == r.first { // nothing was sent of it
 		*r = next

@@ -235,7 +235,8 @@ func TestRewriteFrameNumbers(t *testing.T) {
 		{frame: 300, want: 1},
 		{frame: 301, skip: true},
 		{frame: 302, want: 3},
-		{from: a, frame: 9, want: 4},
+		{frame: 303, skip: true},
+		{from: a, frame: 9, want: 5},
 	} {
 		p := &packet{seq: 70000 + uint64(i), ts: uint32(i), dd: []byte{0x80, byte(c.frame >> 8), byte(c.frame)}}
 		if c.from != nil {

@@ -53,7 +53,8 @@ func newIngress(p *Peer, mid string, key trackKey, rids []string, t remoteTrack)
 	return in
 }
 
-// add makes a stream of t. nil: the track has no such layer, or has it already, or it comes in another codec.
+// add makes a stream of t, in the place of the one before, which ends when its section was turned off and on again. nil:
+// the track has no such layer, or it comes in another codec.
 func (in *ingress) add(t remoteTrack) *stream {
 	index := 0
 	if len(in.rids) > 0 {
@@ -61,16 +62,15 @@ func (in *ingress) add(t remoteTrack) *stream {
 	} else if t.track.RID() != "" {
 		index = -1
 	}
-	if index < 0 || index >= maxStreams || in.streams[index].Load() != nil || in.video && t.track.Codec().MimeType != in.codec.MimeType {
+	if index < 0 || index >= maxStreams || in.video && t.track.Codec().MimeType != in.codec.MimeType {
 		return nil
 	}
 	s := newStream(in, index, t)
-	in.streams[index].Store(s)
-	in.each(func(other *stream) { // who has another layer may want this one
-		for _, e := range *other.listeners.Load() {
-			e.notify()
-		}
-	})
+	old := in.streams[index].Swap(s)
+	in.each((*stream).wake) // who has another layer may want this one
+	if old != nil {
+		old.wake()
+	}
 	return s
 }
 
@@ -144,11 +144,10 @@ type watch struct {
 	alive    bool
 }
 
-// look notes what comes and what does not, and reports whether that has changed. Called by the publisher's control
-// goroutine alone.
-func (in *ingress) look(now time.Time) bool {
+// look notes what comes and what does not. Called by the publisher's control goroutine alone.
+func (in *ingress) look(now time.Time) {
 	if !in.video {
-		return false
+		return
 	}
 	var pictures [maxStreams]uint64
 	var last [maxStreams]time.Time
@@ -166,7 +165,7 @@ func (in *ingress) look(now time.Time) bool {
 		changed = in.watched[i].see(now, last[i], sum-pictures[i]) || changed
 	}
 	if !changed && now.Sub(in.measured) < measureInterval {
-		return false
+		return
 	}
 	if now.Sub(in.measured) >= measureInterval {
 		in.measured = now
@@ -179,13 +178,13 @@ func (in *ingress) look(now time.Time) bool {
 			}
 		})
 	}
-	return true
 }
 
 // see reports whether the layer has come or gone. A layer is gone when the others go on without it: then the publisher
 // has taken it back for want of bandwidth or power. When all are silent, the picture stands still.
 func (w *watch) see(now, last time.Time, others uint64) bool {
 	before := w.alive
+	w.pictures = min(w.pictures, others) // another stream was replaced, and counts from nothing
 	if last != w.last {
 		w.last, w.pictures, w.alive = last, others, true
 	} else if w.alive && now.Sub(last) > maxQuiet && others-w.pictures >= quietPictures {
@@ -208,7 +207,8 @@ func (in *ingress) measure(now time.Time) {
 		s.mu.Unlock()
 		for spatial := range count {
 			comes := in.watched[i].alive && active.hasSpatial(spatial)
-			if spatial > 0 && flows[spatial] == flows[spatial-1] && flows[0][maxTemporal-1].fps > 0 {
+			const all = maxTemporal - 1
+			if spatial > 0 && flows[spatial][all].bitrate == flows[spatial-1][all].bitrate && flows[0][all].fps > 0 {
 				comes = false // pictures come without it
 			}
 			list = appendQualities(list, uint8(i), uint8(spatial), sizes[spatial], flows[spatial], comes)

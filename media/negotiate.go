@@ -94,6 +94,10 @@ func (p *Peer) takeOffer(signal wire.Signal) error {
 	p.send(wire.Signal{
 		Description: &wire.SessionDescription{Type: "answer", SDP: answer.SDP}, Generation: p.generation, Tracks: p.sentTracks(),
 	})
+	if p.silent {
+		p.silent = false
+		p.offerTimer.Reset(coalesceOffers)
+	}
 	p.takeEarly()
 	return nil
 }
@@ -119,9 +123,10 @@ func (p *Peer) takeAnswer(signal wire.Signal) error {
 	return nil
 }
 
-// offer sends an offer, unless none is needed or the last one is not answered; then the answer leads here again.
+// offer sends an offer, unless none is needed, the client has to make the first one, or the last one is not answered;
+// then the client's offer or answer leads here again.
 func (p *Peer) offer() {
-	if !p.needOffer || p.pc.SignalingState() != webrtc.SignalingStateStable {
+	if !p.needOffer || p.silent || p.pc.SignalingState() != webrtc.SignalingStateStable {
 		return
 	}
 	offer, err := p.pc.CreateOffer(nil)

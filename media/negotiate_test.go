@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,54 @@ func TestPublicIPs(t *testing.T) {
 	}
 	if !found {
 		t.Error("the public address is in no candidate")
+	}
+}
+
+// A peer whose client shall make the first offer makes none before, however much there is to offer, and then it does.
+func TestClientFirst(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	bob := join(t, s, "room", "bob", allGrants())
+	bob.publish(wire.Microphone, webrtc.MimeTypeOpus)
+	bob.do(func() { bob.offer(nil) })
+	sent := make(chan wire.Signal, 64)
+	p, err := s.Join("room", "ann", PeerOptions{
+		Grants: allGrants(), Send: signals(func(signal wire.Signal) { sent <- signal }), ClientFirst: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "there is something to offer", func() bool {
+		needed := false
+		if err := p.call(t.Context(), func() error {
+			needed = p.needOffer
+			p.offer()
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return needed
+	})
+	select {
+	case signal := <-sent:
+		t.Fatalf("%+v before the client has offered", signal)
+	default:
+	}
+	if err := p.Signal(t.Context(), wire.Signal{Description: sdpOffer("audio sendonly"), Tracks: labels(wire.Microphone)}); err != nil {
+		t.Fatal(err)
+	}
+	var types []string
+	for limit := time.After(patience); len(types) < 2; {
+		select {
+		case signal := <-sent:
+			if signal.Description != nil {
+				types = append(types, signal.Description.Type)
+			}
+		case <-limit:
+			t.Fatalf("only %v", types)
+		}
+	}
+	if !slices.Equal(types, []string{"answer", "offer"}) {
+		t.Errorf("descriptions %v", types)
 	}
 }
 

@@ -58,12 +58,12 @@ func (n planeNet) ListenUDP(_ string, addr *net.UDPAddr) (transport.UDPConn, err
 	return conn, nil
 }
 
-// writer is what e sends through: w where the plane serves its peer, else pion.
-func (e *egress) writer(b *binding, w *plane.Writer) packetWriter {
-	if w == nil {
+// writer is what e sends through: the plane where that serves its peer, else pion. mu is held.
+func (e *egress) writer(b *binding) packetWriter {
+	if e.through == nil {
 		return b.writer
 	}
-	e.plane = planeWriter{w, e.peer.transport}
+	e.plane = planeWriter{e.through, e.peer.transport}
 	return &e.plane
 }
 
@@ -181,6 +181,9 @@ func (p *Peer) pump(w *plane.Writer, now time.Time) (later bool) {
 
 // RTCP implements plane.Feedback: what the client says about what it gets and what it sends.
 func (p *Peer) RTCP(w *plane.Writer, packet []byte, now time.Time) {
+	if p.downlink.reported(packet, now) {
+		poke(p.due)
+	}
 	if !p.rtcp.allow(now) {
 		return
 	}

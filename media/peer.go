@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"confab/media/bandwidth"
 	"confab/media/plane"
 	"confab/signaling/wire"
 
@@ -31,6 +30,10 @@ type PeerOptions struct {
 	// wire.MediaQuality, wire.ActiveSpeakers). It must be set. It is called by one goroutine, in order, and must
 	// neither block nor call the peer. What it takes is not changed afterwards.
 	Send func(wire.ServerMessage)
+	// ClientFirst: nothing is offered before the client's first offer has been answered. Browsers always make one; one
+	// that has to take it back for ours may not be able to offer again (Chromium 156: the header extensions of the
+	// offer taken back and of ours have different numbers).
+	ClientFirst bool
 }
 
 // A Peer is one PeerConnection with one participant, both directions. It is an actor: run owns the negotiation, the
@@ -66,13 +69,12 @@ type Peer struct {
 	view          *view                     // what a viewer plays, nil = it is no viewer
 
 	// Owned by control.
-	allocator   bandwidth.Allocator
-	allocated   int64              // the budget that was shared out last
-	chosen      time.Time          // when that was
-	unchosen    change             // what has been seen since
+	sharing
 	dominant    wire.ParticipantID // who speaks before others, "" = nobody
 	saidVersion int                // of what the client was told last about speakers
 	saidAt      time.Time          // and when
+
+	turn int // owned by write: which section is next to give a packet for a probe
 
 	connected atomic.Bool
 	served    atomic.Bool                // by the plane, not by pion; never unset
@@ -80,9 +82,9 @@ type Peer struct {
 	asking    bool                       // guarded by the shard: it is to ask for what is missing
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
-	budget    atomic.Int64               // bits a second for all video sent
 	taps      taps
 	feedback  arrivals
+	downlink  downlink
 	rtcp      rate
 
 	mu     sync.Mutex
@@ -129,13 +131,14 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 	}
 	p.sending.Store(&[]*egress{})
 	p.receiving.Store(&[]*ingress{})
-	p.budget.Store(noBudget)
 	p.taps = taps{limit: s.limits.Streams, open: map[uint32]*tap{}}
 	p.feedback.init(p.ssrc)
+	p.downlink.init(s.limits.RTCPPerSecond)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)
 	if r.shard != nil {
 		p.transport = r.shard.NewTransport(p)
 	}
+	p.silent = opts.ClientFirst
 	pc, err := s.newConnection(p)
 	if err != nil {
 		p.end(err)
@@ -326,6 +329,7 @@ type negotiation struct {
 	candidates  int                    // of this generation
 	gathered    bool                   // the end of our candidates was sent
 	needOffer   bool
+	silent      bool // nothing is offered before the client's first offer has been answered
 	failed      bool
 	sections    int               // media sections made by us
 	offered     map[*egress]*feed // what the offer under way names

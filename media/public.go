@@ -32,8 +32,12 @@ func newPublicFace(public []netip.Addr, listen netip.Addr) publicFace {
 	return f
 }
 
-// stands reports whether clients hear of a local address, by whatever name.
+// stands reports whether clients hear of a local address, by whatever name. Link-local ones are of no use to them
+// (RFC 8445 section 5.1.1.1), and for TCP each address costs every peer a goroutine and a buffer.
 func (f publicFace) stands(local net.IP) bool {
+	if local.IsLinkLocalUnicast() {
+		return false
+	}
 	addr, _ := netip.AddrFromSlice(local)
 	return f.external == nil || f.external[addr.Unmap()] != nil || f.external[netip.Addr{}] != nil
 }
@@ -41,11 +45,11 @@ func (f publicFace) stands(local net.IP) bool {
 // apply has the connections of an engine show the face, and use mux.
 func (f publicFace) apply(settings *webrtc.SettingEngine, mux ice.UDPMux) error {
 	settings.SetICEUDPMux(mux)
+	settings.SetIPFilter(f.stands) // which counts for TCP
 	if f.external == nil {
 		return nil
 	}
 	settings.SetICEUDPMux(publicMux{mux, f})
-	settings.SetIPFilter(f.stands) // which counts for TCP
 	var rules []webrtc.ICEAddressRewriteRule
 	for local, external := range f.external {
 		rule := webrtc.ICEAddressRewriteRule{

@@ -3,9 +3,11 @@ package media
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"confab/signaling/wire"
 
+	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -52,6 +54,30 @@ func redundantCodecs(t testing.TB, media *webrtc.MediaEngine, opus, red webrtc.P
 	} {
 		if err := media.RegisterCodec(c, webrtc.RTPCodecTypeAudio); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A tap takes RED as plain Opus.
+func TestTapTakesPrimary(t *testing.T) {
+	s := bareStream(webrtc.MimeTypeOpus)
+	s.redType = 63
+	for i, payload := range []string{"ef 0f 00 02 6f aa bb 01 02 03 04", "01 02 03 04"} {
+		p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: []uint8{63, 96}[i], SequenceNumber: uint16(i)}, Payload: unhex(t, payload)}
+		b, err := p.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.receive(b, time.Now())
+	}
+	f := &tapFeed{in: s.in}
+	for range 2 {
+		if !f.take(s) {
+			t.Fatal("nothing has come")
+		}
+		var p rtp.Packet
+		if err := p.Unmarshal(f.encode(s)); err != nil || p.PayloadType != 96 || !bytes.Equal(p.Payload, unhex(t, "01 02 03 04")) {
+			t.Errorf("%v, %x, %v", p.Header, p.Payload, err)
 		}
 	}
 }

@@ -96,10 +96,11 @@ func TestMeshByRelay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ann.AddTrack(track); err != nil {
+	tr, err := ann.AddTransceiverFromTrack(track)
+	if err != nil {
 		t.Fatal(err)
 	}
-	src := &source{track: track}
+	src := &source{track: track, rtp: tr}
 	src.needed.Store(true)
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -13,6 +13,7 @@ const (
 	formatNACK   = 1
 	formatPLI    = 1
 	formatFIR    = 4
+	formatREMB   = 15
 )
 
 // nextRTCP splits the first packet off a compound one. Body is what follows its 4-byte header. False: there is none,

@@ -24,6 +24,9 @@ import (
 // ErrClosed is what the methods of a closed Server return.
 var ErrClosed = errors.New("media: server closed")
 
+// ErrListenTCP is in an error of New that is about Options.ListenTCP.
+var ErrListenTCP = errors.New("media: the TCP port cannot be opened")
+
 // Options are what a Server needs. The zero value listens on a free port of every interface.
 type Options struct {
 	Listen    netip.AddrPort // UDP. An unspecified or zero address means every interface; port 0 any free one
@@ -86,7 +89,7 @@ func New(opts Options) (*Server, error) {
 	limits := opts.Limits.withDefaults()
 	tcp, err := openTCP(opts, limits)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("media: listening on TCP %v: %w", opts.ListenTCP, err), mux.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrListenTCP, err), mux.Close())
 	}
 	s := &Server{
 		opts: opts, limits: limits, log: opts.Log, certificate: *certificate, mux: mux, plane: media, tcp: tcp,

@@ -28,6 +28,7 @@ type simulcastLayer struct {
 	needed atomic.Bool
 	keys   atomic.Int32 // key frames asked for
 	sent   atomic.Uint32
+	weight atomic.Int32 // times the usual size of its pictures, 0 = 1
 }
 
 // publishSimulcast publishes a camera in so many layers, each with numbers, timestamps and picture ids of its own.
@@ -93,7 +94,7 @@ func (l *simulcastLayer) run(stop chan struct{}) {
 		p.Extensions, p.Extension = nil, false
 		_ = p.SetExtension(mid, []byte(l.mid()))
 		_ = p.SetExtension(rid, []byte(l.track.RID()))
-		p.Payload = simulcastPayload(l.index, n, l.needed.Swap(false))
+		p.Payload = heavier(simulcastPayload(l.index, n, l.needed.Swap(false)), int(l.weight.Load()))
 		_ = l.track.WriteRTP(&p)
 		n++
 		l.sent.Store(n)
@@ -128,6 +129,12 @@ func simulcastPayload(index int, n uint32, key bool) []byte {
 	b = append(b, make([]byte, 100<<index)...)
 	b = append(b, byte(index))
 	return binary.BigEndian.AppendUint32(b, n)
+}
+
+// heavier makes a picture weight times as large.
+func heavier(payload []byte, weight int) []byte {
+	end := len(payload) - 5
+	return slices.Insert(payload, end, make([]byte, max(weight-1, 0)*end)...)
 }
 
 // layerOf is the layer that a picture is of.
@@ -342,9 +349,9 @@ func TestMediaQuality(t *testing.T) {
 			{"shown small", func() { show(t, ben, size{320, 180}, 0) }, wire.MediaQuality{Width: 320, Height: 180, FPS: 30, Layer: "1/3 T2/2", Reason: wire.QualitySize}},
 			{"at half the rate", func() { show(t, ben, size{320, 180}, 15) }, wire.MediaQuality{Width: 320, Height: 180, FPS: 15, Layer: "1/3 T1/2", Reason: wire.QualitySize}},
 			{"shown large again", func() { show(t, ben, size{}, 0) }, wire.MediaQuality{Width: 1280, Height: 720, FPS: 30, Layer: "3/3 T2/2", Reason: wire.QualityFull}},
-			{"little bandwidth", func() { ben.peer.setBudget(70_000) }, wire.MediaQuality{Width: 640, Height: 360, FPS: 30, Layer: "2/3 T2/2", Reason: wire.QualityBandwidth}},
-			{"none", func() { ben.peer.setBudget(1000) }, wire.MediaQuality{Reason: wire.QualityBandwidth}},
-			{"enough", func() { ben.peer.setBudget(noBudget) }, wire.MediaQuality{Width: 1280, Height: 720, FPS: 30, Layer: "3/3 T2/2", Reason: wire.QualityFull}},
+			{"little bandwidth", func() { limitTo(ben, 70_000) }, wire.MediaQuality{Width: 640, Height: 360, FPS: 30, Layer: "2/3 T2/2", Reason: wire.QualityBandwidth}},
+			{"none", func() { limitTo(ben, 1000) }, wire.MediaQuality{Reason: wire.QualityBandwidth}},
+			{"enough", func() { limitTo(ben, 1e9) }, wire.MediaQuality{Width: 1280, Height: 720, FPS: 30, Layer: "3/3 T2/2", Reason: wire.QualityFull}},
 			{"the publisher sends less", func() { layers[2].paused.Store(true) }, wire.MediaQuality{Width: 640, Height: 360, FPS: 30, Layer: "2/3 T2/2", Reason: wire.QualityPublisher}},
 			{"turned off", func() {
 				if err := ben.peer.Subscribe(t.Context(), wire.SubscribeMedia{Participant: "ann", Source: wire.Camera}); err != nil {

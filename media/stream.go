@@ -288,6 +288,13 @@ func (s *stream) nextRTCP(buf []byte) (n int, err error) {
 	return n, err
 }
 
+// wake has all who listen look for what there is now.
+func (s *stream) wake() {
+	for _, e := range *s.listeners.Load() {
+		e.notify()
+	}
+}
+
 // subscribe has e notified of each packet.
 func (s *stream) subscribe(e *egress) {
 	s.mu.Lock()

@@ -210,9 +210,7 @@ func (p *Peer) unpublish(s *stream) {
 	if empty {
 		p.room.unpublish(in)
 	}
-	for _, e := range *s.listeners.Load() {
-		e.notify() // to look for another one
-	}
+	s.wake()
 }
 
 // setReceiving tells control what there is. Ended streams of a track that goes on stay out of it.

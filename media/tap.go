@@ -265,6 +265,10 @@ func (f *tapFeed) encode(s *stream) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(p.seq))
 	b = binary.BigEndian.AppendUint32(b, p.ts)
 	b = binary.BigEndian.AppendUint32(b, s.ssrc)
-	f.buffer = append(b, p.payload...)
+	payload := p.payload
+	if p.red && len(payload) > 0 {
+		payload, _ = primary(payload) // a sink knows Opus only
+	}
+	f.buffer = append(b, payload...)
 	return f.buffer
 }

@@ -65,8 +65,13 @@ func (l *lab) network(address string) *vnet.Net {
 
 // join makes a client at an address, which publishes nothing yet.
 func (l *lab) join(id wire.ParticipantID, address string) *client {
+	return l.joinOver(id, l.network(address))
+}
+
+// joinOver is join over a network of its own.
+func (l *lab) joinOver(id wire.ParticipantID, network *vnet.Net) *client {
 	return joinFrom(l.t, l.server, "room", id, allGrants(), func(settings *webrtc.SettingEngine, media *webrtc.MediaEngine) {
-		settings.SetNet(l.network(address))
+		settings.SetNet(network)
 		settings.SetIPFilter(func(net.IP) bool { return true })
 		if err := media.RegisterDefaultCodecs(); err != nil {
 			l.t.Fatal(err)

@@ -40,12 +40,15 @@ func openSFU(s *Settings, listen net.Addr, registry func() *rooms.Registry, log 
 		options.PublicIPs = append(options.PublicIPs, netip.MustParseAddr(ip)) // checked with the settings
 	}
 	server, err := media.New(options)
-	if errors.Is(err, syscall.EADDRINUSE) && s.UDPPort == 0 {
+	if errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, media.ErrListenTCP) && s.UDPPort == 0 {
 		options.Listen = netip.AddrPortFrom(addr.Addr(), 0)
 		if server, err = media.New(options); err == nil {
 			log.Warn("the UDP port of the same number is taken; media uses another one, which a firewall may not let through",
 				"wanted", addr.Port(), "udp", fmt.Sprint(server.Addrs()), "remedy", "set --udp-port")
 		}
+	}
+	if errors.Is(err, media.ErrListenTCP) {
+		return sfu{}, fmt.Errorf("cannot listen at %s for media by TCP: %s; choose another with --ice-tcp", s.ICETCP, listenProblem(err))
 	}
 	if err != nil {
 		return sfu{}, fmt.Errorf("cannot open UDP port %d for media: %s; choose another with --udp-port, or set --sfu off", addr.Port(), listenProblem(err))

@@ -218,14 +218,15 @@ func TestServerTakesMediaByHTTPPort(t *testing.T) {
 	}
 }
 
-// Where nobody has asked for TURN, a port that is taken is no reason not to serve; else it is.
-func TestTURNPortTaken(t *testing.T) {
+// A port that is taken is told by its setting. Where nobody has asked for TURN, a port that is taken is no reason not to serve; else it is.
+func TestMediaPortsTaken(t *testing.T) {
 	taken, err := net.Listen("tcp", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	fails(t, "--ice-tcp", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--ice-tcp", ":"+port)
 	fails(t, "--turn-port", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--turn", "on", "--turn-port", port)
 	auto := &Settings{TURN: "auto", Listen: "0.0.0.0:0"}
 	if auto.TURNPort, err = net.LookupPort("udp", port); err != nil {

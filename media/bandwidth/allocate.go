@@ -22,6 +22,9 @@ const Paused = -1
 const (
 	upHeadroom = 15              // percent of the sum that must be to spare before a track goes up
 	upHold     = 3 * time.Second // after bandwidth took a track down, before it may go up again
+	downHold   = time.Second     // that what is sent may be a little too much before it is taken down
+	downSlack  = 75              // percent of what is sent; with less it is taken down at once
+	downNear   = 90              // percent of what is sent; with as much it is not taken down
 )
 
 // A Layer is one quality that a track can be sent in.
@@ -70,20 +73,40 @@ func Demand(tracks []Track) int {
 	return sum
 }
 
+// Floors returns the least budget, in bits a second, by which Allocate pauses no track.
+func Floors(tracks []Track) int {
+	sum, up := 0, false
+	for i := range tracks {
+		if floor := tracks[i].floor(); floor != Paused {
+			sum += tracks[i].Layers[floor].Bitrate
+			up = up || tracks[i].Current < floor
+		}
+	}
+	if up {
+		sum += sum*upHeadroom/100 + 1
+	}
+	return sum
+}
+
 // An Allocator is Allocate with a memory of what went down lately. Its zero value is ready.
 type Allocator struct {
+	Carried bool // what is sent now is known to fit, whatever the budget: see Estimator.Carries
+
 	downs map[int]time.Time // when bandwidth last took a track down, by id; older ones than upHold are dropped
+	short time.Time         // since when the budget is less than what is sent, zero = it is not
 }
 
 // Allocate is like the function Allocate, but a track that bandwidth has taken down does not go above Current again
-// within 3 s.
+// within 3 s, and nothing is taken down for a budget that is short by less than a quarter for less than 1 s, or by less
+// than a tenth, or while what is sent is Carried: estimates dip and bitrates vary, and a picture that is paused for
+// that is worse than a queue that becomes a little longer.
 func (a *Allocator) Allocate(now time.Time, tracks []Track, budget int) []Choice {
 	for id, at := range a.downs {
 		if now.Sub(at) >= upHold {
 			delete(a.downs, id)
 		}
 	}
-	choices := allocate(tracks, budget, a.downs)
+	choices := allocate(tracks, a.patient(now, tracks, budget), a.downs)
 	for i, c := range choices {
 		if c.Reason == wire.QualityBandwidth && c.Layer < tracks[i].Current {
 			if a.downs == nil {
@@ -93,6 +116,28 @@ func (a *Allocator) Allocate(now time.Time, tracks []Track, budget int) []Choice
 		}
 	}
 	return choices
+}
+
+// patient returns the budget, or what is sent now if that is to go on in spite of it.
+func (a *Allocator) patient(now time.Time, tracks []Track, budget int) int {
+	sent := 0
+	for i := range tracks {
+		if t := &tracks[i]; t.Enabled && t.Current >= 0 && t.Current < len(t.Layers) {
+			sent += max(t.Layers[min(t.Current, max(t.top(), 0))].Bitrate, 0)
+		}
+	}
+	share := 100 * float64(budget) / float64(max(sent, 1))
+	if share >= downNear || a.Carried {
+		a.short = time.Time{}
+		return max(budget, sent)
+	}
+	if a.short.IsZero() {
+		a.short = now
+	}
+	if share < downSlack || now.Sub(a.short) >= downHold {
+		return budget
+	}
+	return sent
 }
 
 // An allocation is one run of Allocate.

@@ -128,6 +128,46 @@ func TestAllocatorHold(t *testing.T) {
 	}
 }
 
+// A little too much for a short time changes nothing; for longer, or much too much, does.
+func TestAllocatorPatience(t *testing.T) {
+	start := time.Unix(1000, 0)
+	type step struct {
+		after  time.Duration
+		budget int
+		want   int
+	}
+	const ms = time.Millisecond
+	for name, steps := range map[string][]step{
+		"a dip":         {{0, 440_000, 1}, {900 * ms, 440_000, 1}, {950 * ms, 500_000, 1}, {1800 * ms, 440_000, 1}},
+		"for longer":    {{0, 440_000, 1}, {999 * ms, 440_000, 1}, {1000 * ms, 440_000, 0}},
+		"hardly less":   {{0, 455_000, 1}, {9 * time.Second, 455_000, 1}},
+		"much too much": {{0, 374_000, 0}},
+		"then much":     {{0, 440_000, 1}, {100 * ms, 300_000, 0}},
+	} {
+		var a Allocator
+		track := with(camera(1), func(t *Track) { t.Current = 1 })
+		for _, s := range steps {
+			track.Current = a.Allocate(start.Add(s.after), []Track{track}, s.budget)[0].Layer
+			if track.Current != s.want {
+				t.Errorf("%s: after %v with %d: %d, want %d", name, s.after, s.budget, track.Current, s.want)
+			}
+		}
+	}
+}
+
+// What is known to fit is not taken down, and nothing more is given.
+func TestAllocatorCarried(t *testing.T) {
+	a := Allocator{Carried: true}
+	track := with(camera(1), func(t *Track) { t.Current = 1 })
+	if got := a.Allocate(time.Unix(1000, 0), []Track{track}, 10_000)[0].Layer; got != 1 {
+		t.Errorf("%d", got)
+	}
+	a.Carried = false
+	if got := a.Allocate(time.Unix(1000, 0), []Track{track}, 10_000)[0].Layer; got != Paused {
+		t.Errorf("%d when it does not fit", got)
+	}
+}
+
 // A budget that moves by 10 % around any value makes at most one change a track.
 func TestAllocateDoesNotFlap(t *testing.T) {
 	for budget := 100_000; budget < 6e6; budget += 37_000 {
@@ -181,6 +221,27 @@ func TestAllocateInvariants(t *testing.T) {
 		if demand != 0 {
 			t.Errorf("%d more demanded than used", demand)
 		}
+	}
+}
+
+// With the sum of floors nothing is paused that is there.
+func TestFloors(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 1000 {
+		tracks := randomTracks(random)
+		for _, c := range Allocate(tracks, Floors(tracks)) {
+			if c.Layer == Paused && c.Reason == wire.QualityBandwidth {
+				t.Fatalf("%+v: %d", tracks, Floors(tracks))
+			}
+		}
+	}
+	tracks := []Track{camera(1), with(camera(2), func(t *Track) { t.Layers, t.Floor = screen, 1 }), with(camera(3), func(t *Track) { t.Enabled = false })}
+	if got := Floors(tracks); got != 750_000*115/100+1 {
+		t.Errorf("%d for tracks that are paused", got)
+	}
+	tracks[0].Current, tracks[1].Current = 0, 2
+	if got := Floors(tracks); got != 750_000 {
+		t.Errorf("%d for tracks that are sent", got)
 	}
 }
 

@@ -11,6 +11,7 @@ type assembler struct {
 	codec codec // constant
 
 	waitKey bool     // frames are dropped until a key frame
+	blind   bool     // what came before the next packet is not known, and so whether it begins a frame
 	open    bool     // parts belong to the frame with the timestamp ts
 	broken  bool     // the frame with the timestamp ts is incomplete
 	parts   [][]byte // payloads
@@ -20,14 +21,14 @@ type assembler struct {
 }
 
 // newAssembler makes one that has seen nothing.
-func newAssembler(c codec) *assembler { return &assembler{codec: c, waitKey: c.video()} }
+func newAssembler(c codec) *assembler { return &assembler{codec: c, waitKey: c.video(), blind: true} }
 
 // push takes the next packet and calls emit for each frame that it completes: none, one, or two when it shows that
 // the frame before it had ended and is itself a whole frame. emit's frame is good until the next push.
 func (a *assembler) push(p packet, emit func(f frame, ts uint32) error) error {
 	if p.gap {
 		a.drop(p.ts)
-		a.waitKey = a.codec.video()
+		a.waitKey, a.blind = a.codec.video(), true
 	}
 	if len(p.payload) == 0 {
 		return nil // padding
@@ -39,8 +40,9 @@ func (a *assembler) push(p packet, emit func(f frame, ts uint32) error) error {
 	}
 	if !a.open {
 		a.open, a.ts = true, p.ts
-		a.broken = a.waitKey && !a.codec.head(p.payload)
+		a.broken = a.blind && !a.codec.head(p.payload)
 	}
+	a.blind = false
 	a.parts = append(a.parts, p.payload)
 	a.bytes += len(p.payload)
 	if a.bytes > maxFrameBytes || len(a.parts) > maxFramePackets {
@@ -58,13 +60,16 @@ func (a *assembler) drop(next uint32) {
 		a.broken = true
 		return
 	}
+	if a.open {
+		a.dropped++
+	}
 	a.reset()
 }
 
 // restart begins anew with another stream: what it refers to has not come.
 func (a *assembler) restart() {
 	a.reset()
-	a.waitKey = a.codec.video()
+	a.waitKey, a.blind = a.codec.video(), true
 }
 
 func (a *assembler) reset() {

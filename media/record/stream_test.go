@@ -227,6 +227,32 @@ func TestResolutionChange(t *testing.T) {
 	}
 }
 
+// TestParameterSetsOnce has a sender send its parameter sets once: a later key frame begins with a slice, also after a
+// loss before it.
+func TestParameterSetsOnce(t *testing.T) {
+	sample := encoded(t, "H264")
+	second := sample.packets[sample.keyFrameAt(t, sample.keyFrameAt(t, 0)+1)].Timestamp
+	var list []timed
+	seq, lost := sample.packets[0].SequenceNumber, false
+	for _, x := range sample.onTime() {
+		kind := x.p.Payload[0] & 0x1f
+		if x.p.Timestamp == second && (kind == nalSTAPA || kind == nalSEI || kind == nalSPS || kind == nalPPS) {
+			continue
+		}
+		x.p.SequenceNumber = seq
+		seq++
+		if !lost && x.at > 500*time.Millisecond {
+			lost = true
+			continue
+		}
+		list = append(list, x)
+	}
+	_, path := replay(t, "H264", list, nil)
+	if got := probe(t, path); got.Frames < sampleFrames/2+10 || got.Frames == sampleFrames {
+		t.Errorf("%d frames, want those before the loss and %d", got.Frames, sampleFrames/2)
+	}
+}
+
 // TestLayerChange goes on with another simulcast layer, which has other numbers and begins in the middle.
 func TestLayerChange(t *testing.T) {
 	for _, codec := range []string{"VP8", "H264"} {

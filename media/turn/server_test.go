@@ -80,6 +80,41 @@ func TestPeersRefused(t *testing.T) {
 	}
 }
 
+// The same by IPv6, where an address may also carry one of IPv4.
+func TestPeersRefusedByIPv6(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here")
+	}
+	defer conn.Close()
+	s := start(t, func(o *Options) { o.Listen = netip.MustParseAddrPort("[::1]:0") })
+	credentials := s.Credentials("ann")
+	client, err := turn.NewClient(&turn.ClientConfig{
+		TURNServerAddr: s.Addr().String(), Conn: conn, Username: credentials.Username, Password: credentials.Credential,
+		RequestedAddressFamily: turn.RequestedAddressFamilyIPv6,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	relay, err := client.Allocate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer relay.Close()
+	for _, ip := range []string{
+		"::", "::2", "fe80::1", "fd00::1", "ff02::fb", "2001:db8::1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::1", "2002:c0a8:101::1",
+	} {
+		wantCode(t, ip, client.CreatePermission(&net.UDPAddr{IP: net.ParseIP(ip), Port: 80}), stun.CodeForbidden)
+	}
+	if err := client.CreatePermission(&net.UDPAddr{IP: net.ParseIP("2a00:1::1"), Port: 80}); err != nil {
+		t.Errorf("a public address: %v", err)
+	}
+}
+
 // A channel is no way around.
 func TestChannelsRefused(t *testing.T) {
 	s := start(t, nil)

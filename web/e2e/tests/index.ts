@@ -1,5 +1,6 @@
 import './media';
 import './sfu';
+import './recording';
 import './through';
 import './chat';
 import './recovery';

@@ -42,6 +42,13 @@ test('through: two without UDP have a call through the SFU, by the port of the p
   await wantWays(people, ({ protocol }) => protocol === 'tcp');
 }, { limit: 120 });
 
+test('through: where UDP works it is what media takes', async (scene) => {
+  const people = (await scene.inRoom(['Ada', 'Grace'], { server: await scene.ownServer([...relays, '--mesh-max', '0']) })) as [Person, Person];
+  await seeAndHear(people);
+  const direct = (ways: Way[]): boolean => ways.length > 0 && ways.every(({ protocol, local }) => protocol === 'udp' && local !== 'relay');
+  for (const person of people) await until(`${person.name} sends by UDP`, async () => direct(await person.page.evaluate(waysInUse)));
+}, { limit: 120 });
+
 test('through: a page that tells only names of multicast DNS has a call through the SFU', async (scene) => {
   const server = await scene.ownServer(['--mesh-max', '0']);
   const ada = await scene.person('Ada', { server });

@@ -227,31 +227,39 @@ test('ui-media: which way the media goes stands beside the name of the room, and
   await until('what it means', async () => (await ada.find('stats').textContent())?.includes('through the server'));
 });
 
-test('ui-media: everybody is shown and told that the call is recorded', async (scene) => {
-  const { person: ada, tell } = await addressed(scene, 'Ada');
-  await ada.join({ camera: false });
-  assertEqual(await ada.find('recording').count(), 0, 'signs of a recording');
-  tell('room', { recording: true });
-  await ada.find('recording').waitFor();
-  await ada.announced(/This call is being recorded/);
-  assertEqual((await ada.page.title()).startsWith('●'), true, 'the title of the page bears the sign');
-  assertEqual(await violations(ada.page), [], 'what axe finds');
-  tell('room', { recording: false });
-  await ada.announced(/The recording has ended/);
-  await untilEqual('signs of a recording', () => ada.find('recording').count(), 0);
-
-  // The first in the room moderates it, and is asked once more before everybody is recorded.
-  await ada.find('more-menu').click();
-  await ada.find('record').click();
-  await ada.page.getByRole('dialog').filter({ hasText: 'Everybody in the room sees' }).waitFor();
-  assertEqual(await violations(ada.page), [], 'what axe finds in the dialog');
-  await ada.page.keyboard.press('Escape');
-  await untilEqual('the focus is back', () => ada.find('more-menu').evaluate((button) => button === document.activeElement), true);
-  const [grace] = (await scene.inRoom(['Grace'], { camera: false })) as [Person];
+test('ui-media: everybody is shown and told that the call is recorded, after a moderator was asked once more', async (scene) => {
+  const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'], { camera: false })) as [Person, Person];
+  const signs = (person: Person): Promise<number> => person.find('recording').count();
   await grace.find('more-menu').click();
   await grace.find('stats-toggle').waitFor();
   assertEqual(await grace.find('record').count(), 0, 'ways to record for a member');
-});
+
+  await ada.find('more-menu').click();
+  await ada.find('record').click();
+  const dialog = ada.page.getByRole('dialog').filter({ hasText: 'Everybody in the room sees' });
+  await dialog.waitFor();
+  assertEqual(await violations(ada.page), [], 'what axe finds in the dialog');
+  await ada.page.keyboard.press('Escape');
+  await untilEqual('the focus is back', () => ada.find('more-menu').evaluate((button) => button === document.activeElement), true);
+  assertEqual(await signs(grace), 0, 'signs of a recording that was not confirmed');
+
+  await ada.find('more-menu').click();
+  await ada.find('record').click();
+  await ada.find('record-confirm').click();
+  for (const person of [ada, grace]) {
+    await untilEqual(`signs that ${person.name} sees`, () => signs(person), 1);
+    await person.announced(/This call is being recorded/);
+    await untilEqual(`title of the page of ${person.name}`, async () => (await person.page.title()).startsWith('●'), true);
+  }
+  assertEqual(await violations(grace.page), [], 'what axe finds');
+  const [alan] = (await scene.inRoom(['Alan'], { camera: false })) as [Person];
+  await alan.announced(/This call is being recorded/);
+
+  await ada.find('more-menu').click();
+  await ada.find('record-stop').click();
+  await grace.announced(/The recording has ended/);
+  await untilEqual('signs that Grace sees', () => signs(grace), 0);
+}, { limit: 90 });
 
 test('ui-media: low-bandwidth mode is suggested, switched on and shown', async (scene) => {
   const { person: ada, tell } = await addressed(scene, 'Ada');

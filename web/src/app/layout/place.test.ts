@@ -58,6 +58,8 @@ describe('arrange', () => {
       const { pages } = grid(0);
       const shown = Array.from({ length: pages }, (_, page) => grid(page).tiles);
       expect(shown.flat().map((tile) => tile.key)).toEqual(cameras(49).map((tile) => tile.key));
+      const sizes = new Set(shown.flat().map((tile) => `${tile.width}×${tile.height}`));
+      expect([...sizes]).toHaveLength(1);
       for (const tiles of shown) {
         expect(tiles.length).toBeLessThanOrEqual(12);
         for (const [index, tile] of tiles.entries()) {

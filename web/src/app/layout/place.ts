@@ -48,14 +48,27 @@ export function arrange(options: ArrangeOptions): Arrangement {
   return arrangeGrid(options);
 }
 
-function place(keys: readonly string[], area: Size, role: TileRole, offset = { x: 0, y: 0 }, aspects = { least: minAspect, most: maxAspect }): Placement[] {
-  const grid = gridFor(area, keys.length);
+interface PlaceOptions {
+  readonly offset?: { readonly x: number; readonly y: number };
+  readonly aspects?: { readonly least: number; readonly most: number };
+  /** Places to make the tiles fit for; more than there are on the last page, whose tiles are as large as on the others. */
+  readonly places?: number;
+}
+
+function place(
+  keys: readonly string[],
+  area: Size,
+  role: TileRole,
+  { offset = { x: 0, y: 0 }, aspects = { least: minAspect, most: maxAspect }, places = keys.length }: PlaceOptions = {},
+): Placement[] {
+  const grid = gridFor(area, places);
   const cell = { width: (area.width - (grid.columns - 1) * grid.gap) / grid.columns, height: (area.height - (grid.rows - 1) * grid.gap) / grid.rows };
   const tile = fit(cell, aspects.least, aspects.most);
-  const height = grid.rows * tile.height + (grid.rows - 1) * grid.gap;
+  const rows = Math.ceil(keys.length / grid.columns);
+  const height = rows * tile.height + (rows - 1) * grid.gap;
   return keys.map((key, index) => {
     const row = Math.floor(index / grid.columns);
-    const inRow = row === grid.rows - 1 ? keys.length - row * grid.columns : grid.columns;
+    const inRow = row === rows - 1 ? keys.length - row * grid.columns : grid.columns;
     const rowWidth = inRow * tile.width + (inRow - 1) * grid.gap;
     return {
       key,
@@ -72,7 +85,7 @@ function arrangeGrid({ area, others, page }: ArrangeOptions): Arrangement {
   const pages = Math.max(1, Math.ceil(others.length / size));
   const shown = Math.min(page, pages - 1);
   const keys = others.slice(shown * size, shown * size + size).map((tile) => tile.key);
-  return { kind: 'grid', tiles: place(keys, area, 'main'), page: shown, pages, more: null };
+  return { kind: 'grid', tiles: place(keys, area, 'main', { places: size }), page: shown, pages, more: null };
 }
 
 function arrangeOneOnOne({ area, others, self, corner }: ArrangeOptions): Arrangement {
@@ -139,7 +152,7 @@ function arrangeStage({ area, stage, others }: ArrangeOptions): Arrangement {
   return {
     kind: 'stage',
     tiles: [
-      ...place(stage.map((one) => one.key), main, 'main', offset, anyShape),
+      ...place(stage.map((one) => one.key), main, 'main', { offset, aspects: anyShape }),
       ...shown.map(({ key }, index): Placement => ({ key, role: 'strip', ...slot(index) })),
     ],
     page: 0,

@@ -11,6 +11,8 @@ const restartAfterMs = 3_000;
 /** No path this long after an offer: the connection is made anew. Doubles up to a minute. */
 const giveUpMs = 10_000;
 const longestGiveUpMs = 60_000;
+/** A peer connection that cannot offer any more is replaced after this long; doubles with each in turn. */
+const remakeAfterMs = 500;
 
 export const keyOf = (participant: string, source: Source): string => `${participant}/${source}`;
 
@@ -46,6 +48,8 @@ export class SfuPeer implements Path {
   /** Generation of this peer connection's first offer. */
   #first!: number;
   #restarting!: boolean;
+  /** It cannot offer any more, and is about to be replaced. */
+  #ended!: boolean;
   /** The last offer was refused: no other one before something has changed. */
   #held!: boolean;
   readonly #received = new Map<string, RTCRtpReceiver>();
@@ -153,7 +157,7 @@ export class SfuPeer implements Path {
     const pc = new RTCPeerConnection({ ...this.#host.configuration, bundlePolicy: 'max-bundle' });
     this.#pc = pc;
     this.#first = ++this.#generation;
-    this.#restarting = this.#held = false;
+    this.#restarting = this.#held = this.#ended = false;
     this.senders = new Map();
     this.#wanted = new Map();
     pc.onnegotiationneeded = () => void this.#negotiate(pc);
@@ -213,7 +217,8 @@ export class SfuPeer implements Path {
       await pc.setLocalDescription();
       if (pc === this.#pc) this.#sendDescription();
     } catch {
-      // Overtaken by an offer of the SFU; what is needed is negotiated after it.
+      // Overtaken by an offer of the SFU: what is needed is negotiated after it. Else this peer connection has come to an end.
+      if (pc === this.#pc && pc.signalingState === 'stable') this.#giveUp(remakeAfterMs * 2 ** this.#failures);
     }
   }
 
@@ -291,8 +296,10 @@ export class SfuPeer implements Path {
   #stateChanged(state: RTCPeerConnectionState): void {
     clearTimeout(this.#restartTimer);
     if (state === 'connected') {
-      this.#failures = 0;
-      clearTimeout(this.#giveUpTimer);
+      if (!this.#ended) {
+        this.#failures = 0;
+        clearTimeout(this.#giveUpTimer);
+      }
       this.#setLink('connected');
     } else if (state === 'disconnected') {
       // Often passes by itself: a roaming phone, a burst of loss.
@@ -311,12 +318,20 @@ export class SfuPeer implements Path {
 
   /** Unless the path is there in time the connection is made anew. */
   #watch(): void {
+    if (this.#ended) return;
     clearTimeout(this.#giveUpTimer);
     this.#giveUpTimer = setTimeout(() => {
-      if (this.#closed || this.#pc.connectionState === 'connected') return;
+      if (this.#pc.connectionState !== 'connected') this.#giveUp(0);
+    }, Math.min(giveUpMs * 2 ** this.#failures, longestGiveUpMs));
+  }
+
+  #giveUp(afterMs: number): void {
+    this.#ended = true;
+    clearTimeout(this.#giveUpTimer);
+    this.#giveUpTimer = setTimeout(() => {
       this.#failures++;
       this.#setLink('failed');
       this.#remake();
-    }, Math.min(giveUpMs * 2 ** this.#failures, longestGiveUpMs));
+    }, Math.min(afterMs, longestGiveUpMs));
   }
 }

@@ -187,6 +187,16 @@ describe('the connection with the SFU', () => {
     expect(a.offers('sfu').length).toBeLessThan(8);
   });
 
+  it('is made anew when the browser cannot go on with it', async () => {
+    const [a, b] = (await call('p-a', 'p-b')) as [Guest, Guest];
+    const first = newest(a) as FakePeerConnection;
+    first.setLocalDescription = () => Promise.reject(new Error('InvalidAccessError'));
+    a.media.set('screen', true);
+    await tick(2_000);
+    expect(newest(a)).not.toBe(first);
+    expectWhole(a, b);
+  });
+
   it('is restarted 3 s after it was interrupted', async () => {
     const [a, b] = (await call('p-a', 'p-b')) as [Guest, Guest];
     const first = newest(a);

@@ -1,0 +1,211 @@
+package media
+
+import (
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"confab/signaling/wire"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/transport/v4/vnet"
+	"github.com/pion/webrtc/v4"
+)
+
+// limitTo has a client say by REMB how much it can take.
+func limitTo(c *client, bitrate int) {
+	b, err := (&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: float32(bitrate), SSRCs: []uint32{1}}).Marshal()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if c.peer.downlink.reported(b, time.Now()) {
+		poke(c.peer.due)
+	}
+}
+
+func TestREMB(t *testing.T) {
+	for _, want := range []int{0, 1, 1000, 262_143, 300_000, 2_500_000, 1_000_000_000} {
+		b, err := (&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: float32(want), SSRCs: []uint32{7}}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := readREMB(b[4:]); !ok || got > want || got < want-want/1000 {
+			t.Errorf("%d %v, want %d", got, ok, want)
+		}
+	}
+	body := make([]byte, 16)
+	copy(body[8:], "REMB\x01\xff\xff\xff")
+	if got, ok := readREMB(body); !ok || got <= 0 {
+		t.Errorf("the largest exponent: %d %v", got, ok)
+	}
+	copy(body[8:], "AFB?")
+	if _, ok := readREMB(body); ok {
+		t.Error("other application layer feedback is read")
+	}
+	if _, ok := readREMB(body[:15]); ok {
+		t.Error("what is cut short is read")
+	}
+}
+
+// joinBehind makes a client whose packets come through a queue.
+func (l *lab) joinBehind(id wire.ParticipantID, address string, discipline vnet.Discipline) (c *client, end func()) {
+	network, err := vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{address}})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	queue, err := vnet.NewQueue(network, discipline)
+	if err == nil {
+		err = l.router.AddNet(queue)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	c = l.joinOver(id, network)
+	return c, func() {
+		c.close()
+		if err := queue.Close(); err != nil {
+			l.t.Error(err)
+		}
+	}
+}
+
+// longestGap is the longest time between two pictures, in ticks, in whatever order they came.
+func longestGap(list []rtp.Packet) (ticks int32) {
+	sorted := slices.SortedFunc(slices.Values(list), func(a, b rtp.Packet) int { return int(int32(a.Timestamp - b.Timestamp)) })
+	for i := 1; i < len(sorted); i++ {
+		ticks = max(ticks, int32(sorted[i].Timestamp-sorted[i-1].Timestamp))
+	}
+	return ticks
+}
+
+// One receiver's path becomes narrow, and wide again, and loses packets: it goes down and up again. Another's picture
+// is the same all the time.
+func TestNarrowReceiver(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		const wide, narrow = 20_000_000, 250_000
+		queue := vnet.NewTBFQueue(wide, 3000, 20_000)
+		random := rand.New(rand.NewPCG(1, 1))
+		var lossy atomic.Bool
+		l.router.AddChunkFilter(func(c vnet.Chunk) bool {
+			return !lossy.Load() || c.DestinationAddr().(*net.UDPAddr).IP.String() != "10.0.0.3" || random.IntN(20) > 0
+		})
+		ann, cem := l.join("ann", "10.0.0.2"), l.join("cem", "10.0.0.4")
+		ben, end := l.joinBehind("ben", "10.0.0.3", queue)
+		defer ann.close()
+		defer cem.close()
+		defer end()
+		layers := ann.publishSimulcast("q", "h", "f") // 72, 144 and 288 kb/s
+		for _, layer := range layers {
+			layer.weight.Store(3)
+		}
+		ann.do(func() { ann.offer(nil) })
+		for _, c := range []*client{ben, cem} {
+			c.publish(wire.Microphone, webrtc.MimeTypeOpus)
+			c.do(func() { c.offer(nil) })
+		}
+		time.Sleep(5 * time.Second)
+		settled := len(cem.got("ann", wire.Camera))
+		for _, c := range []struct {
+			name   string
+			change func()
+			after  time.Duration // when layers are looked at, for 5 s
+			most   int           // the largest layer
+			least  int           // the smallest layer
+		}{
+			{"wide", func() {}, 0, 2, 2},
+			{"narrow", func() { queue.SetRate(narrow) }, 4 * time.Second, 1, 0},
+			{"wide again", func() { queue.SetRate(wide) }, 10 * time.Second, 2, 2},
+			{"5 % lost", func() { lossy.Store(true) }, time.Second, 2, 2},
+		} {
+			c.change()
+			time.Sleep(c.after)
+			before := len(ben.got("ann", wire.Camera))
+			time.Sleep(5 * time.Second)
+			came := ben.got("ann", wire.Camera)[before:]
+			got := seen(ben, before)
+			if len(got) == 0 || slices.Max(got) > c.most || slices.Min(got) < c.least {
+				t.Errorf("%s: layers %v, want %d to %d", c.name, got, c.least, c.most)
+			}
+			gap := longestGap(ben.got("ann", wire.Camera)[max(0, before-100):]) // repairs of what came before are among came
+			if len(came) < 120 || gap > videoClock/2 {
+				t.Errorf("%s: %d packets in 5 s, a gap of %d ticks", c.name, len(came), gap)
+			}
+			t.Logf("%s: layers %v, %d packets, %+v", c.name, got, len(came), ben.peer.downlink.stats())
+		}
+		if got := seen(cem, settled); !slices.Equal(got, []int{2}) {
+			t.Errorf("the other one has layers %v", got)
+		}
+		if err := checkSwitches(cem.got("ann", wire.Camera), false); err != nil {
+			t.Errorf("the other one: %v", err)
+		}
+		reasons := map[wire.QualityReason]bool{}
+		for _, q := range told[wire.MediaQuality](ben) {
+			reasons[q.Reason] = true
+		}
+		if !reasons[wire.QualityBandwidth] || !reasons[wire.QualityFull] {
+			t.Errorf("it was told %v", reasons)
+		}
+	})
+}
+
+// All streams to one client share one count of transport-wide numbers, and no number is used twice.
+func TestTransportWideNumbers(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		ann, _, _ := l.start("ann", "10.0.0.2")
+		ben, _, _ := l.start("ben", "10.0.0.3")
+		defer ann.close()
+		defer ben.close()
+		more(t, ben, "ann", wire.Camera, 500)
+		numbers := map[uint16]bool{}
+		first, last := uint16(0), uint16(0)
+		for _, source := range []wire.Source{wire.Microphone, wire.Camera} {
+			id := transportID(ben, source)
+			for _, p := range ben.got("ann", source) {
+				var number rtp.TransportCCExtension
+				if err := number.Unmarshal(p.GetExtension(id)); err != nil {
+					t.Fatalf("%s: packet %d bears no number: %v", source, p.SequenceNumber, err)
+				}
+				n := number.TransportSequence
+				if numbers[n] {
+					t.Errorf("number %d twice", n)
+				}
+				if len(numbers) == 0 {
+					first, last = n, n
+				}
+				numbers[n] = true
+				if int16(n-last) > 0 {
+					last = n
+				}
+				if int16(n-first) < 0 {
+					first = n
+				}
+			}
+		}
+		if span := int(last-first) + 1; span < len(numbers) || span > len(numbers)+200 {
+			t.Errorf("%d packets have numbers from %d to %d", len(numbers), first, last)
+		}
+		if s := ben.peer.downlink.stats(); s.Acked < 500_000 || s.RTT < 40*time.Millisecond || s.RTT > 200*time.Millisecond || s.Loss > 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// transportID is the id of the numbers' header extension where c receives a source.
+func transportID(c *client, source wire.Source) uint8 {
+	for _, tr := range c.pc.GetTransceivers() {
+		if c.labelOf(tr.Mid()).Source == source && tr.Receiver() != nil {
+			return extensionID(tr.Receiver().GetParameters().HeaderExtensions, uriTransportCC)
+		}
+	}
+	return 0
+}
+
+func (c *client) labelOf(mid string) wire.TrackLabel {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.theirs[mid]
+}
