@@ -284,7 +284,7 @@ func benchLayers(t testing.TB, layers, subscribers int) (func(n uint32), []*egre
 		}
 		e.target.Store(&want)
 		e.notify()
-		e.pump(time.Now())
+		e.pump(nil, time.Now())
 		list = append(list, e)
 	}
 	send := func(n uint32) {
@@ -294,7 +294,7 @@ func benchLayers(t testing.TB, layers, subscribers int) (func(n uint32), []*egre
 			raw = make([][]byte, layers)
 		}
 		for _, e := range list {
-			e.pump(now)
+			e.pump(nil, now)
 		}
 	}
 	return send, list

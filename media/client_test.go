@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"confab/media/plane"
 	"confab/signaling/wire"
 
 	"github.com/pion/ice/v4"
@@ -32,7 +33,24 @@ var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
 func newTestServer(t testing.TB, limits Limits) *Server {
 	t.Helper()
-	s, err := New(Options{Listen: loopback, Limits: limits, Log: slog.New(slog.DiscardHandler)})
+	return newTestServerOn(t, Options{Limits: limits})
+}
+
+// newTestServerOn makes a server on the loopback that fails the test when a nonce is used twice.
+func newTestServerOn(t testing.TB, opts Options) *Server {
+	t.Helper()
+	var mu sync.Mutex
+	used := map[plane.Nonce]bool{}
+	opts.Listen, opts.Log = loopback, slog.New(slog.DiscardHandler)
+	opts.sent = func(n plane.Nonce) {
+		mu.Lock()
+		defer mu.Unlock()
+		if used[n] {
+			t.Errorf("a nonce was used twice: SSRC %d, index %d, RTCP %v", n.SSRC, n.Index, n.RTCP)
+		}
+		used[n] = true
+	}
+	s, err := New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}

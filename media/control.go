@@ -1,9 +1,12 @@
 package media
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"confab/media/plane"
 
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
@@ -18,20 +21,23 @@ func (p *Peer) write() {
 		case <-p.ctx.Done():
 			return
 		case <-p.wake:
+		case <-p.later:
+			later.Reset(replayPause)
+			continue
 		case <-later.C:
 		}
-		now, again := time.Now(), time.Duration(0)
-		for _, e := range *p.sending.Load() {
-			if e.pump(now) {
+		p.doWrite(func(w *plane.Writer) {
+			now, again := time.Now(), time.Duration(0)
+			if p.pump(w, now) {
 				again = replayPause
 			}
-		}
-		if wait := p.probe(now); wait > 0 && (again == 0 || wait < again) {
-			again = wait
-		}
-		if again > 0 {
-			later.Reset(again)
-		}
+			if wait := p.probe(w, now); wait > 0 && (again == 0 || wait < again) {
+				again = wait
+			}
+			if again > 0 {
+				later.Reset(again)
+			}
+		})
 	}
 }
 
@@ -39,14 +45,16 @@ func (p *Peer) write() {
 func (p *Peer) control() {
 	tick := time.NewTicker(controlTick)
 	defer tick.Stop()
-	var reported time.Time
+	var reported, fed time.Time
 	for {
 		var out []rtcp.Packet
 		select {
 		case <-p.ctx.Done():
 			return
-		case <-tick.C:
-			out = p.feedback.take()
+		case now := <-tick.C:
+			if p.publishesVideo() || now.Sub(fed) >= feedbackSlow {
+				fed, out = now, p.feedback.take()
+			}
 		case <-p.due:
 		}
 		if !p.connected.Load() {
@@ -63,8 +71,13 @@ func (p *Peer) control() {
 			reported = now
 			out = p.rtcpReports(out, now)
 		}
-		p.writeRTCP(out)
+		p.writeRTCP(nil, out)
 	}
+}
+
+// publishesVideo reports whether the client publishes any.
+func (p *Peer) publishesVideo() bool {
+	return slices.ContainsFunc(*p.receiving.Load(), func(in *ingress) bool { return in.video })
 }
 
 // steer returns what the way to the client carries, and sees to it that more is tried where more is wanted.
@@ -83,6 +96,7 @@ func (p *Peer) look(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet
 		p.post(func(e *events) { e.messages = append(e.messages, msg) })
 	}
 	in.each(func(s *stream) {
+		s.claimRepair()
 		if s.keyDue(now) {
 			out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.ssrc, MediaSSRC: s.ssrc})
 		}
@@ -92,17 +106,6 @@ func (p *Peer) look(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet
 
 // maxCompound is how many RTCP packets share a datagram, so that it stays below a path's MTU.
 const maxCompound = 16
-
-// writeRTCP sends packets; what cannot be sent is lost, as on any network.
-func (p *Peer) writeRTCP(packets []rtcp.Packet) {
-	for p.connected.Load() && len(packets) > 0 {
-		n := min(len(packets), maxCompound)
-		if err := p.pc.WriteRTCP(packets[:n]); err != nil && p.ctx.Err() == nil {
-			p.log.Debug("sending RTCP", "error", err)
-		}
-		packets = packets[n:]
-	}
-}
 
 // rtcpReports adds a sender report for each track sent and receiver reports for those received.
 func (p *Peer) rtcpReports(out []rtcp.Packet, now time.Time) []rtcp.Packet {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"confab/media/bandwidth"
+	"confab/media/plane"
 
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -240,13 +241,13 @@ func (d *downlink) stats() bandwidth.Stats {
 
 // probe sends what the probe under way needs now and returns when to come again, 0 if there is none. Only the peer's
 // writer calls it.
-func (p *Peer) probe(now time.Time) (again time.Duration) {
+func (p *Peer) probe(w *plane.Writer, now time.Time) (again time.Duration) {
 	for {
 		size, again := p.downlink.due(now)
 		if size == 0 {
 			return again
 		}
-		if !p.fill(size) {
+		if !p.fill(w, size) {
 			p.downlink.abandon()
 			return 0
 		}
@@ -255,12 +256,12 @@ func (p *Peer) probe(now time.Time) (again time.Duration) {
 
 // fill sends one packet of about size bytes that nobody needs, on the retransmission stream of some video. False: there
 // is none.
-func (p *Peer) fill(size int) bool {
+func (p *Peer) fill(w *plane.Writer, size int) bool {
 	list := *p.sending.Load()
 	for range list {
 		p.turn++
 		e := list[p.turn%len(list)]
-		if e.kind == webrtc.RTPCodecTypeVideo && e.pad(size) {
+		if e.kind == webrtc.RTPCodecTypeVideo && e.pad(w, size) {
 			return true
 		}
 	}
@@ -270,9 +271,10 @@ func (p *Peer) fill(size int) bool {
 // pad sends a packet of nothing but padding on the retransmission stream of e, which may be paused. False: it has none
 // that the client reports about. Each bears a new number of that stream, so no nonce of it repeats. To repeat media
 // instead would take fewer packets, but not every receiver knows that it has a packet already.
-func (e *egress) pad(size int) bool {
+func (e *egress) pad(w *plane.Writer, size int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.through = w
 	b := e.bound.Load()
 	if b == nil || b.rtxSSRC == 0 || !e.peer.connected.Load() {
 		return false
@@ -316,5 +318,5 @@ func (e *egress) send(b *binding, payload []byte, t traffic) {
 	} else {
 		e.peer.downlink.unnumbered(size, t)
 	}
-	_, _ = b.writer.WriteRTP(&e.header, payload)
+	_, _ = e.writer(b).WriteRTP(&e.header, payload)
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"confab/media/plane"
 	"confab/signaling/wire"
 
 	"github.com/pion/rtp"
@@ -95,6 +96,8 @@ type outlet struct {
 	pictures uint32
 	vp8      vp8Descriptor // of scratch
 	header   rtp.Header
+	plane    planeWriter
+	through  *plane.Writer // what is being sent goes this way; nil = pion sends it
 	scratch  packet
 	buffer   [2 + maxPacket]byte // of scratch.payload, with room for the number in front (RFC 4588 section 4)
 }
@@ -113,10 +116,13 @@ func (e *egress) assign(f *feed) {
 	e.notify()
 }
 
-// notify has the peer's writer look at e. It never blocks.
-func (e *egress) notify() {
+// notify has e pumped. It never blocks.
+func (e *egress) notify() { e.notifyBy(nil) }
+
+// notifyBy is notify by who holds the shard; w is nil for others.
+func (e *egress) notifyBy(w *plane.Writer) {
 	if !e.pending.Swap(true) {
-		poke(e.peer.wake)
+		e.peer.pumpSoon(w)
 	}
 }
 
@@ -160,14 +166,15 @@ func (e *egress) StreamID() string {
 // Kind implements webrtc.TrackLocal.
 func (e *egress) Kind() webrtc.RTPCodecType { return e.kind }
 
-// pump sends what is there to be sent. Only the peer's writer calls it. It returns true when part of a cached key
+// pump sends what is there to be sent, through w if the plane serves the peer. Only Peer.pump calls it. It returns true when part of a cached key
 // frame is left for later: all of it at once would overflow the receiver's socket.
-func (e *egress) pump(now time.Time) (later bool) {
+func (e *egress) pump(w *plane.Writer, now time.Time) (later bool) {
 	if !e.pending.Swap(false) {
 		return false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.through = w
 	b := e.bound.Load()
 	if b == nil || !e.follow(b, now) {
 		e.detach()
@@ -524,6 +531,18 @@ func (e *egress) refresh() {
 	}
 }
 
+// takeFeedback does what a compound packet asks for, if it is about e.
+func (e *egress) takeFeedback(w *plane.Writer, packet []byte) {
+	b := e.bound.Load()
+	if b == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.through = w
+	readFeedback(packet, b.ssrc, e)
+}
+
 // readRTCP takes the subscriber's feedback until the section ends.
 func (e *egress) readRTCP() {
 	buf := make([]byte, maxPacket)
@@ -532,10 +551,8 @@ func (e *egress) readRTCP() {
 		switch {
 		case err == nil:
 			failures = 0
-			if b := e.bound.Load(); b != nil && e.peer.rtcp.allow(time.Now()) {
-				e.mu.Lock()
-				readFeedback(buf[:n], b.ssrc, e)
-				e.mu.Unlock()
+			if e.peer.rtcp.allow(time.Now()) {
+				e.takeFeedback(nil, buf[:n])
 			}
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || e.peer.ctx.Err() != nil:
 			return

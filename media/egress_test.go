@@ -109,7 +109,7 @@ func subscriber(ctx context.Context, t testing.TB, in *stream, w webrtc.TrackLoc
 	p.sending.Store(&[]*egress{e})
 	p.connected.Store(true)
 	e.assign(&feed{in: in.in, live: true})
-	e.pump(time.Now()) // it listens from now on
+	e.pump(nil, time.Now()) // it listens from now on
 	return e
 }
 
@@ -327,7 +327,7 @@ func TestDependencyDescriptorPassesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		in.receive(raw, time.Now())
-		e.pump(time.Now())
+		e.pump(nil, time.Now())
 	}
 	if len(w.sent) != len(sizes) {
 		t.Fatalf("%d packets", len(w.sent))
@@ -357,7 +357,7 @@ func TestForwardAllocates(t *testing.T) {
 		b[2], b[3] = byte((n+65500-1)>>8), byte(n+65500-1)
 		in.receive(b, time.Now())
 		for _, e := range list {
-			e.pump(time.Now())
+			e.pump(nil, time.Now())
 		}
 	}
 	for range 2 * videoSlots { // every slot has its buffer
@@ -388,7 +388,7 @@ func BenchmarkForward(b *testing.B) {
 				now := time.Now()
 				in.receive(raw, now)
 				for _, e := range list {
-					e.pump(now)
+					e.pump(nil, now)
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*subscribers), "ns/forwarded")

@@ -60,6 +60,9 @@ func (s *Server) newConnection(p *Peer) (*webrtc.PeerConnection, error) {
 		}
 		return &controlTap{Buffer: buffer, peer: p}
 	}
+	if p.transport != nil {
+		p.transport.Configure(settings)
+	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(*settings),
 		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 	return api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.certificate}})

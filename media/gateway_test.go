@@ -154,7 +154,7 @@ func TestPlaySilenced(t *testing.T) {
 		s.receive(rawPacket(t, s, n, false), time.Now())
 		for _, e := range list {
 			e.notify()
-			e.pump(time.Now())
+			e.pump(nil, time.Now())
 		}
 	}
 	if len(room.sent) != 0 || len(viewer.sent) != 10 {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"confab/media/plane"
 	"confab/signaling/wire"
 
 	"github.com/pion/webrtc/v4"
@@ -51,8 +52,11 @@ type Peer struct {
 	requests chan request  // never closed
 	changed  chan struct{} // something in events or in the room; holds one
 	wake     chan struct{} // there may be something to write; holds one
+	later    chan struct{} // there will be, after replayPause; holds one
 	due      chan struct{} // a key frame request may be due; holds one
 	done     chan struct{} // closed by run as it returns
+
+	transport *plane.Transport // nil = the server has no plane
 
 	running sync.WaitGroup // every goroutine but run; started by run
 
@@ -73,6 +77,9 @@ type Peer struct {
 	turn int // owned by write: which section is next to give a packet for a probe
 
 	connected atomic.Bool
+	served    atomic.Bool                // by the plane, not by pion; never unset
+	waiting   bool                       // guarded by the shard: EndOfBatch is to come
+	asking    bool                       // guarded by the shard: it is to ask for what is missing
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
 	taps      taps
@@ -113,6 +120,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 		requests:      make(chan request, s.limits.Requests),
 		changed:       make(chan struct{}, 1),
 		wake:          make(chan struct{}, 1),
+		later:         make(chan struct{}, 1),
 		due:           make(chan struct{}, 1),
 		done:          make(chan struct{}),
 		negotiation:   newNegotiation(),
@@ -127,6 +135,9 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 	p.feedback.init(p.ssrc)
 	p.downlink.init(s.limits.RTCPPerSecond)
 	p.ctx, p.end = context.WithCancelCause(s.lifetime)
+	if r.shard != nil {
+		p.transport = r.shard.NewTransport(p)
+	}
 	p.silent = opts.ClientFirst
 	pc, err := s.newConnection(p)
 	if err != nil {
@@ -134,6 +145,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 		return nil, err
 	}
 	p.pc = pc
+	p.watchPath()
 	pc.OnICECandidate(func(c *webrtc.ICECandidate) {
 		p.post(func(e *events) {
 			if c == nil {
@@ -210,6 +222,9 @@ func (p *Peer) teardown() {
 		p.log.Debug("closing the connection", "error", err)
 	}
 	p.running.Wait()
+	if p.transport != nil {
+		p.transport.Close()
+	}
 	for _, e := range *p.sending.Load() {
 		e.drop()
 	}
@@ -242,6 +257,7 @@ func (p *Peer) noteState(state webrtc.PeerConnectionState) {
 	switch state {
 	case webrtc.PeerConnectionStateConnected:
 		p.failTimer.Stop()
+		p.choosePath()
 		p.connected.Store(true)
 		for _, e := range *p.sending.Load() {
 			e.notify()

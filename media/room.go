@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"confab/media/plane"
 	"confab/signaling/wire"
 )
 
@@ -17,7 +18,8 @@ type trackKey struct {
 // that something has changed, and each works out from tracks what it has to send. Its methods may be called
 // concurrently.
 type room struct {
-	id wire.RoomID // constant
+	id    wire.RoomID  // constant
+	shard *plane.Shard // constant once a peer is in; nil = pion moves all media
 
 	listener listener
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"confab/media/plane"
 	"confab/signaling/wire"
 
 	"github.com/pion/ice/v4"
@@ -36,7 +37,10 @@ type Options struct {
 	Limits    Limits
 	Log       *slog.Logger // nil = slog.Default()
 
-	network transport.Net // nil = the system's; tests put a virtual network here
+	PionOnly bool // leave all media to pion, as on a network that is not the system's
+
+	network transport.Net     // nil = the system's; tests put a virtual network here
+	sent    func(plane.Nonce) // nil = nobody; tests look here for what must not come twice
 }
 
 // A Server is an SFU: rooms of peers behind one UDP port. Its methods may be called concurrently.
@@ -47,6 +51,7 @@ type Server struct {
 	log         *slog.Logger
 	certificate webrtc.Certificate
 	mux         ice.UDPMux
+	plane       *plane.Plane // nil = pion moves all media
 	tcp         *tcpSide
 	face        publicFace // of Options.PublicIPs
 	lifetime    context.Context
@@ -73,7 +78,11 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("media: making the DTLS certificate: %w", err)
 	}
-	mux, err := listen(opts)
+	var media *plane.Plane
+	if opts.network == nil && !opts.PionOnly {
+		media = plane.New(plane.Options{Sent: opts.sent})
+	}
+	mux, err := listen(opts, media)
 	if err != nil {
 		return nil, fmt.Errorf("media: listening on %v: %w", opts.Listen, err)
 	}
@@ -83,7 +92,7 @@ func New(opts Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrListenTCP, err), mux.Close())
 	}
 	s := &Server{
-		opts: opts, limits: limits, log: opts.Log, certificate: *certificate, mux: mux, tcp: tcp,
+		opts: opts, limits: limits, log: opts.Log, certificate: *certificate, mux: mux, plane: media, tcp: tcp,
 		face: newPublicFace(opts.PublicIPs, opts.Listen.Addr()), rooms: map[wire.RoomID]*room{},
 	}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
@@ -94,7 +103,7 @@ func New(opts Options) (*Server, error) {
 }
 
 // listen opens one socket, or one an interface when the address is unspecified.
-func listen(opts Options) (ice.UDPMux, error) {
+func listen(opts Options, media *plane.Plane) (ice.UDPMux, error) {
 	logs := logFactory{opts.Log}.NewLogger("ice")
 	addr := net.UDPAddrFromAddrPort(opts.Listen)
 	switch {
@@ -105,9 +114,17 @@ func listen(opts Options) (ice.UDPMux, error) {
 		}
 		return ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn, Logger: logs, Net: opts.network}), nil
 	case !opts.Listen.Addr().IsValid() || opts.Listen.Addr().IsUnspecified():
-		return ice.NewMultiUDPMuxFromPort(int(opts.Listen.Port()), ice.UDPMuxFromPortWithLogger(logs))
+		network, err := systemNet(media)
+		if err != nil {
+			return nil, err
+		}
+		return ice.NewMultiUDPMuxFromPort(int(opts.Listen.Port()), ice.UDPMuxFromPortWithLogger(logs), ice.UDPMuxFromPortWithNet(network))
 	default:
-		conn, err := net.ListenUDP("udp", addr)
+		network, err := systemNet(media)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := network.ListenUDP("udp", addr)
 		if err != nil {
 			return nil, err
 		}
@@ -141,6 +158,7 @@ func (s *Server) enter(roomID wire.RoomID, id wire.ParticipantID, opts PeerOptio
 	r := s.rooms[roomID]
 	if r == nil {
 		r = newRoom(roomID)
+		r.shard = s.shardOf(roomID)
 	}
 	if old := r.peer(id); old != nil {
 		return nil, old, nil

@@ -177,7 +177,7 @@ func TestLoudestMicrophones(t *testing.T) {
 				}
 				r.listen(time.Now())
 				for _, e := range egresses {
-					e.pump(time.Now())
+					e.pump(nil, time.Now())
 				}
 				time.Sleep(20 * time.Millisecond)
 			}

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"confab/media/plane"
+
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -28,7 +30,9 @@ type stream struct {
 	levelID     uint8 // header extension ids, 0 = none
 	ddID        uint8
 
-	// Owned by read.
+	taking sync.Mutex // held by take: when the plane has claimed the stream, pion may have packets left
+
+	// Guarded by taking.
 	header       rtp.Header
 	missing      missing
 	dependencies dependencies
@@ -46,6 +50,7 @@ type stream struct {
 
 	keyAsked   time.Time // owned by control
 	keyAskedAt uint64    // owned by control: arrivals at keyAsked
+	repairs    uint32    // owned by control: SSRC of the retransmissions that the plane brings, 0 = none
 }
 
 // newStream makes a stream of in; t is its track.
@@ -102,28 +107,53 @@ func readAll(p *Peer, track *webrtc.TrackRemote, take func([]byte, time.Time)) {
 }
 
 // receive takes one packet: into the ring, and on to who listens. It allocates nothing unless a packet is missing.
-func (s *stream) receive(b []byte, now time.Time) {
-	payload, ok := s.parse(b)
+func (s *stream) receive(b []byte, now time.Time) { s.receiveBy(nil, b, now) }
+
+// receiveBy is receive by who holds the shard; w is nil for others.
+func (s *stream) receiveBy(w *plane.Writer, b []byte, now time.Time) {
+	missing, ok := s.take(b, now)
 	if !ok {
 		return
+	}
+	for _, e := range *s.listeners.Load() {
+		e.notifyBy(w)
+	}
+	if missing {
+		s.in.peer.askSoon(w, s, now)
+	}
+}
+
+// take puts one packet into the ring and reports whether others are waited for.
+func (s *stream) take(b []byte, now time.Time) (missing, ok bool) {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	payload, ok := s.parse(b)
+	if !ok {
+		return false, false
 	}
 	s.mu.Lock()
 	ok = s.store(payload, now)
 	arrivals := s.ring.arrivals
 	s.mu.Unlock()
 	if !ok {
-		return
+		return false, false
 	}
 	s.arrivals.Store(arrivals)
-	for _, e := range *s.listeners.Load() {
-		e.notify()
-	}
 	if s.in.silenced.Load() && s.speaks() {
 		poke(s.in.peer.due) // to be heard without waiting
 	}
-	if len(s.missing.list) > 0 {
-		s.askAgain(now)
+	return len(s.missing.list) > 0, true
+}
+
+// nack is what the publisher is to be asked for now, nil if nothing is due.
+func (s *stream) nack(now time.Time) *rtcp.TransportLayerNack {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	due := s.missing.take(now)
+	if len(due) == 0 {
+		return nil
 	}
+	return &rtcp.TransportLayerNack{SenderSSRC: s.in.peer.ssrc, MediaSSRC: s.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(due)}
 }
 
 // speaks reports whether the packet whose header was just read is loud.
@@ -199,17 +229,6 @@ func (s *stream) takeKey(slot *packet, now time.Time) {
 	}
 }
 
-// askAgain asks the publisher for what is missing and due.
-func (s *stream) askAgain(now time.Time) {
-	due := s.missing.take(now)
-	if len(due) == 0 {
-		return
-	}
-	s.in.peer.writeRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{
-		SenderSSRC: s.in.peer.ssrc, MediaSSRC: s.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(due),
-	}})
-}
-
 // wantKey has the publisher asked for a key frame: at once if the last request is long enough ago, else later. Any
 // number of receivers make one request.
 func (s *stream) wantKey() {
@@ -241,17 +260,22 @@ func (s *stream) readRTCP() {
 			if !s.in.peer.rtcp.allow(now) {
 				continue
 			}
-			if sr, ok := findSenderReport(buf[:n], s.ssrc); ok {
-				sr.at = now
-				s.mu.Lock()
-				s.sr = sr
-				s.mu.Unlock()
-			}
+			s.takeReport(buf[:n], now)
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || s.in.peer.ctx.Err() != nil:
 			return
 		default:
 			failures++
 		}
+	}
+}
+
+// takeReport notes what a compound packet says about the stream's clock.
+func (s *stream) takeReport(packet []byte, now time.Time) {
+	if sr, ok := findSenderReport(packet, s.ssrc); ok {
+		sr.at = now
+		s.mu.Lock()
+		s.sr = sr
+		s.mu.Unlock()
 	}
 }
 

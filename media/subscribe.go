@@ -169,6 +169,7 @@ func (p *Peer) publish(t remoteTrack) {
 		p.feedback.extension.Store(uint32(extensionID(t.receiver.GetParameters().HeaderExtensions, uriTransportCC)))
 	}
 	p.taps.read(s.ssrc)
+	s.claim()
 	p.running.Go(s.read)
 	p.running.Go(s.readRTCP)
 	if p.sendingMids[mid] {
@@ -200,6 +201,7 @@ func (p *Peer) addStream(mid string, t remoteTrack) *stream {
 // unpublish forgets a stream that has ended, and its track with the last of them.
 func (p *Peer) unpublish(s *stream) {
 	in := s.in
+	s.disclaim()
 	empty := in.remove(s)
 	if empty && p.publishing[in.mid] == in {
 		delete(p.publishing, in.mid)

@@ -307,7 +307,7 @@ func TestSpatialLayer(t *testing.T) {
 						}
 						seq++
 						s.receive(b, time.Now())
-						e.pump(time.Now())
+						e.pump(nil, time.Now())
 					}
 				}
 				n++

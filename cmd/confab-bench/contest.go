@@ -12,15 +12,24 @@ type scenario struct {
 	name  string  // for -only
 	title string  // what happens
 	unit  string  // of the figure
-	goal  float64 // the ratio to the plain hub to reach; 0 = the figure itself is what counts
+	goal  float64 // the ratio to the first target to reach; 0 = the figure itself is what counts
 	limit float64 // the figure to reach, where goal is 0
 	most  int     // rounds at most; 0 = any number
+	media bool    // its targets are the forwarders, not the hubs
 
 	// open sets the scenario up at one target.
 	open func(ctx context.Context, b *bench, t target) (contest, error)
 }
 
-// A contest is a scenario that is set up at one target. window measures it once; the two targets take turns, so
+// targets are whom the scenario compares: the yardstick first, confab last.
+func (sc *scenario) targets(b *bench) []target {
+	if sc.media {
+		return b.forwarders
+	}
+	return b.hubs
+}
+
+// A contest is a scenario that is set up at one target. window measures it once; the targets take turns, so
 // that what else this machine does falls on both.
 type contest interface {
 	window(ctx context.Context) (sample, error)
@@ -34,24 +43,28 @@ type sample struct {
 	lost    int     // deliveries or answers that did not come
 	server  float64 // CPU of the server in this window, as a share of one core
 	driver  float64 // the same of this program
+	others  float64 // the same of everything else on this machine
 	late    time.Duration
 	latency *histogram
 	note    string
+	passage *passage // of media
 }
 
 // A result is a scenario after its rounds.
 type result struct {
 	scenario *scenario
-	samples  [2][]sample // of the plain hub, of confab
-	ratio    float64     // confab to plain hub, the median of the rounds
+	targets  []target
+	samples  [][]sample // of each target
+	ratios   []float64  // of each target to the first one, the median of the rounds
 	failed   error
 }
 
-// run measures one scenario: both targets are set up, then they take turns; who begins alternates too.
+// run measures one scenario: its targets are set up, then they take turns; who begins changes too.
 func (b *bench) run(ctx context.Context, sc *scenario) *result {
-	found := &result{scenario: sc}
-	var contests [2]contest
-	for i, t := range b.targets {
+	targets := sc.targets(b)
+	found := &result{scenario: sc, targets: targets, samples: make([][]sample, len(targets)), ratios: make([]float64, len(targets))}
+	contests := make([]contest, len(targets))
+	for i, t := range targets {
 		c, err := sc.open(ctx, b, t)
 		if err != nil {
 			found.failed = fmt.Errorf("%s, setting up: %w", t.name, err)
@@ -69,21 +82,28 @@ func (b *bench) run(ctx context.Context, sc *scenario) *result {
 			i := (turn + round) % len(contests)
 			got, err := contests[i].window(ctx)
 			if err != nil {
-				found.failed = fmt.Errorf("%s, round %d: %w", b.targets[i].name, round+1, err)
+				found.failed = fmt.Errorf("%s, round %d: %w", targets[i].name, round+1, err)
 				break
 			}
 			found.samples[i] = append(found.samples[i], got)
-			b.progress("%-12s round %d/%d  %-9s %s", sc.name, round+1, rounds, b.targets[i].name, got.brief(sc.unit))
+			b.progress("%-12s round %d/%d  %-9s %s", sc.name, round+1, rounds, targets[i].name, got.brief(sc.unit))
 		}
 	}
-	var ratios []float64
-	for i := range min(len(found.samples[0]), len(found.samples[1])) {
-		if hub := found.samples[0][i].figure; hub > 0 {
-			ratios = append(ratios, found.samples[1][i].figure/hub)
-		}
+	for i := range targets {
+		found.ratios[i] = ratio(found.samples[i], found.samples[0])
 	}
-	found.ratio = median(ratios)
 	return found
+}
+
+// ratio is that of two targets' figures, the median of the rounds.
+func ratio(of, to []sample) float64 {
+	var ratios []float64
+	for i := range min(len(of), len(to)) {
+		if to[i].figure > 0 {
+			ratios = append(ratios, of[i].figure/to[i].figure)
+		}
+	}
+	return median(ratios)
 }
 
 func (s *sample) brief(unit string) string {
@@ -113,6 +133,7 @@ type meter struct {
 	at          time.Time
 	serverStart time.Duration
 	driverStart time.Duration
+	busyStart   time.Duration
 }
 
 func (b *bench) begin(s *server) (*meter, error) {
@@ -121,7 +142,7 @@ func (b *bench) begin(s *server) (*meter, error) {
 		return nil, err
 	}
 	own, err := cpuTime(b.pid)
-	return &meter{server: s, at: time.Now(), serverStart: at, driverStart: own}, err
+	return &meter{server: s, at: time.Now(), serverStart: at, driverStart: own, busyStart: busyTime()}, err
 }
 
 // end returns a sample whose figure is microseconds of the server's CPU for each op.
@@ -136,9 +157,11 @@ func (b *bench) end(m *meter, ops int, latency *histogram) (sample, error) {
 	}
 	wall := time.Since(m.at)
 	used := at - m.serverStart
+	others := busyTime() - m.busyStart - used - (own - m.driverStart)
 	return sample{
 		figure: float64(used.Nanoseconds()) / 1e3 / float64(max(ops, 1)), ops: ops, latency: latency,
 		server: float64(used) / float64(wall), driver: float64(own-m.driverStart) / float64(wall),
+		others: max(float64(others)/float64(wall), 0),
 	}, nil
 }
 

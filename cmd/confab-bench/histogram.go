@@ -42,6 +42,20 @@ func (h *histogram) merge(other *histogram) {
 	}
 }
 
+// reset forgets everything. What is added meanwhile may be forgotten or not.
+func (h *histogram) reset() {
+	for i := range h.counts {
+		h.counts[i].Store(0)
+	}
+}
+
+// copy returns what has been counted so far.
+func (h *histogram) copy() *histogram {
+	other := new(histogram)
+	other.merge(h)
+	return other
+}
+
 // quantile returns the value below which the fraction q of all lie; 0 when it is empty.
 func (h *histogram) quantile(q float64) time.Duration {
 	var total uint64

@@ -3,6 +3,9 @@
 // work in turns, and prints microseconds of the server's CPU for each thing done, the ratio of the two, and how
 // long people waited. CPU time and ratios hold on a busy machine; wall times do not.
 //
+// The scenarios sfu-* measure the media plane beside a naive forwarder on pion in the same way, with a process for
+// each window (forward.go, package forwardbench).
+//
 // The driver in this program is one reading goroutine for each connection and parses frames by hand, but it shares
 // the cores with the servers: the report says how much of a core each used, so that saturation can be seen.
 //
@@ -23,9 +26,11 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"confab/media/forwardbench"
 )
 
-// scenarios in the order of the report. The goals are ratios to the plain hub.
+// scenarios in the order of the report. The goals are ratios to the plain hub, or to the naive forwarder.
 var scenarios = []*scenario{
 	{name: "large", title: "delivered message, 1 room x 1,000 people, 100/s", unit: "us", goal: 0.65, open: openFanout(1, 1000, 100)},
 	{name: "small", title: "delivered message, 100 rooms x 10 people, 10/s each", unit: "us", goal: 0.75, open: openFanout(100, 10, 10)},
@@ -36,14 +41,22 @@ var scenarios = []*scenario{
 	{name: "idle-100", title: "memory of an idle person, rooms of 100", unit: "KiB", goal: 0.36, most: 1, open: openIdle(100)},
 	{name: "comeback", title: "1,000 people come back to 100 missed messages each", unit: "s", limit: 0.3, most: 3, open: openComeback(1000)},
 	{name: "survive", title: "acknowledged messages lost by SIGKILL and restart", unit: "lost", most: 2, open: openSurvive},
+	{name: "sfu-even", title: "1 publisher, 100 viewers, evenly spaced", unit: "us", goal: 0.45, most: 3, media: true, open: openForward(viewers(100, false))},
+	{name: "sfu-burst", title: "1 publisher, 100 viewers, frames back to back", unit: "us", goal: 0.33, most: 3, media: true, open: openForward(viewers(100, true))},
+	{name: "sfu-audio", title: "20 rooms of 3, audio only", unit: "us", goal: 0.33, most: 3, media: true, open: openForward(forwardbench.Shape{Rooms: 20, Publishers: 3})},
+	{name: "sfu-even-50", title: "1 publisher, 50 viewers, evenly spaced", unit: "us", most: 3, media: true, open: openForward(viewers(50, false))},
+	{name: "sfu-burst-50", title: "1 publisher, 50 viewers, frames back to back", unit: "us", most: 3, media: true, open: openForward(viewers(50, true))},
+	{name: "sfu-even-20", title: "1 publisher, 20 viewers, evenly spaced", unit: "us", most: 3, media: true, open: openForward(viewers(20, false))},
+	{name: "sfu-burst-20", title: "1 publisher, 20 viewers, frames back to back", unit: "us", most: 3, media: true, open: openForward(viewers(20, true))},
 }
 
 // A bench is one run of this program.
 type bench struct {
 	// Set by main, then constant.
-	dir          string // for everything that is written
-	secret       string // that tokens are signed with
-	targets      [2]target
+	dir          string   // for everything that is written
+	secret       string   // that tokens are signed with
+	hubs         []target // the plain hub and confab
+	forwarders   []target // the naive forwarder, others, and confab's
 	rounds       int
 	windowLength time.Duration
 	idle         int // connections
@@ -57,9 +70,12 @@ func (b *bench) progress(format string, args ...any) {
 
 func main() {
 	var err error
-	if len(os.Args) == 3 && os.Args[1] == hubArgument {
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == hubArgument:
 		err = servePlainHub(os.Args[2])
-	} else {
+	case len(os.Args) == 4 && os.Args[1] == forwardArgument:
+		err = serveForwarder(os.Args[2], os.Args[3])
+	default:
 		err = measure()
 	}
 	if err != nil {
@@ -78,7 +94,7 @@ type options struct {
 
 func parseOptions() (options, error) {
 	var o options
-	flag.BoolVar(&o.quick, "quick", false, "take less than a minute: fewer rounds, shorter windows, fewer connections")
+	flag.BoolVar(&o.quick, "quick", false, "take two minutes: fewer rounds, shorter windows, fewer connections")
 	flag.BoolVar(&o.json, "json", false, "print the result as JSON")
 	flag.StringVar(&o.only, "only", "", "run only these scenarios, separated by commas: "+strings.Join(names(), ", "))
 	flag.IntVar(&o.rounds, "rounds", 0, "rounds of each scenario; 0 = 5, with -quick 1")
@@ -106,7 +122,12 @@ func (o *options) wants(sc *scenario) bool {
 	if o.only != "" {
 		return slices.Contains(strings.Split(o.only, ","), sc.name)
 	}
-	return !o.quick || sc.name != "join-slow" && sc.name != "idle-100"
+	return !o.quick || !slices.Contains([]string{"join-slow", "idle-100", "sfu-even-50", "sfu-burst-50", "sfu-even-20", "sfu-burst-20"}, sc.name)
+}
+
+// wantsHub reports whether any scenario needs the server as a whole.
+func (o *options) wantsHub() bool {
+	return slices.ContainsFunc(scenarios, func(sc *scenario) bool { return !sc.media && o.wants(sc) })
 }
 
 func names() []string {
@@ -172,12 +193,12 @@ func newBench(ctx context.Context, o options, dir string) (*bench, error) {
 	if o.quick {
 		b.windowLength, b.idle = time.Second, 2000
 	}
-	if o.binary == "" {
+	if o.binary == "" && o.wantsHub() {
 		b.progress("building confab …")
 		if o.binary, err = buildConfab(ctx, dir); err != nil {
 			return nil, err
 		}
 	}
-	b.targets[0], b.targets[1] = targets(o.binary, self)
+	b.hubs, b.forwarders = hubs(o.binary, self), forwarders(self)
 	return b, nil
 }

@@ -25,6 +25,20 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(at.Nano()), nil
 }
 
+// busyTime is what all processes and the kernel have used, in hundredths of a second; 0 if the system does not say.
+func busyTime() time.Duration {
+	const tick = 10 * time.Millisecond // USER_HZ of proc(5)
+	text, _ := os.ReadFile("/proc/stat")
+	first, _, _ := strings.Cut(string(text), "\n")
+	var busy time.Duration
+	for i, field := range strings.Fields(first) { // cpu user nice system idle iowait irq softirq steal
+		if n, err := strconv.ParseInt(field, 10, 64); err == nil && i <= 8 && i != 4 && i != 5 {
+			busy += time.Duration(n) * tick
+		}
+	}
+	return busy
+}
+
 // residentBytes is what a process holds in memory.
 func residentBytes(pid int) (int64, error) {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")

@@ -13,6 +13,7 @@ const supported = false
 var errLinuxOnly = errors.New("the figures are read from Linux's /proc")
 
 func cpuTime(int) (time.Duration, error)    { return 0, errLinuxOnly }
+func busyTime() time.Duration               { return 0 }
 func residentBytes(int) (int64, error)      { return 0, errLinuxOnly }
 func loadAverage() float64                  { return 0 }
 func cpuModel() string                      { return "unknown processor" }

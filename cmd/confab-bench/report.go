@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 type report struct {
 	Conditions *conditions `json:"conditions"`
 	Rows       []row       `json:"rows"`
+	Media      []mediaRow  `json:"media"`
 }
 
 // conditions are what figures are worth nothing without.
@@ -58,8 +60,11 @@ type side struct {
 	P99     float64   `json:"p99ms,omitempty"`
 	Server  float64   `json:"serverCores"` // used in the windows, the median
 	Driver  float64   `json:"driverCores"`
+	Others  float64   `json:"othersCores"`  // used by everything else, the kernel included
 	LateMS  float64   `json:"driverLateMs"` // how far the driver was behind its schedule at worst
 	Remarks string    `json:"remarks,omitempty"`
+
+	*passage // of media: the medians of the rounds
 }
 
 func conditionsOf(b *bench) *conditions {
@@ -80,8 +85,12 @@ func (c *conditions) finish() {
 
 func (r *report) add(found *result) {
 	sc := found.scenario
+	if sc.media {
+		r.Media = append(r.Media, mediaRowsOf(found)...)
+		return
+	}
 	one := row{
-		Name: sc.name, Title: sc.title, Unit: sc.unit, Ratio: found.ratio, Goal: sc.goal, Limit: sc.limit,
+		Name: sc.name, Title: sc.title, Unit: sc.unit, Ratio: found.ratios[1], Goal: sc.goal, Limit: sc.limit,
 		Hub: sideOf(found.samples[0]), Confab: sideOf(found.samples[1]),
 	}
 	if found.failed != nil {
@@ -93,19 +102,20 @@ func (r *report) add(found *result) {
 func sideOf(samples []sample) side {
 	var s side
 	var latency histogram
-	var server, driver []float64
+	var server, driver, others []float64
 	for _, one := range samples {
 		s.Rounds = append(s.Rounds, one.figure)
 		s.Ops += one.ops
 		s.Lost += one.lost
 		s.LateMS = max(s.LateMS, milliseconds(one.late))
-		server, driver = append(server, one.server), append(driver, one.driver)
+		server, driver, others = append(server, one.server), append(driver, one.driver), append(others, one.others)
 		if one.latency != nil {
 			latency.merge(one.latency)
 		}
 		s.Remarks = one.note
 	}
-	s.Figure, s.Server, s.Driver = median(s.Rounds), median(server), median(driver)
+	s.Figure, s.Server, s.Driver, s.Others = median(s.Rounds), median(server), median(driver), median(others)
+	s.passage = passageOf(samples)
 	s.P50, s.P95, s.P99 = milliseconds(latency.quantile(0.5)), milliseconds(latency.quantile(0.95)), milliseconds(latency.quantile(0.99))
 	return s
 }
@@ -120,6 +130,14 @@ func (r *report) print(w io.Writer) error {
 	fmt.Fprintf(w, "%d rounds in turns, windows of %.0f s, texts of %d bytes, driver on the same cores, %.0f s in all\n",
 		c.Rounds, c.Window, c.TextBytes, c.Seconds)
 	fmt.Fprintf(w, "us: of the server's CPU for each, medians; KiB: of its memory; cores: used by server + driver; latency in ms\n\n")
+	return errors.Join(r.printHub(w), r.printMedia(w))
+}
+
+// printHub writes the table of the scenarios whose yardstick is the plain hub.
+func (r *report) printHub(w io.Writer) error {
+	if len(r.Rows) == 0 {
+		return nil
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\tunit\tplain hub\tconfab\tratio\tgoal\thub p50\tp95\tp99\tconfab p50\tp95\tp99\tcores, hub\tcores, confab")
 	for _, one := range r.Rows {

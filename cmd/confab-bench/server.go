@@ -38,12 +38,14 @@ type server struct {
 	done chan struct{} // closed when the process has ended
 }
 
-// targets are the two that are compared: what they get to run with is the same.
-func targets(confab, self string) (hub, server target) {
-	return target{"plain hub", self, func(addr, _ string) []string { return []string{hubArgument, addr} }},
-		target{"confab", confab, func(addr, data string) []string {
+// hubs are the two that are compared: what they get to run with is the same.
+func hubs(confab, self string) []target {
+	return []target{
+		{"plain hub", self, func(addr, _ string) []string { return []string{hubArgument, addr} }},
+		{"confab", confab, func(addr, data string) []string {
 			return []string{"--listen", addr, "--data", data, "--rate-limit", "0", "--connection-limit", "0", "--log-level", "warn"}
-		}}
+		}},
+	}
 }
 
 // buildConfab builds the server as `go build` makes it and returns where it is.

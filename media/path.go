@@ -1,0 +1,273 @@
+package media
+
+import (
+	"hash/fnv"
+	"net"
+	"time"
+
+	"confab/media/plane"
+	"confab/signaling/wire"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
+	"github.com/pion/webrtc/v4"
+)
+
+// A packetWriter sends RTP to one client: pion's TrackLocalWriter, or a planeWriter. It keeps neither.
+type packetWriter interface {
+	WriteRTP(header *rtp.Header, payload []byte) (int, error)
+}
+
+// A planeWriter sends through the plane, as long as its shard is locked.
+type planeWriter struct {
+	out       *plane.Writer
+	transport *plane.Transport
+}
+
+// WriteRTP implements packetWriter.
+func (w *planeWriter) WriteRTP(header *rtp.Header, payload []byte) (int, error) {
+	if err := w.out.WriteRTP(w.transport, header, payload); err != nil {
+		return 0, err
+	}
+	return len(payload), nil
+}
+
+// A planeNet is the system's network, with ports of the plane.
+type planeNet struct {
+	*stdnet.Net
+	plane *plane.Plane
+}
+
+// systemNet is the system's network; its UDP ports are of the plane, if that is not nil.
+func systemNet(media *plane.Plane) (transport.Net, error) {
+	system, err := stdnet.NewNet()
+	if err != nil || media == nil {
+		return system, err
+	}
+	return planeNet{system, media}, nil
+}
+
+// ListenUDP implements transport.Net.
+func (n planeNet) ListenUDP(_ string, addr *net.UDPAddr) (transport.UDPConn, error) {
+	conn, err := n.plane.Listen(addr.AddrPort())
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// writer is what e sends through: the plane where that serves its peer, else pion. mu is held.
+func (e *egress) writer(b *binding) packetWriter {
+	if e.through == nil {
+		return b.writer
+	}
+	e.plane = planeWriter{e.through, e.peer.transport}
+	return &e.plane
+}
+
+// shardOf returns the shard of a room, on which all its peers are; nil when pion moves all media.
+func (s *Server) shardOf(id wire.RoomID) *plane.Shard {
+	if s.plane == nil {
+		return nil
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(id)) // it never fails
+	return s.plane.Shard(hash.Sum32())
+}
+
+// watchPath has the plane know over which pair a peer is reached.
+func (p *Peer) watchPath() {
+	if p.transport == nil {
+		return
+	}
+	p.pc.SCTP().Transport().ICETransport().OnSelectedCandidatePairChange(p.moved)
+}
+
+// moved takes a new pair. A client that goes where the plane cannot send, such as TCP, has to join again: its numbers
+// have been used, so pion cannot go on with them.
+func (p *Peer) moved(pair *webrtc.ICECandidatePair) {
+	if err := p.transport.Moved(pair); err != nil && p.served.Load() {
+		p.log.Info("the client has moved to where its media cannot follow", "error", err)
+		p.end(ErrLost)
+	}
+}
+
+// choosePath decides once, before anything is sent, who moves this peer's media. Called by run.
+func (p *Peer) choosePath() {
+	if p.transport == nil || p.served.Load() {
+		return
+	}
+	pair, err := p.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePair()
+	if err == nil {
+		err = p.transport.Moved(pair) // watchPath may not have been told yet
+	}
+	p.served.Store(err == nil && p.transport.Serve())
+	if !p.served.Load() {
+		p.transport.Release()
+		p.log.Debug("pion moves the media", "why", err)
+	}
+}
+
+// doWrite has write do something with what sends to the client: the plane, or nil for pion.
+func (p *Peer) doWrite(write func(*plane.Writer)) {
+	if !p.served.Load() {
+		write(nil)
+		return
+	}
+	p.room.shard.Do(write)
+}
+
+// pumpSoon has somebody pump this peer's egresses: the holder of the shard at the end of its batch, w being set then, or
+// the peer's writer.
+func (p *Peer) pumpSoon(w *plane.Writer) {
+	if w == nil || !p.served.Load() {
+		poke(p.wake)
+		return
+	}
+	if !p.waiting {
+		p.waiting = true
+		w.AtEnd(p)
+	}
+}
+
+// EndOfBatch implements plane.Task.
+func (p *Peer) EndOfBatch(w *plane.Writer) {
+	now := time.Now()
+	p.waiting = false
+	if p.asking {
+		p.asking = false
+		p.askAll(w, now)
+	}
+	if p.pump(w, now) {
+		poke(p.later)
+	}
+}
+
+// askSoon asks for what is missing of a stream: at the end of the batch, w being set then, since the rest of it may
+// bring what is missing, or show more of the hole.
+func (p *Peer) askSoon(w *plane.Writer, s *stream, now time.Time) {
+	if w != nil && p.served.Load() {
+		p.asking = true
+		p.pumpSoon(w)
+		return
+	}
+	if nack := s.nack(now); nack != nil {
+		p.writeRTCP(nil, []rtcp.Packet{nack})
+	}
+}
+
+// askAll asks for what is missing of all streams.
+func (p *Peer) askAll(w *plane.Writer, now time.Time) {
+	var nacks []rtcp.Packet
+	for _, in := range *p.receiving.Load() {
+		in.each(func(s *stream) {
+			if nack := s.nack(now); nack != nil {
+				nacks = append(nacks, nack)
+			}
+		})
+	}
+	p.writeRTCP(w, nacks)
+}
+
+// pump sends what is there to be sent, and returns true when part of it is to be sent later. w is nil where pion sends.
+func (p *Peer) pump(w *plane.Writer, now time.Time) (later bool) {
+	for _, e := range *p.sending.Load() {
+		later = e.pump(w, now) || later
+	}
+	return later
+}
+
+// RTCP implements plane.Feedback: what the client says about what it gets and what it sends.
+func (p *Peer) RTCP(w *plane.Writer, packet []byte, now time.Time) {
+	if p.downlink.reported(packet, now) {
+		poke(p.due)
+	}
+	if !p.rtcp.allow(now) {
+		return
+	}
+	for _, e := range *p.sending.Load() {
+		e.takeFeedback(w, packet)
+	}
+	for _, in := range *p.receiving.Load() {
+		in.each(func(s *stream) { s.takeReport(packet, now) })
+	}
+}
+
+// writeRTCP sends packets, through w if the caller holds the shard. What cannot be sent is lost, as on any network.
+func (p *Peer) writeRTCP(w *plane.Writer, packets []rtcp.Packet) {
+	for len(packets) > 0 && p.connected.Load() {
+		n := min(len(packets), maxCompound)
+		if err := p.writeCompound(w, packets[:n]); err != nil && p.ctx.Err() == nil {
+			p.log.Debug("sending RTCP", "error", err)
+		}
+		packets = packets[n:]
+	}
+}
+
+func (p *Peer) writeCompound(w *plane.Writer, packets []rtcp.Packet) error {
+	if !p.served.Load() {
+		return p.pc.WriteRTCP(packets)
+	}
+	raw, err := rtcp.Marshal(packets)
+	if err != nil {
+		return err
+	}
+	if w != nil {
+		return w.RTCP(p.transport, raw)
+	}
+	p.room.shard.Do(func(w *plane.Writer) { err = w.RTCP(p.transport, raw) })
+	return err
+}
+
+// RTP implements plane.Sink.
+func (s *stream) RTP(w *plane.Writer, _ *rtp.Header, packet, _ []byte, now time.Time) {
+	s.in.peer.feedback.arrived(s.ssrc, packet, now)
+	s.receiveBy(w, packet, now)
+}
+
+// A repair is the retransmission stream of a stream.
+type repair struct {
+	*stream
+	ssrc uint32
+}
+
+// RTP implements plane.Sink. It makes of a retransmission what it was (RFC 4588 section 4): the number is before the
+// payload.
+func (r *repair) RTP(w *plane.Writer, header *rtp.Header, packet, payload []byte, now time.Time) {
+	r.in.peer.feedback.arrived(r.ssrc, packet, now)
+	if len(payload) < 2 || header.Padding && len(payload)-int(payload[len(payload)-1]) < 2 {
+		return // nothing but padding, to probe for bandwidth
+	}
+	high, low := payload[0], payload[1]
+	original := packet[2:]
+	copy(original, packet[:len(packet)-len(payload)])
+	original[1] = original[1]&0x80 | r.payloadType
+	original[2], original[3] = high, low
+	r.receiveBy(w, original, now)
+}
+
+// claim has the plane bring what comes of a stream, as far as it serves the peer.
+func (s *stream) claim() {
+	if transport := s.in.peer.transport; transport != nil {
+		transport.Claim(s.ssrc, s)
+	}
+}
+
+// claimRepair is claim for the retransmissions, once pion has found out what they are called.
+func (s *stream) claimRepair() {
+	transport, ssrc := s.in.peer.transport, uint32(s.track.RtxSSRC())
+	if transport != nil && ssrc != s.repairs {
+		s.repairs = ssrc
+		transport.Claim(ssrc, &repair{s, ssrc})
+	}
+}
+
+// disclaim undoes both.
+func (s *stream) disclaim() {
+	if transport := s.in.peer.transport; transport != nil {
+		transport.Claim(s.ssrc, nil)
+		transport.Claim(uint32(s.track.RtxSSRC()), nil)
+	}
+}

@@ -1,0 +1,168 @@
+package plane
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// ErrRefused is what pion gets when it tries to send media on a transport that is not left to it.
+var ErrRefused = errors.New("plane: media of this transport is not sent by pion")
+
+// handOver is how many datagrams may wait for pion; more are dropped, as by a full socket.
+const handOver = 512
+
+// A Conn is one UDP port, for pion's multiplexer: an ice.AddrPortReaderWriter, a net.PacketConn and, so that pion can
+// open it itself, a transport.UDPConn. What is read by the first two are STUN, DTLS, and media that nobody here knows.
+// Each socket of the port has a goroutine that reads it and in which all media that comes there is received and
+// forwarded; Listen starts them, Close waits for them. The other methods of *net.UDPConn are not for use: they pass the
+// plane by.
+type Conn struct {
+	*net.UDPConn // the first socket
+
+	// Set by newConn, then constant.
+	plane   *Plane
+	systems []system // the sockets: one, or one for each shard
+	local   netip.AddrPort
+
+	queue   chan *handed  // for pion; never closed
+	spare   sync.Pool     // of *handed
+	ended   chan struct{} // closed when a socket can't be read any more
+	end     sync.Once
+	failure error // why; set before ended is closed
+	readers sync.WaitGroup
+
+	runs [][]run // by shard, each guarded by its mu
+}
+
+// A datagram is one that was received. Its data is good until the next batch.
+type datagram struct {
+	data []byte
+	from netip.AddrPort // canonical
+	what kind           // set by Plane.take, as the following
+	to   *Transport     // whose media it is, nil = nobody's that is known
+	pion bool           // pion is to have it
+}
+
+// A handed is a datagram on its way to pion.
+type handed struct {
+	data [maxDatagram]byte
+	size int
+	from netip.AddrPort
+}
+
+// A system is a socket as an operating system has it. receive is for the socket's reader; the others are for the holder
+// of the shard, or of any shard if they share the socket.
+type system interface {
+	// receive waits for at least one datagram.
+	receive() ([]datagram, error)
+	// segments reports whether a run may have more than one packet.
+	segments() bool
+	// send sends all runs, as far as the system takes them, and counts them. It does not wait.
+	send(arena []byte, runs []run, stats *Stats)
+	close() error
+}
+
+func newConn(p *Plane, first *net.UDPConn, systems []system) *Conn {
+	c := &Conn{
+		UDPConn: first, plane: p, systems: systems, local: first.LocalAddr().(*net.UDPAddr).AddrPort(),
+		queue: make(chan *handed, handOver), ended: make(chan struct{}), runs: make([][]run, len(p.shards)),
+	}
+	c.spare.New = func() any { return new(handed) }
+	for _, s := range systems {
+		c.readers.Go(func() { c.read(s) })
+	}
+	return c
+}
+
+// system returns the socket by which a shard sends.
+func (c *Conn) system(s *Shard) system { return c.systems[s.index%len(c.systems)] }
+
+// read takes what comes to a socket until it is closed.
+func (c *Conn) read(s system) {
+	for {
+		batch, err := s.receive()
+		if err != nil {
+			c.end.Do(func() {
+				c.failure = err
+				close(c.ended)
+			})
+			return
+		}
+		c.plane.take(batch)
+		for i := range batch {
+			if batch[i].pion {
+				c.give(&batch[i])
+			}
+		}
+	}
+}
+
+// give leaves a datagram to pion.
+func (c *Conn) give(d *datagram) {
+	h := c.spare.Get().(*handed)
+	h.size, h.from = copy(h.data[:], d.data), d.from
+	select {
+	case c.queue <- h:
+	default:
+		c.spare.Put(h)
+	}
+}
+
+// ReadFromAddrPort implements ice.AddrPortReaderWriter. What does not fit into b is cut off.
+func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	select {
+	case h := <-c.queue:
+		n, from := copy(b, h.data[:h.size]), h.from
+		c.spare.Put(h)
+		return n, from, nil
+	case <-c.ended:
+		return 0, netip.AddrPort{}, c.failure
+	}
+}
+
+// ReadFrom implements net.PacketConn.
+func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := c.ReadFromAddrPort(b)
+	if err != nil {
+		return 0, nil, err
+	}
+	return n, net.UDPAddrFromAddrPort(from), nil
+}
+
+// WriteToAddrPort implements ice.AddrPortReaderWriter. The error is ErrRefused, or that of the socket.
+func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	if c.plane.refuses(b, to) {
+		return 0, ErrRefused
+	}
+	return c.WriteToUDPAddrPort(b, to)
+}
+
+// WriteTo implements net.PacketConn.
+func (c *Conn) WriteTo(b []byte, to net.Addr) (int, error) {
+	addr, ok := to.(*net.UDPAddr)
+	if !ok {
+		return 0, net.InvalidAddrError("not a UDP address")
+	}
+	return c.WriteToAddrPort(b, addr.AddrPort())
+}
+
+// SetReadDeadline implements net.PacketConn: there is none, media goes on being read.
+func (c *Conn) SetReadDeadline(time.Time) error { return os.ErrNoDeadline }
+
+// SetDeadline implements net.PacketConn, as SetReadDeadline.
+func (c *Conn) SetDeadline(time.Time) error { return os.ErrNoDeadline }
+
+// Close takes the port off the plane, closes its sockets and waits for their readers. pion's multiplexer calls it.
+func (c *Conn) Close() error {
+	c.plane.remove(c)
+	var errs []error
+	for _, s := range c.systems {
+		errs = append(errs, s.close())
+	}
+	c.readers.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package plane
+
+import "net"
+
+func newSystem(conn *net.UDPConn, _ bool) (system, error) { return newPlain(conn), nil }
+
+// share makes no sockets: what comes to a port is not shared out.
+func share(*net.UDPConn, int) ([]*net.UDPConn, error) { return nil, nil }

@@ -1,0 +1,40 @@
+package plane
+
+import "net"
+
+// plain is a socket with one system call for each datagram, as the standard library has it. Shards may share it.
+type plain struct {
+	conn *net.UDPConn
+	one  [1]datagram
+}
+
+func newPlain(conn *net.UDPConn) *plain {
+	p := &plain{conn: conn}
+	p.one[0].data = make([]byte, maxDatagram)
+	return p
+}
+
+func (p *plain) receive() ([]datagram, error) {
+	n, from, err := p.conn.ReadFromUDPAddrPort(p.one[0].data[:maxDatagram])
+	if err != nil {
+		return nil, err
+	}
+	p.one[0].data, p.one[0].from = p.one[0].data[:n], canonical(from)
+	return p.one[:], nil
+}
+
+func (p *plain) close() error { return p.conn.Close() }
+
+func (p *plain) segments() bool { return false }
+
+// send may wait a moment where a socket's buffer is full: the standard library does.
+func (p *plain) send(arena []byte, runs []run, stats *Stats) {
+	for _, r := range runs {
+		stats.SendCalls++
+		if _, err := p.conn.WriteToUDPAddrPort(arena[r.start:r.end], r.to); err != nil {
+			stats.Dropped++
+		} else {
+			stats.Sent++
+		}
+	}
+}

@@ -1,0 +1,270 @@
+package plane
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
+	"github.com/pion/webrtc/v4"
+)
+
+// ErrPath is a selected pair that the plane cannot send on: TCP, a relay of ours, or another port. A Transport
+// that is served has then lost its peer and cannot go back to pion, whose numbers have been used: end the connection.
+var ErrPath = errors.New("plane: the selected pair is not on a port of the plane")
+
+// Bounds of one Transport.
+const (
+	maxStreams = 256 // SSRCs received, of RTP and of RTCP each; packets of more are dropped
+	maxPaths   = 4   // remote addresses from which media is taken; the oldest is forgotten
+)
+
+// A Sink takes the RTP packets of one stream. It is called by a socket's reader with the shard locked: it must not
+// block and not call the Shard or a Transport, but may use w. header and packet, which is decrypted and whole, are
+// good until it returns. payload is packet without its header; padding is not removed.
+type Sink interface {
+	RTP(w *Writer, header *rtp.Header, packet, payload []byte, now time.Time)
+}
+
+// Feedback takes the RTCP of one Transport: a compound packet, decrypted. The rules of Sink apply.
+type Feedback interface {
+	RTCP(w *Writer, packet []byte, now time.Time)
+}
+
+// A state says who moves a Transport's media.
+type state uint8
+
+const (
+	pending  state = iota // nobody sends; what comes is pion's
+	served                // we do
+	released              // pion does, for good
+)
+
+// A Transport is the media of one PeerConnection. Its methods may be called concurrently, but for Sink and Feedback,
+// which hold the shard.
+type Transport struct {
+	// Set by NewTransport, then constant.
+	shard    *Shard
+	feedback Feedback
+	keys     keyring
+
+	// Guarded by shard.mu.
+	state   state
+	out, in *srtp.Context
+	sending map[uint32]*window // by SSRC
+	sinks   map[uint32]Sink    // by SSRC
+	streams map[uint32]bool    // SSRCs of RTP that have come
+	reports map[uint32]bool    // SSRCs of RTCP that have come
+	paths   []netip.AddrPort   // oldest first; the last one is the selected pair's
+	conn    *Conn              // of the selected pair, nil = none of the plane
+}
+
+// NewTransport makes a Transport for one PeerConnection of the shard.
+func (s *Shard) NewTransport(feedback Feedback) *Transport {
+	return &Transport{
+		shard: s, feedback: feedback,
+		sending: map[uint32]*window{}, sinks: map[uint32]Sink{}, streams: map[uint32]bool{}, reports: map[uint32]bool{},
+	}
+}
+
+// Configure sets the hooks that tell the Transport its keys. Call it before the PeerConnection is made from settings,
+// which are for this one alone. The caller chooses the profiles, best an AES-GCM first, and sees to it that we are
+// the DTLS server.
+func (t *Transport) Configure(settings *webrtc.SettingEngine) { t.keys.configure(settings) }
+
+// Moved notes the selected pair, the first and each later one; nil is none. An error is ErrPath.
+func (t *Transport) Moved(pair *webrtc.ICECandidatePair) error {
+	t.shard.mu.Lock()
+	defer t.shard.mu.Unlock()
+	conn, remote, ok := t.shard.plane.pathOf(pair)
+	if !ok {
+		t.conn = nil
+		return ErrPath
+	}
+	if i := slices.Index(t.paths, remote); i >= 0 {
+		t.paths = slices.Delete(t.paths, i, i+1)
+	}
+	if len(t.paths) == maxPaths {
+		t.shard.plane.forget(t.paths[0], t)
+		t.paths = slices.Delete(t.paths, 0, 1)
+	}
+	t.paths, t.conn = append(t.paths, remote), conn
+	t.shard.plane.learn(remote, t)
+	return nil
+}
+
+// pathOf finds what a pair means here. Addresses of the pair may be public ones that stand for ours, so the only
+// port of the address family will do.
+func (p *Plane) pathOf(pair *webrtc.ICECandidatePair) (*Conn, netip.AddrPort, bool) {
+	if pair == nil || pair.Local == nil || pair.Remote == nil || pair.Local.Protocol != webrtc.ICEProtocolUDP ||
+		pair.Local.Typ == webrtc.ICECandidateTypeRelay {
+		return nil, netip.AddrPort{}, false
+	}
+	remote, err := netip.ParseAddrPort(net.JoinHostPort(pair.Remote.Address, strconv.Itoa(int(pair.Remote.Port))))
+	if err != nil || remote.Addr().Zone() != "" || remote.Addr().IsLinkLocalUnicast() {
+		return nil, netip.AddrPort{}, false
+	}
+	remote = canonical(remote)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	var found *Conn
+	for _, c := range p.conns {
+		local := c.local.Addr()
+		if local.String() == pair.Local.Address && c.local.Port() == pair.Local.Port {
+			return c, remote, true
+		}
+		if local.IsUnspecified() || local.Is4() == remote.Addr().Is4() {
+			if found != nil {
+				return nil, netip.AddrPort{}, false
+			}
+			found = c
+		}
+	}
+	return found, remote, found != nil
+}
+
+// Serve decides who moves the media, when DTLS is connected and before anything is sent: true, and the plane does
+// from now on; false, and pion does, for good. Later calls return the same.
+func (t *Transport) Serve() bool {
+	t.shard.mu.Lock()
+	defer t.shard.mu.Unlock()
+	if t.state != pending {
+		return t.state == served
+	}
+	if t.conn == nil || !t.open() {
+		t.release()
+		return false
+	}
+	t.state = served
+	return true
+}
+
+// open makes the contexts when the keys are known, and reports whether they are there. mu is held.
+func (t *Transport) open() bool {
+	if t.in == nil {
+		if out, in, ok := t.keys.contexts(); ok {
+			t.out, t.in = out, in
+		}
+	}
+	return t.in != nil
+}
+
+// release leaves the media to pion. mu is held.
+func (t *Transport) release() { t.state, t.out, t.in = released, nil, nil }
+
+// Release leaves the media to pion, for good. It has no effect on a Transport that is served.
+func (t *Transport) Release() {
+	t.shard.mu.Lock()
+	defer t.shard.mu.Unlock()
+	if t.state == pending {
+		t.release()
+	}
+}
+
+// Claim gives the packets of an SSRC to sink, from the next one on; nil gives them back to pion. Until then pion
+// gets them, and says by its OnTrack what the stream is.
+func (t *Transport) Claim(ssrc uint32, sink Sink) {
+	t.shard.mu.Lock()
+	defer t.shard.mu.Unlock()
+	if sink == nil {
+		delete(t.sinks, ssrc)
+	} else {
+		t.sinks[ssrc] = sink
+	}
+}
+
+// Close forgets the Transport's addresses. Nothing is sent or received after it has returned. It may be called more
+// than once.
+func (t *Transport) Close() {
+	t.shard.mu.Lock()
+	defer t.shard.mu.Unlock()
+	for _, path := range t.paths {
+		t.shard.plane.forget(path, t)
+	}
+	t.paths, t.conn = nil, nil
+	t.release()
+}
+
+// receive takes a datagram from one of the Transport's addresses and reports whether pion is to have it too. mu is
+// held.
+func (t *Transport) receive(w *Writer, what kind, b []byte, now time.Time) (pion bool) {
+	if t.state != served {
+		if t.state == pending && what == kindRTP {
+			t.follow(b)
+		}
+		return true
+	}
+	if what == kindRTCP {
+		t.receiveRTCP(w, b, now)
+		return false
+	}
+	return t.receiveRTP(w, b, now)
+}
+
+// follow reads a packet that is pion's, so that the context knows how often each stream's numbers have begun anew when
+// it takes over.
+func (t *Transport) follow(b []byte) {
+	ssrc := binary.BigEndian.Uint32(b[8:])
+	if full(t.streams, ssrc) || !t.open() {
+		return
+	}
+	if _, err := t.in.DecryptRTP(t.shard.scratch[:0], b, &t.shard.header); err == nil {
+		t.streams[ssrc] = true
+	}
+}
+
+func (t *Transport) receiveRTCP(w *Writer, b []byte, now time.Time) {
+	s, ssrc := t.shard, binary.BigEndian.Uint32(b[4:])
+	if full(t.reports, ssrc) {
+		s.stats.Rejected++
+		return
+	}
+	plain, err := t.in.DecryptRTCP(s.scratch[:0], b, &s.rtcp)
+	if err != nil {
+		s.stats.Rejected++
+		return
+	}
+	t.reports[ssrc] = true
+	s.stats.Received++
+	t.feedback.RTCP(w, plain, now)
+}
+
+func (t *Transport) receiveRTP(w *Writer, b []byte, now time.Time) (pion bool) {
+	s, ssrc := t.shard, binary.BigEndian.Uint32(b[8:])
+	if full(t.streams, ssrc) {
+		s.stats.Rejected++
+		return false
+	}
+	plain, err := t.in.DecryptRTP(s.scratch[:0], b, &s.header)
+	if err != nil {
+		s.stats.Rejected++
+		return false
+	}
+	t.streams[ssrc] = true
+	s.stats.Received++
+	sink := t.sinks[ssrc]
+	if sink == nil {
+		return true
+	}
+	sink.RTP(w, &s.header, plain, plain[headerSize(plain):], now)
+	return false
+}
+
+// full reports whether there is no room for an SSRC that has not come before. Each costs memory in the context.
+func full(seen map[uint32]bool, ssrc uint32) bool {
+	return len(seen) >= maxStreams && !seen[ssrc]
+}
+
+// headerSize is the length of the header of a packet that rtp.Header has read (RFC 3550 section 5.1 and 5.3.1).
+func headerSize(packet []byte) int {
+	size := rtpHeader + 4*int(packet[0]&0x0f)
+	if packet[0]&0x10 != 0 {
+		size += 4 + 4*int(binary.BigEndian.Uint16(packet[size+2:]))
+	}
+	return size
+}
