@@ -185,6 +185,7 @@ func (h *hub) connected(ws *melody.Session) {
 		s.serverCode.Store(int32(wire.CloseServiceRestart))
 		_ = s.conn.writeClose(wire.CloseServiceRestart, "the server restarts", wire.SlowCloseTimeout) // or it is cut
 		s.conn.linger()
+		s.conn.close() // the reader would go on to wait for a client that waits for this
 		return
 	}
 	s.begin()
