@@ -53,6 +53,44 @@ export function tcpOnly(): void {
   });
 }
 
+/** One way alone: by UDP to the address that the server announces. The server hears of no address to try by itself. */
+export function announcedOnly(): void {
+  const without = (sdp: string, hidden: (candidate: string) => boolean): string =>
+    sdp.split('\r\n').filter((line) => !line.startsWith('a=candidate:') || !hidden(line)).join('\r\n');
+  const isTCP = (candidate: string): boolean => / tcp /i.test(candidate);
+  const original = <K extends 'localDescription' | 'onicecandidate'>(name: K): PropertyDescriptor => {
+    const found = Object.getOwnPropertyDescriptor(RTCPeerConnection.prototype, name);
+    if (!found) throw new Error(`no ${name}`);
+    return found;
+  };
+  const described = original('localDescription');
+  const found = original('onicecandidate');
+  globalThis.RTCPeerConnection = new Proxy(RTCPeerConnection, {
+    construct(target, args, newTarget) {
+      const connection = Reflect.construct(target, args, newTarget) as RTCPeerConnection;
+      Object.defineProperty(connection, 'localDescription', {
+        get: () => {
+          const whole = described.get?.call(connection) as RTCSessionDescription | null;
+          return whole && new RTCSessionDescription({ type: whole.type, sdp: without(whole.sdp, () => true) });
+        },
+      });
+      Object.defineProperty(connection, 'onicecandidate', {
+        set: (listener: ((event: RTCPeerConnectionIceEvent) => void) | null) =>
+          found.set?.call(connection, listener && ((event: RTCPeerConnectionIceEvent) => {
+            if (!event.candidate?.candidate) listener.call(connection, event);
+          })),
+      });
+      const take = connection.setRemoteDescription.bind(connection);
+      connection.setRemoteDescription = (description: RTCSessionDescriptionInit) =>
+        take({ type: description.type, sdp: without(description.sdp ?? '', isTCP) });
+      const add = connection.addIceCandidate.bind(connection);
+      connection.addIceCandidate = (candidate?: RTCIceCandidateInit | null) =>
+        isTCP(candidate?.candidate ?? '') ? Promise.resolve() : add(candidate ?? undefined);
+      return connection;
+    },
+  });
+}
+
 /** How each connection that is open sends at present. */
 export interface Way {
   readonly local: string;

@@ -9,4 +9,5 @@ import './entry';
 import './accessibility';
 import './ui-media';
 import './firefox';
+import './network';
 import './whip';
