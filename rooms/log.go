@@ -17,7 +17,7 @@ type Timeline struct {
 // A Record is one entry of a timeline as the log hands it out.
 //
 // Payload is the JSON object that was appended, byte for byte: a wire envelope without seq, prev and ts.
-// It is shared between readers and must not be changed.
+// It is shared between readers and must not be changed, nor kept: it may be a part of something larger.
 type Record struct {
 	Seq     wire.Seq  // position in the log: grows within the timeline, sparse
 	Prev    wire.Seq  // Seq of the record that the feed had before it; 0 = unknown (first, or after a purge)

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -181,19 +182,43 @@ func (h *hub) connected(ws *melody.Session) {
 	h.failed(s, read(s))
 }
 
+// frames are buffers for what is read. A connection holds one from a frame's header until the frame is dealt with.
+var frames = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxFrameKept is the size in bytes up to which a buffer is used again: long messages are rare.
+const maxFrameKept = 8 << 10
+
 // read hands what the client says to s until the connection ends, and returns why it did.
 func read(s *Session) error {
 	for {
-		kind, frame, err := s.conn.ws.ReadMessage()
-		switch {
-		case err != nil:
+		kind, r, err := s.conn.ws.NextReader()
+		if err != nil {
 			return err
-		case kind == websocket.TextMessage:
-			s.receive(frame)
-		default:
-			s.receiveBinary()
+		}
+		if err := receive(s, kind, r); err != nil {
+			return err
 		}
 	}
+}
+
+// receive reads one frame and hands it to s, which keeps nothing of it.
+func receive(s *Session, kind int, r io.Reader) error {
+	frame := frames.Get().(*bytes.Buffer)
+	defer func() {
+		if frame.Cap() <= maxFrameKept {
+			frame.Reset()
+			frames.Put(frame)
+		}
+	}()
+	if _, err := frame.ReadFrom(r); err != nil {
+		return err
+	}
+	if kind == websocket.TextMessage {
+		s.receive(frame.Bytes())
+	} else {
+		s.receiveBinary()
+	}
+	return nil
 }
 
 // failed hears how the reading ended. Only that tells how the client did.

@@ -122,7 +122,7 @@ func (s *Session) survive(env wire.Envelope) {
 	}
 }
 
-// receive handles one text frame, on the read goroutine.
+// receive handles one text frame, on the read goroutine. Nothing of it may be kept: its memory is used again.
 func (s *Session) receive(frame []byte) {
 	s.received = s.alive()
 	if s.ending() {
