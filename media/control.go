@@ -43,15 +43,20 @@ func (p *Peer) write() {
 
 // control is the goroutine that sends the RTCP that is due by time or by request.
 func (p *Peer) control() {
-	tick := time.NewTicker(controlTick)
+	tick := time.NewTicker(untilPhase(time.Now()))
 	defer tick.Stop()
 	var reported, fed time.Time
+	aligned := false
 	for {
 		var out []rtcp.Packet
 		select {
 		case <-p.ctx.Done():
 			return
 		case now := <-tick.C:
+			if !aligned {
+				tick.Reset(controlTick)
+				aligned = true
+			}
 			if p.publishesVideo() || now.Sub(fed) >= feedbackSlow {
 				fed, out = now, p.feedback.take()
 			}
@@ -73,6 +78,13 @@ func (p *Peer) control() {
 		}
 		p.writeRTCP(nil, out)
 	}
+}
+
+// untilPhase is how long to wait for the next of the controlPhases moments of a controlTick. Peers whose ticks coincide
+// share one wake-up of the process, which costs more than what most of them have to do.
+func untilPhase(now time.Time) time.Duration {
+	const phase = controlTick / controlPhases
+	return phase - now.Sub(now.Truncate(phase))
 }
 
 // publishesVideo reports whether the client publishes any.
