@@ -217,7 +217,7 @@ func (p *Peer) allocate(now time.Time, b budget) {
 	if b.trial {
 		bitrate = max(bitrate, bandwidth.Floors(p.tracks))
 	}
-	p.squeezed, p.allocator.Carried = false, b.carried
+	p.squeezed, p.allocator.Carried, p.allocator.Drowned = false, b.carried, b.drowned
 	for i, choice := range p.allocator.Allocate(now, p.tracks, bitrate) {
 		p.chosen[i].take(choice)
 		p.squeezed = p.squeezed || choice.Reason == wire.QualityBandwidth

@@ -190,6 +190,7 @@ func readREMB(body []byte) (bitrate int, ok bool) {
 type budget struct {
 	bitrate int64 // bits a second, noBudget if nothing tells
 	carried bool  // what is sent now is known to fit
+	drowned bool  // not even the least of it fits
 	trial   bool  // each video may have its floor, since nobody knows yet whether that is too much
 }
 
@@ -215,7 +216,8 @@ func (d *downlink) steer(now time.Time, wanted int) (b budget, probing bool) {
 	}
 	return budget{
 		bitrate: int64(max(float64(target)-d.besideRate, 0)), carried: !d.limited && d.estimator.Carries(now),
-		trial: now.Before(d.trial) && d.full.Before(d.trial.Add(-trialTime)),
+		drowned: d.limited || d.estimator.Drowned(now),
+		trial:   now.Before(d.trial) && d.full.Before(d.trial.Add(-trialTime)),
 	}, probing
 }
 

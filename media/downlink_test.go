@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -150,6 +151,59 @@ func TestNarrowReceiver(t *testing.T) {
 			t.Errorf("it was told %v", reasons)
 		}
 	})
+}
+
+// The way to a receiver becomes longer at once, with jitter: its picture goes on, and another's is the same all the time.
+func TestLongerWay(t *testing.T) {
+	for _, overtaking := range []bool{false, true} {
+		inLab(t, func(t *testing.T, l *lab) {
+			var far atomic.Bool
+			var mu sync.Mutex
+			random, last := rand.New(rand.NewPCG(1, 1)), time.Now()
+			longer := func() time.Duration {
+				mu.Lock()
+				defer mu.Unlock()
+				if !far.Load() {
+					return 0
+				}
+				at := time.Now().Add(100*time.Millisecond + time.Duration(random.Int64N(int64(50*time.Millisecond))))
+				if !overtaking && at.Before(last) {
+					at = last
+				}
+				last = at
+				return time.Until(at)
+			}
+			ann, cem := l.join("ann", "10.0.0.2"), l.join("cem", "10.0.0.4")
+			ben := l.joinOver("ben", &farNet{l.network("10.0.0.3"), longer})
+			defer ann.close()
+			defer cem.close()
+			defer ben.close()
+			for _, layer := range ann.publishSimulcast("q", "h") {
+				layer.weight.Store(3)
+			}
+			ann.publish(wire.Microphone, webrtc.MimeTypeOpus)
+			ann.do(func() { ann.offer(nil) })
+			for _, c := range []*client{ben, cem} {
+				c.publish(wire.Microphone, webrtc.MimeTypeOpus)
+				c.do(func() { c.offer(nil) })
+			}
+			time.Sleep(8 * time.Second)
+			before, other := len(ben.got("ann", wire.Camera)), len(cem.got("ann", wire.Camera))
+			far.Store(true)
+			time.Sleep(12 * time.Second)
+			came := ben.got("ann", wire.Camera)[before-10:]
+			if gap := longestGap(came); len(came) < 300 || gap > videoClock/2 {
+				t.Errorf("overtaking %v: %d pictures, a gap of %d ticks", overtaking, len(came), gap)
+			}
+			t.Logf("layers %v, %+v", seen(ben, before), ben.peer.downlink.stats())
+			if got := seen(cem, other); !slices.Equal(got, []int{1}) {
+				t.Errorf("the other one has layers %v", got)
+			}
+			if s := ben.peer.downlink.stats(); s.Loss > 0.02 || s.RTT < 200*time.Millisecond {
+				t.Errorf("overtaking %v: %+v", overtaking, s)
+			}
+		})
+	}
 }
 
 // All streams to one client share one count of transport-wide numbers, and no number is used twice.

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,7 @@ import (
 
 	"confab/signaling/wire"
 
+	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/vnet"
 	"github.com/pion/webrtc/v4"
 )
@@ -69,7 +72,7 @@ func (l *lab) join(id wire.ParticipantID, address string) *client {
 }
 
 // joinOver is join over a network of its own.
-func (l *lab) joinOver(id wire.ParticipantID, network *vnet.Net) *client {
+func (l *lab) joinOver(id wire.ParticipantID, network transport.Net) *client {
 	return joinFrom(l.t, l.server, "room", id, allGrants(), func(settings *webrtc.SettingEngine, media *webrtc.MediaEngine) {
 		settings.SetNet(network)
 		settings.SetIPFilter(func(net.IP) bool { return true })
@@ -77,6 +80,77 @@ func (l *lab) joinOver(id wire.ParticipantID, network *vnet.Net) *client {
 			l.t.Fatal(err)
 		}
 	})
+}
+
+// A farNet is a client's network from which the server may be far: each datagram takes longer, both ways.
+type farNet struct {
+	transport.Net
+	longer func() time.Duration // for the next datagram; may be less than for the one before, which it then overtakes
+}
+
+// ListenUDP implements transport.Net.
+func (n *farNet) ListenUDP(network string, address *net.UDPAddr) (transport.UDPConn, error) {
+	conn, err := n.Net.ListenUDP(network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &farConn{UDPConn: conn, longer: n.longer, came: make(chan datagram, 1024), closed: make(chan struct{})}, nil
+}
+
+// A farConn is a port of a farNet. One goroutine reads from it, as of any port of pion's.
+type farConn struct {
+	transport.UDPConn
+	longer  func() time.Duration
+	came    chan datagram
+	closed  chan struct{}
+	reading sync.Once
+	closing sync.Once
+}
+
+type datagram struct {
+	b    []byte
+	addr net.Addr
+}
+
+// ReadFrom implements net.PacketConn.
+func (c *farConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	c.reading.Do(func() { go c.read() })
+	select {
+	case d := <-c.came:
+		return copy(b, d.b), d.addr, nil
+	case <-c.closed:
+		return 0, nil, net.ErrClosed
+	}
+}
+
+// read takes what has come until the port is closed.
+func (c *farConn) read() {
+	for {
+		b := make([]byte, 1600)
+		n, addr, err := c.UDPConn.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		time.AfterFunc(c.longer(), func() {
+			select {
+			case c.came <- datagram{b: b[:n], addr: addr}:
+			default: // the reader is too slow
+			}
+		})
+	}
+}
+
+// WriteTo implements net.PacketConn.
+func (c *farConn) WriteTo(b []byte, addr net.Addr) (int, error) {
+	own := slices.Clone(b)
+	time.AfterFunc(c.longer(), func() { _, _ = c.UDPConn.WriteTo(own, addr) })
+	return len(b), nil
+}
+
+// Close implements net.PacketConn.
+func (c *farConn) Close() error {
+	c.closing.Do(func() { close(c.closed) })
+	return c.UDPConn.Close()
 }
 
 func (l *lab) start(id wire.ParticipantID, address string) (c *client, mic, cam *source) {

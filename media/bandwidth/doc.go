@@ -32,8 +32,10 @@
 //
 // Of our own are: the queue that our own sending keeps is emptied by stepping back a little, which tells it from a queue
 // that others keep; the queue left by a large drop is emptied by sending half as much as it needs for up to 3 s; the
-// feedback that is lost is filled in for the acknowledged rate; during an outage the rate is halved every 500 ms, losses
-// in it don't count, and a probe follows it at once; the allocation with its floors, headroom and pause.
+// feedback that is lost is filled in for the acknowledged rate; a path that becomes longer leaves a gap in what comes,
+// which is measured over half a second where little is sent; packets that were overtaken are no loss; during an outage
+// the rate is halved every 500 ms, losses in it don't count, and a probe follows it at once; the allocation with its
+// floors, headroom and pause, in which one video goes on until loss or delay prove that it does not fit.
 //
 // # What it can't do
 //
