@@ -218,10 +218,15 @@ func (p *Peer) allocate(now time.Time, b budget) {
 		bitrate = max(bitrate, bandwidth.Floors(p.tracks))
 	}
 	p.squeezed, p.allocator.Carried, p.allocator.Drowned = false, b.carried, b.drowned
+	sum := 0
 	for i, choice := range p.allocator.Allocate(now, p.tracks, bitrate) {
 		p.chosen[i].take(choice)
 		p.squeezed = p.squeezed || choice.Reason == wire.QualityBandwidth
+		if choice.Layer >= 0 {
+			sum += p.tracks[i].Layers[choice.Layer].Bitrate
+		}
 	}
+	p.downlink.follow(now, b, sum)
 }
 
 // take has e send what was chosen.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"confab/signaling/wire"
@@ -262,4 +263,50 @@ func (c *client) labelOf(mid string) wire.TrackLabel {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.theirs[mid]
+}
+
+// What is kept for who comes late, half a megabyte here, is let out in step with what its path may carry, and yet soon;
+// two videos take turns, and sound does not wait behind them.
+func TestPace(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		ann, _, _ := l.start("ann", "10.0.0.2")
+		cem, _, _ := l.start("cem", "10.0.0.4")
+		defer ann.close()
+		defer cem.close()
+		time.Sleep(1800 * time.Millisecond)
+		ben := l.join("ben", "10.0.0.3")
+		defer ben.close()
+		const tick = 5 * time.Millisecond
+		var counts, others []int
+		silent, longest, sounds := time.Duration(0), time.Duration(0), 0
+		for range 200 {
+			time.Sleep(tick)
+			synctest.Wait()
+			if n := len(ben.got("ann", wire.Camera)); n > 0 {
+				counts = append(counts, n)
+				others = append(others, len(ben.got("cem", wire.Camera)))
+			}
+			silent += tick
+			if n := len(ben.got("ann", wire.Microphone)); n > sounds {
+				silent, sounds = 0, n
+			}
+			if sounds > 0 {
+				longest = max(longest, silent)
+			}
+		}
+		for i := 1; i < len(counts); i++ {
+			if n := counts[i] + others[i] - counts[i-1] - others[i-1]; n > 110 {
+				t.Errorf("%d packets at once after %v", n, time.Duration(i)*tick)
+			}
+		}
+		if a, b := counts[20], others[20]; a < 100 || b < 100 || a+b > 800 {
+			t.Errorf("%d and %d packets after 100 ms", a, b)
+		}
+		if a, b := counts[120], others[120]; a < 540 || b < 540 {
+			t.Errorf("%d and %d packets after 600 ms", a, b)
+		}
+		if longest > 20*time.Millisecond {
+			t.Errorf("no sound for %v", longest)
+		}
+	})
 }

@@ -13,7 +13,8 @@
 //   - Every 200 ms, at once when Feedback returns true, and when subscriptions change, it takes Estimator.Target, takes
 //     off what audio needs, and gives the rest to Allocator.Allocate, whose choices are the layers to send.
 //   - Every 20 ms it asks Estimator.Probe with what Demand says is wanted, plus audio, and sends what a Probe asks for.
-//   - It gives Target to Pacer.SetRate, and asks Pacer.Take before each packet of video.
+//   - It gives Target, or what is sent if that is more, to Pacer.SetRate; tells Pacer.Sent of each packet but those that
+//     a Probe asks for; and asks Pacer.Open before each packet of video.
 //
 // # What is taken from where
 //

@@ -162,7 +162,8 @@ func (s *trial) step() {
 			s.frames = append(s.frames, int(min(bytes, videoPacket)))
 		}
 	}
-	for len(s.frames) > 0 && s.pacer.Take(now, s.frames[0], false) {
+	for len(s.frames) > 0 && s.pacer.Open(now) {
+		s.pacer.Sent(now, s.frames[0])
 		s.packet(s.frames[0], s.probe.ID)
 		s.probed(s.frames[0])
 		s.frames = s.frames[1:]
