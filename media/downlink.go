@@ -43,6 +43,7 @@ type downlink struct {
 	probed    time.Time            // guarded by mu: when the last probe began
 	pacer     bandwidth.Pacer      // guarded by mu
 	pace      int                  // guarded by mu: bits a second that it is to let through, but for bursts
+	backlog   int                  // guarded by mu: bytes of video, the most that have waited since some do; 0 = none do
 	held      atomic.Bool          // the pacer is closed, or was lately
 	reports   rate
 
@@ -72,7 +73,7 @@ func (d *downlink) setPace(now time.Time, bitrate int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.pace = bitrate
-	d.pacer.SetRate(now, bitrate, 0)
+	d.pacer.SetRate(now, bitrate, d.backlog)
 }
 
 // waits reports whether video has to wait now. It costs nothing as long as it has not.
@@ -87,11 +88,19 @@ func (d *downlink) waits(now time.Time) bool {
 	return !open
 }
 
-// wait notes that so many packets of video wait, and returns for how long. What waits never waits for long.
+// wait notes that so many packets of video wait, and returns for how long; 0, if none do. They leave at a rate by which
+// all of them will soon be gone, even if that is more than the path may carry: until a picture is complete, all that
+// came of it was for nothing.
 func (d *downlink) wait(now time.Time, packets int) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.pacer.SetRate(now, d.pace, packets*usualPacket)
+	if packets == 0 {
+		d.backlog = 0
+		d.pacer.SetRate(now, d.pace, 0)
+		return 0
+	}
+	d.backlog = max(d.backlog, packets*usualPacket)
+	d.pacer.SetRate(now, d.pace, d.backlog)
 	return max(d.pacer.Next(), leastWait)
 }
 

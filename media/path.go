@@ -187,9 +187,10 @@ func (p *Peer) pump(w *plane.Writer, now time.Time) (later time.Duration) {
 		}
 		left += n
 	}
-	if left == 0 {
+	if left == 0 && !p.waits {
 		return 0
 	}
+	p.waits = left > 0
 	return p.downlink.wait(now, left)
 }
 

@@ -81,6 +81,7 @@ type Peer struct {
 	waiting   bool                       // guarded by the shard: EndOfBatch is to come
 	asking    bool                       // guarded by the shard: it is to ask for what is missing
 	first     int                        // owned by who pumps: which section is the first
+	waits     bool                       // owned by who pumps: video waits for the pacer
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
 	taps      taps
