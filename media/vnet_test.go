@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,15 @@ type lab struct {
 	router *vnet.Router
 	server *Server
 	cut    atomic.Bool // nothing gets through
+
+	busy atomic.Int32  // percent of the CPU that the server seems to use
+	used time.Duration // owned by cpu
+}
+
+// cpu is what the server has used of the CPU when it looks, which it does every second.
+func (l *lab) cpu() time.Duration {
+	l.used += time.Duration(l.busy.Load()) * time.Duration(runtime.GOMAXPROCS(0)) * loadInterval / 100
+	return l.used
 }
 
 // inLab runs a test in a bubble.
@@ -43,7 +53,7 @@ func inLab(t *testing.T, test func(t *testing.T, l *lab)) {
 			t.Fatal(err)
 		}
 		l.server, err = New(Options{
-			Listen: netip.MustParseAddrPort("10.0.0.1:5000"), Log: slog.New(slog.DiscardHandler), network: network,
+			Listen: netip.MustParseAddrPort("10.0.0.1:5000"), Log: slog.New(slog.DiscardHandler), network: network, cpu: l.cpu,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -46,6 +46,7 @@ type Track struct {
 	FPS      int     // frames a second that are shown; 0 = as many as there are
 	Enabled  bool    // the receiver wants it
 	Floor    int     // index of the layer below which the track is paused instead
+	Less     int     // layers below the largest useful one that it may have at most, the server being under load
 	Current  int     // index of the layer that is sent now, Paused if none
 }
 
@@ -241,6 +242,24 @@ func (t *Track) above(i int) int {
 	return Paused
 }
 
+// useful returns the largest layer that is worth sending, Paused if there is none.
+func (t *Track) useful() int {
+	top := Paused
+	if !t.Enabled {
+		return top
+	}
+	want := t.want()
+	for i, l := range t.Layers {
+		if l.Bitrate <= 0 {
+			continue
+		}
+		if top = i; l.covers(want) {
+			break
+		}
+	}
+	return top
+}
+
 // floor returns the smallest layer that may be sent, Paused if there is none. A track that is shown smaller than its
 // Floor, or whose publisher does not send it, has a lower one.
 func (t *Track) floor() int {
@@ -256,19 +275,13 @@ func (t *Track) floor() int {
 	return floor
 }
 
-// top returns the largest layer worth sending, Paused if there is none.
+// top returns the largest layer that may be sent, Paused if there is none: the largest useful one, or as many layers
+// that are there below it as the server asks for.
 func (t *Track) top() int {
-	top := Paused
-	if !t.Enabled {
-		return top
-	}
-	want := t.want()
-	for i, l := range t.Layers {
-		if l.Bitrate <= 0 {
-			continue
-		}
-		if top = i; l.covers(want) {
-			break
+	top := t.useful()
+	for i, less := top-1, t.Less; i >= 0 && less > 0; i-- {
+		if t.Layers[i].Bitrate > 0 {
+			top, less = i, less-1
 		}
 	}
 	return top
@@ -304,6 +317,8 @@ func (t *Track) reason(layer, top int) wire.QualityReason {
 		return wire.QualityPublisher
 	case layer < top:
 		return wire.QualityBandwidth
+	case top < t.useful():
+		return wire.QualityServer
 	case !t.Layers[top].covers(t.want()):
 		return wire.QualityPublisher
 	case top < len(t.Layers)-1:

@@ -97,6 +97,28 @@ func TestAllocateHeadroom(t *testing.T) {
 	}
 }
 
+// The server's load takes layers away, as many as there are, and says so; bandwidth may take more.
+func TestAllocateLess(t *testing.T) {
+	for _, c := range []struct {
+		less, budget, width int
+		want                Choice
+	}{
+		{0, 5e6, 0, Choice{2, wire.QualityFull}},
+		{1, 5e6, 0, Choice{1, wire.QualityServer}},
+		{2, 5e6, 0, Choice{0, wire.QualityServer}},
+		{3, 5e6, 0, Choice{0, wire.QualityServer}},
+		{1, 5e6, 640, Choice{0, wire.QualityServer}},
+		{1, 5e6, 320, Choice{0, wire.QualitySize}},
+		{1, 4e5, 0, Choice{0, wire.QualityBandwidth}},
+		{1, 0, 0, Choice{Paused, wire.QualityBandwidth}},
+	} {
+		track := with(camera(1), func(t *Track) { t.Less, t.Width = c.less, c.width })
+		if got := Allocate([]Track{track}, c.budget)[0]; got != c.want {
+			t.Errorf("%d less of %d with %d: %v, want %v", c.less, c.width, c.budget, got, c.want)
+		}
+	}
+}
+
 // After bandwidth took a track down it waits 3 s, not so after a change of size.
 func TestAllocatorHold(t *testing.T) {
 	var a Allocator
