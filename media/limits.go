@@ -57,8 +57,6 @@ const (
 	videoSlots      = 1024                   // packets kept of a video track: 4 s at 2.5 Mb/s
 	audioSlots      = 256                    // packets kept of an audio track: 5 s at 20 ms
 	maxReplay       = 512                    // kept packets sent to who comes late; a longer group needs a key frame
-	replayBurst     = 32                     // of these, packets sent in one go
-	replayPause     = 5 * time.Millisecond   // between two of them
 	maxPacket       = 1500                   // bytes of one RTP packet; larger ones are dropped
 	maxDropout      = 3000                   // RFC 3550 appendix A.1: a jump beyond it is a new start
 	resendBurst     = 256                    // resends a track may owe at once

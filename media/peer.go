@@ -49,12 +49,12 @@ type Peer struct {
 	ssrc     uint32 // sender of our RTCP
 	ctx      context.Context
 	end      context.CancelCauseFunc
-	requests chan request  // never closed
-	changed  chan struct{} // something in events or in the room; holds one
-	wake     chan struct{} // there may be something to write; holds one
-	later    chan struct{} // there will be, after replayPause; holds one
-	due      chan struct{} // a key frame request may be due; holds one
-	done     chan struct{} // closed by run as it returns
+	requests chan request       // never closed
+	changed  chan struct{}      // something in events or in the room; holds one
+	wake     chan struct{}      // there may be something to write; holds one
+	later    chan time.Duration // there will be, after so long; holds one
+	due      chan struct{}      // a key frame request may be due; holds one
+	done     chan struct{}      // closed by run as it returns
 
 	transport *plane.Transport // nil = the server has no plane
 
@@ -80,6 +80,8 @@ type Peer struct {
 	served    atomic.Bool                // by the plane, not by pion; never unset
 	waiting   bool                       // guarded by the shard: EndOfBatch is to come
 	asking    bool                       // guarded by the shard: it is to ask for what is missing
+	first     int                        // owned by who pumps: which section is the first
+	waits     bool                       // owned by who pumps: video waits for the pacer
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
 	taps      taps
@@ -120,7 +122,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 		requests:      make(chan request, s.limits.Requests),
 		changed:       make(chan struct{}, 1),
 		wake:          make(chan struct{}, 1),
-		later:         make(chan struct{}, 1),
+		later:         make(chan time.Duration, 1),
 		due:           make(chan struct{}, 1),
 		done:          make(chan struct{}),
 		negotiation:   newNegotiation(),
