@@ -129,7 +129,7 @@ func TestGlare(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken := make(chan func(), 1)
-	taken <- <-ben.work // the server's offer, which comes after ben's own
+	taken <- <-ben.Work() // the server's offer, which comes after ben's own
 	ben.do(func() { ben.offer(nil) })
 	ben.do(<-taken)
 	close(held)
@@ -138,10 +138,8 @@ func TestGlare(t *testing.T) {
 	more(t, ann, "ben", wire.Screen, 50)
 	unbroken(t, ann, "ben", wire.Screen)
 	unbroken(t, ben, "ann", wire.Camera)
-	ben.mu.Lock()
-	defer ben.mu.Unlock()
-	if ben.rolled != 1 {
-		t.Errorf("ben took back %d offers", ben.rolled)
+	if n := ben.Counts().Rolled; n != 1 {
+		t.Errorf("ben took back %d offers", n)
 	}
 }
 
@@ -184,9 +182,7 @@ func TestUnpublish(t *testing.T) {
 		ann.offer(nil)
 	})
 	eventually(t, "ben is told that the screen has ended", func() bool {
-		ben.mu.Lock()
-		defer ben.mu.Unlock()
-		for _, label := range ben.theirs {
+		for _, label := range ben.Theirs() {
 			if label.Source == wire.Screen {
 				return false
 			}
@@ -297,13 +293,11 @@ func TestICERestart(t *testing.T) {
 	more(t, ben, "ann", wire.Camera, 20)
 	before := ben.pc.RemoteDescription().SDP
 	ben.do(func() {
-		ben.generation++
+		ben.Generation++
 		ben.offer(&webrtc.OfferOptions{ICERestart: true})
 	})
 	eventually(t, "new credentials and all candidates", func() bool {
-		ben.mu.Lock()
-		defer ben.mu.Unlock()
-		return ben.pc.RemoteDescription().SDP != before && ben.nulls >= 2
+		return ben.pc.RemoteDescription().SDP != before && ben.Counts().Ends >= 2
 	})
 	eventually(t, "a connection", func() bool { return ben.pc.ICEConnectionState() == webrtc.ICEConnectionStateConnected })
 	more(t, ann, "ben", wire.Camera, 100)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"confab/media/rtctest"
 	"confab/signaling/wire"
 
 	"github.com/pion/webrtc/v4"
@@ -57,9 +58,7 @@ func (b *postbox) answerTo(t *testing.T, id wire.ParticipantID, n int) webrtc.Se
 
 func newCaller(t *testing.T, c *Calls, id wire.ParticipantID) *caller {
 	t.Helper()
-	settings := webrtc.SettingEngine{}
-	settings.SetIncludeLoopbackCandidate(true)
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+	pc, err := rtctest.New(rtctest.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,15 +72,13 @@ func newCaller(t *testing.T, c *Calls, id wire.ParticipantID) *caller {
 // offer makes an offer with all candidates in it and brings it to the SFU. It returns the error of the answer.
 func (c *caller) offer(generation int) error {
 	c.t.Helper()
-	gathered := webrtc.GatheringCompletePromise(c.pc)
 	offer, err := c.pc.CreateOffer(nil)
 	if err == nil {
-		err = c.pc.SetLocalDescription(offer)
+		_, err = rtctest.Gather(c.pc, offer)
 	}
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	<-gathered
 	return c.send(generation)
 }
 

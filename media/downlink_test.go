@@ -205,7 +205,5 @@ func transportID(c *client, source wire.Source) uint8 {
 }
 
 func (c *client) labelOf(mid string) wire.TrackLabel {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.theirs[mid]
+	return c.Theirs()[mid]
 }

@@ -173,9 +173,7 @@ func TestClientCloses(t *testing.T) {
 	}
 	eventually(t, "ann's peer has ended", func() bool { return ann.peer.Err() != nil })
 	eventually(t, "ben is told", func() bool {
-		ben.mu.Lock()
-		defer ben.mu.Unlock()
-		return len(ben.theirs) == 0
+		return len(ben.Theirs()) == 0
 	})
 }
 
