@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -375,6 +376,37 @@ func TestStrayStreams(t *testing.T) {
 	}
 	if mic.sent.Load() == 0 || len(ben.got("ann", wire.Camera)) > 0 {
 		t.Error("what was not described was forwarded")
+	}
+}
+
+// One whose media pion moves, which knows no bound, is sent away when it brings streams without end. The plane takes no
+// more of one client than it can keep (see TestStreamsAreBounded there).
+func TestStreamsWithoutEnd(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	ann, ben := joinWithout(t, s, "ann"), join(t, s, "room", "ben", allGrants())
+	raw := &rawTrack{bound: make(chan webrtc.TrackLocalContext, 1)}
+	if _, err := ann.pc.AddTransceiverFromTrack(raw, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
+		t.Fatal(err)
+	}
+	ann.do(func() { ann.offer(nil) })
+	ben.publish(wire.Microphone, webrtc.MimeTypeOpus)
+	ben.do(func() { ben.offer(nil) })
+	more(t, ann, "ben", wire.Microphone, 10)
+	ctx := <-raw.bound
+	ssrc := uint32(1000)
+	eventually(t, "ann is sent away", func() bool {
+		for range 20 {
+			ssrc++
+			p := rtp.Header{Version: 2, PayloadType: 96, SSRC: ssrc}
+			_, _ = ctx.WriteStream().WriteRTP(&p, testPayload(true, true, ssrc)) // at last there is no connection
+		}
+		return ann.peer.Err() != nil
+	})
+	if sent := ssrc - 1000; !errors.Is(ann.peer.Err(), ErrStreams) || sent < maxStray {
+		t.Errorf("%v after %d streams", ann.peer.Err(), sent)
+	}
+	if ben.peer.Err() != nil {
+		t.Errorf("ben: %v", ben.peer.Err())
 	}
 }
 
