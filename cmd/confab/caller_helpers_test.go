@@ -209,12 +209,23 @@ func (c *caller) server() *net.UDPAddr {
 	return &net.UDPAddr{IP: net.ParseIP(pair.Remote.Address), Port: int(pair.Remote.Port)}
 }
 
+// expectEnd says that what fails from now on is no fault.
+func (c *caller) expectEnd() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving = true
+}
+
 // leave ends the call and the connection. It may be called more than once.
 func (c *caller) leave() {
-	c.mu.Lock()
-	c.leaving = true
-	c.mu.Unlock()
+	c.expectEnd()
 	_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+	c.vanish()
+}
+
+// vanish is leave without a word.
+func (c *caller) vanish() {
+	c.expectEnd()
 	c.conn.Close()
 	<-c.done
 	if err := c.Close(); err != nil {
