@@ -38,9 +38,28 @@ func newPublisher(t testing.TB, layers int) *publisher {
 	return p
 }
 
-// picture sends the next picture in each layer that is not left out; keys are those in which it is a key frame.
+// picture sends the next picture in each layer that is not left out; keys are those in which it is a key frame. Who
+// receives them sees all layers of it at once, however its goroutine is scheduled.
 func (p *publisher) picture(keys []int, without ...int) {
 	p.t.Helper()
+	p.send(keys, without)
+	p.n++
+	time.Sleep(time.Second / 30)
+	synctest.Wait()
+}
+
+func (p *publisher) send(keys, without []int) {
+	p.t.Helper()
+	held := map[*egress]bool{}
+	for _, s := range p.layers {
+		for _, e := range *s.listeners.Load() {
+			if !held[e] {
+				held[e] = true
+				e.mu.Lock()
+				defer e.mu.Unlock()
+			}
+		}
+	}
 	for i, s := range p.layers {
 		if slices.Contains(without, i) {
 			continue
@@ -58,9 +77,6 @@ func (p *publisher) picture(keys []int, without ...int) {
 		}
 		s.receive(b, time.Now())
 	}
-	p.n++
-	time.Sleep(time.Second / 30)
-	synctest.Wait()
 }
 
 func (p *publisher) pictures(n int) {

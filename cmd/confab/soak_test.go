@@ -35,7 +35,7 @@ func TestSoak(t *testing.T) {
 	}
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
-	server := start(t, t.TempDir(), "--auth-secret", testSecret, "--mesh-max", "0", "--connection-limit", "0", "--log-level", "error")
+	server := start(t, t.TempDir(), "--auth-secret", testSecret, "--mesh-max", "0", "--connection-limit", "0", "--rate-limit", "0", "--log-level", "error")
 	s := &soak{t: t, server: server}
 	s.through(soakAtOnce, 0) // what is made at the first use of something is no leak
 	rest := s.settled(nil)

@@ -15,8 +15,26 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
 )
+
+// socketBuffer is what a client's socket may have waiting, in bytes, as far as the system allows: a test is not to lose
+// packets when its reader gets no time for a while.
+const socketBuffer = 4 << 20
+
+// A bufferedNet is the system's network with large buffers.
+type bufferedNet struct{ *stdnet.Net }
+
+// ListenUDP implements transport.Net.
+func (n bufferedNet) ListenUDP(network string, addr *net.UDPAddr) (transport.UDPConn, error) {
+	conn, err := n.Net.ListenUDP(network, addr)
+	if err == nil {
+		_ = conn.SetReadBuffer(socketBuffer)
+	}
+	return conn, err
+}
 
 // Loopback returns the settings of a connection on 127.0.0.1: UDP over IPv4, no names of multicast DNS, no log.
 func Loopback() webrtc.SettingEngine {
@@ -25,6 +43,9 @@ func Loopback() webrtc.SettingEngine {
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	if system, err := stdnet.NewNet(); err == nil { // else pion finds out by itself what is wrong
+		settings.SetNet(bufferedNet{system})
+	}
 	return settings
 }
 
