@@ -152,13 +152,18 @@ func TestCandidates(t *testing.T) {
 	}
 	for i, c := range []wire.Signal{
 		candidate("3f1c6c2e-1111-4e3c-8a4e-5d3a0b1c2d3e.local", 2), candidate("127.0.0.1", 2),
-		{Candidate: json.RawMessage("null"), Generation: 2}, candidate("127.0.0.2", 2),
+		{Candidate: json.RawMessage("null"), Generation: 2}, candidate("127.0.0.2", 2), candidate("127.0.0.3", 2),
 	} {
 		if err := p.Signal(t.Context(), c); err != nil {
 			t.Errorf("candidate %d: %v", i, err)
 		}
 	}
 	wantCode(t, "one too many", p.Signal(t.Context(), candidate("127.0.0.1", 2)), wire.CodeRateLimited)
+	for range 10 { // pion says it with each description
+		if err := p.Signal(t.Context(), wire.Signal{Candidate: json.RawMessage("null"), Generation: 2}); err != nil {
+			t.Errorf("the end of candidates again: %v", err)
+		}
+	}
 }
 
 func TestBounds(t *testing.T) {

@@ -337,15 +337,19 @@ func (p *Peer) accept(found sections) {
 
 // takeCandidate takes a candidate, or keeps it until the description comes that it belongs to.
 func (p *Peer) takeCandidate(signal wire.Signal) error {
-	if p.candidates >= p.server.limits.Candidates {
-		return wire.Errorf(wire.CodeRateLimited, "more than %d candidates", p.server.limits.Candidates)
-	}
 	candidate, err := readCandidate(signal.Candidate)
 	if err != nil {
 		return err
 	}
+	early := p.pc.RemoteDescription() == nil || signal.Generation > p.generation
+	if candidate.Candidate == "" && !early {
+		return nil // the end of candidates, which some clients say again with each description, takes no place
+	}
+	if p.candidates >= p.server.limits.Candidates {
+		return wire.Errorf(wire.CodeRateLimited, "more than %d candidates", p.server.limits.Candidates)
+	}
 	p.candidates++
-	if p.pc.RemoteDescription() == nil || signal.Generation > p.generation {
+	if early {
 		p.early = append(p.early, wire.Signal{Candidate: signal.Candidate, Generation: signal.Generation})
 		return nil
 	}

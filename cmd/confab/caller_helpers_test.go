@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -125,7 +126,10 @@ func (c *caller) listen() {
 	for {
 		_, frame, err := c.conn.ReadMessage()
 		if err != nil {
-			c.fault("its connection ended: %v", err)
+			c.mu.Lock()
+			codes := maps.Clone(c.codes)
+			c.mu.Unlock()
+			c.fault("its connection ended: %v; it was answered %v", err, codes)
 			return
 		}
 		wire.Lines(frame, func(line []byte) bool {
