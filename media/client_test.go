@@ -119,6 +119,19 @@ func (l *link) BindRemoteStream(_ *interceptor.StreamInfo, r interceptor.RTPRead
 	})
 }
 
+// unshared gives who writes next a header of its own: pion's NACK responder resends from one it keeps, for two requests
+// at once too, and what numbers packets writes into it. It is an interceptor.
+type unshared struct{ interceptor.NoOp }
+
+func (u *unshared) NewInterceptor(string) (interceptor.Interceptor, error) { return u, nil }
+
+func (*unshared) BindLocalStream(_ *interceptor.StreamInfo, w interceptor.RTPWriter) interceptor.RTPWriter {
+	return interceptor.RTPWriterFunc(func(h *rtp.Header, payload []byte, a interceptor.Attributes) (int, error) {
+		own := h.Clone()
+		return w.Write(&own, payload, a)
+	})
+}
+
 // signals is a Send of PeerOptions that takes the signals among the messages.
 func signals(take func(wire.Signal)) func(wire.ServerMessage) {
 	return func(msg wire.ServerMessage) {
@@ -190,6 +203,7 @@ func (c *client) connect(config webrtc.Configuration, change func(*webrtc.Settin
 	if err := webrtc.ConfigureTWCCHeaderExtensionSender(&media, registry); err != nil {
 		c.t.Fatal(err)
 	}
+	registry.Add(&unshared{}) // above what numbers and below what resends
 	if err := webrtc.RegisterDefaultInterceptors(&media, registry); err != nil {
 		c.t.Fatal(err)
 	}
