@@ -107,6 +107,9 @@ type parts struct {
 func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logger) (_ *parts, err error) {
 	s := p.settings
 	b := &parts{metrics: prometheus.NewRegistry()}
+	if err = registerProcess(b.metrics); err != nil {
+		return nil, err
+	}
 	if b.records, err = openLog(ctx, s, log); err != nil {
 		return nil, err
 	}
