@@ -48,12 +48,19 @@ type Settings struct {
 	TURNCert        string        `name:"turn-cert" help:"Certificate for TURN over TLS, in PEM; read again when it is renewed." placeholder:"FILE" group:"settings"`
 	TURNKey         string        `name:"turn-key" help:"Key of that certificate, in PEM." placeholder:"FILE" group:"settings"`
 	TURNHost        string        `name:"turn-host" help:"Name or address by which browsers reach TURN; without it the public address, else the one listened at." placeholder:"HOST" group:"settings"`
+	TURNTTL         time.Duration `name:"turn-ttl" default:"1h" help:"How long credentials of TURN are good for; calls that go on get new ones." group:"settings"`
 	TURNAllowPeers  []string      `name:"turn-allow-peers" help:"Private networks that TURN may relay to, which it refuses otherwise." placeholder:"CIDR" group:"settings"`
 	Record          string        `default:"on" enum:"on,off" help:"Let moderators record rooms: on or off. It needs the SFU." group:"settings"`
 	RecordDir       string        `help:"Folder for recordings; recordings in the data folder when left out." placeholder:"FOLDER" group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }
+
+// Below the least one, calls would do little else than change credentials.
+const (
+	minTURNTTL = 10 * time.Second
+	maxTURNTTL = 24 * time.Hour
+)
 
 // A settingError is a setting with a bad value. It says which, where the value came from, what is wrong with it
 // and what to write instead.
@@ -143,6 +150,9 @@ func (s *Settings) checkTURN(bad func(name, format string, args ...any)) {
 	}
 	if s.TURNHost != "" && !isHost(s.TURNHost) {
 		bad("turn-host", "%q is no name or address of a host; write one such as turn.example.org, without a port", s.TURNHost)
+	}
+	if s.TURNTTL < minTURNTTL || s.TURNTTL > maxTURNTTL {
+		bad("turn-ttl", "%v is not within %v and %v", s.TURNTTL, minTURNTTL, maxTURNTTL)
 	}
 	for _, network := range s.TURNAllowPeers {
 		if _, err := parseNetwork(network); err != nil {

@@ -127,6 +127,7 @@ func TestBadSettings(t *testing.T) {
 		{"TURN over TLS without a key", []string{"--turn-tls-port", "5349", "--turn-cert", "x"}, nil, "", []string{"--turn-tls-port", "--turn-key"}},
 		{"a certificate for no port", []string{"--turn-cert", "x", "--turn-key", "y"}, nil, "", []string{"--turn-cert", "--turn-tls-port"}},
 		{"TURN host with a port", []string{"--turn-host", "turn.example:3478"}, nil, "", []string{"--turn-host", "turn.example:3478", "without a port"}},
+		{"TURN for a moment", []string{"--turn-ttl", "1s"}, nil, "", []string{"--turn-ttl", "1s", "10s"}},
 		{"TURN to a name", []string{"--turn-allow-peers", "intranet"}, nil, "", []string{"--turn-allow-peers", "intranet", "10.0.0.0/8"}},
 		{"unknown flag", []string{"--tls-domain", "a"}, nil, "", []string{"--tls-domain"}},
 		{"unknown key", nil, nil, "listen: :1\nhistroy: 5\n", []string{"--config", "line 2", `"histroy"`, "history"}},

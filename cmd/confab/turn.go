@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -17,6 +18,7 @@ import (
 // A relay is the TURN server of this process. The zero value is none.
 type relay struct {
 	server *turn.Server
+	ttl    time.Duration // of its credentials
 }
 
 // openTURN opens the TURN server beside the address that the server listens at. Where nobody has asked for it, a port
@@ -30,7 +32,7 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 		return relay{}, err
 	}
 	options := turn.Options{
-		Listen: netip.AddrPortFrom(host, uint16(s.TURNPort)), Host: s.TURNHost, Key: key, AllowPeers: s.turnAllowPeers(),
+		Listen: netip.AddrPortFrom(host, uint16(s.TURNPort)), Host: s.TURNHost, Key: key, TTL: s.TURNTTL, AllowPeers: s.turnAllowPeers(),
 		PublicIPs: media.publicIPs(s), SFU: media.udpAddrs, Log: log,
 	}
 	if s.TURNTLSPort != 0 {
@@ -44,7 +46,7 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 	server, err := turn.New(options)
 	switch {
 	case err == nil:
-		return relay{server}, nil
+		return relay{server, s.TURNTTL}, nil
 	case s.TURN == "auto":
 		log.Warn("no TURN: those whose network lets nothing else through cannot call", "error", err, "remedy", "choose another port with --turn-port, or set --turn off")
 		return relay{}, nil
@@ -89,7 +91,7 @@ func (r relay) ice(configured func(wire.ParticipantID) wire.ICEServers) func(wir
 	return func(id wire.ParticipantID) wire.ICEServers {
 		servers := configured(id)
 		servers.ICEServers = append(slices.Clip(servers.ICEServers), r.server.Credentials(id))
-		servers.TTL = int(turn.TTL.Seconds())
+		servers.TTL = int(r.ttl.Seconds())
 		return servers
 	}
 }
