@@ -1,10 +1,13 @@
 import type { ICEServerList } from '../wire';
 import type { Call } from './call';
+import type { Path } from './stats';
 
 /** Credentials are renewed after this part of their time, so that those at hand are always good. */
 const part = 0.8;
 /** Who gets no new ones asks again after this part. */
 const retryPart = 0.05;
+/** So much longer the polite one of a pair leaves it to the other to change over. */
+const pausePart = 0.05;
 
 /**
  * Keeps the credentials of a call's TURN servers fresh. A relay lives no longer than the credentials that it was asked
@@ -17,6 +20,7 @@ export class Relays {
   /** When the oldest credentials that a path may have been made with are to be replaced, milliseconds. */
   #due = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #pause: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
   constructor(call: Call) {
@@ -38,6 +42,7 @@ export class Relays {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#pause);
   }
 
   #begin(ttl = 0): void {
@@ -64,20 +69,28 @@ export class Relays {
   }
 
   #changeOver(): void {
-    const { others, sfu, configuration } = this.#call;
-    for (const path of [sfu?.peer, ...[...others.values()].map(({ peer }) => peer)]) {
-      if (!path) continue;
-      const { connection } = path;
-      // Those that do without a relay need the credentials when the other side restarts them.
-      connection.setConfiguration(configuration);
-      // Of a connection that is made anew meanwhile there is nothing to move.
-      void isRelayed(connection).then((relayed) => { if (relayed && path.connection === connection) path.restart(); });
-    }
+    const { self, others, sfu, configuration } = this.#call;
+    // Those that do without a relay need the credentials when the other side restarts them.
+    const pairs = [...others].flatMap(([id, { peer }]) => (peer ? [{ id, peer, generation: peer.generation }] : []));
+    for (const { peer } of pairs) peer.connection.setConfiguration(configuration);
+    sfu?.peer?.connection.setConfiguration(configuration);
+
+    if (sfu?.peer) void restartRelayed(sfu.peer);
+    // A restart has both ends change over. Two who came together are due together, and one of them waits for the other.
+    for (const { id, peer } of pairs) if (self > id) void restartRelayed(peer);
+    const left = pairs.filter(({ id }) => self < id);
+    clearTimeout(this.#pause);
+    this.#pause = setTimeout(() => {
+      for (const { peer, generation } of left) if (peer.generation === generation) void restartRelayed(peer);
+    }, (this.#known?.ttl ?? 0) * pausePart * 1000);
   }
 }
 
-async function isRelayed(connection: RTCPeerConnection): Promise<boolean> {
+async function restartRelayed(path: Path & { restart(): void }): Promise<void> {
+  const { connection } = path;
   // Loaded when it is needed first.
   const { pathOf } = await import('./stats');
-  return (await pathOf(connection).catch(() => null))?.relayed ?? false;
+  // Of a connection that was closed meanwhile, or made anew, there is nothing to move.
+  const { relayed } = await pathOf(connection).catch(() => ({ relayed: false }));
+  if (relayed && path.connection === connection) path.restart();
 }
