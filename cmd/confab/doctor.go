@@ -209,8 +209,12 @@ func checkJWKS(ctx context.Context, at string) finding {
 
 // checkReach says what people will meet who are not at this machine.
 func checkReach(s *Settings) finding {
-	if s.loopback() && !s.proxied() {
+	switch {
+	case !s.public():
 		return finding{fine, "only this machine can reach the server", ""}
+	case s.loopback() && !s.proxied():
+		return finding{warning, "others can reach the ports of media, and only this machine the server",
+			"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies; or leave out what opens the ports (--udp-port, --stun, --public-ip, --turn-host, --turn-tls-port)."}
 	}
 	return finding{warning, "others can reach the server, and browsers give a camera and a microphone to https pages only",
 		"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies."}
@@ -221,13 +225,16 @@ func checkMedia(ctx context.Context, s *Settings) []finding {
 	if s.SFU == "off" {
 		return nil
 	}
-	host, port, _ := net.SplitHostPort(s.Listen) // checked with the settings
+	_, port, _ := net.SplitHostPort(s.Listen) // checked with the settings
 	if s.UDPPort != 0 {
 		port = strconv.Itoa(s.UDPPort)
 	}
-	found := []finding{checkUDP(net.JoinHostPort(host, port), s.UDPPort == 0)}
-	if s.ICETCP != "" {
+	found := []finding{checkUDP(net.JoinHostPort(s.doctorHost(), port), s.UDPPort == 0)}
+	switch {
+	case s.ICETCP != "":
 		found = append(found, checkTCP("media by TCP", s.ICETCP, "--ice-tcp"))
+	case s.loopback() && s.public():
+		found = append(found, finding{warning, "media by TCP reaches this machine only, as --listen does", "Open a port for it with --ice-tcp, such as :7881."})
 	}
 	if len(s.PublicIP) > 0 {
 		return found
@@ -241,6 +248,18 @@ func checkMedia(ctx context.Context, s *Settings) []finding {
 		found = append(found, finding{fine, fmt.Sprintf("the STUN server %s sees this machine as %v", server, seen.Addr()), ""})
 	}
 	return found
+}
+
+// doctorHost is portHost as text, empty for every address.
+func (s *Settings) doctorHost() string {
+	addr, err := net.ResolveTCPAddr("tcp", s.Listen)
+	if err != nil {
+		return "" // checkPort says so
+	}
+	if ip, err := s.portHost(addr); err == nil && ip.IsValid() && !ip.IsUnspecified() {
+		return ip.String()
+	}
+	return ""
 }
 
 // checkUDP tries the media port. Without one of its own choice the server takes another when it is taken.
@@ -270,12 +289,7 @@ func checkTURN(s *Settings) []finding {
 	if !s.turnOn() {
 		return nil
 	}
-	host := ""
-	if addr, err := net.ResolveTCPAddr("tcp", s.Listen); err == nil {
-		if ip, err := s.turnListen(addr); err == nil && ip.IsValid() && !ip.IsUnspecified() {
-			host = ip.String()
-		}
-	}
+	host := s.doctorHost()
 	at := net.JoinHostPort(host, strconv.Itoa(s.TURNPort))
 	found := []finding{checkTCP("TURN", at, "--turn-port")}
 	if conn, err := net.ListenPacket("udp", at); err != nil {

@@ -38,7 +38,7 @@ type Settings struct {
 	ICEServers      []string      `name:"ice-servers" help:"STUN and TURN servers for calls between browsers: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT." placeholder:"URL" group:"settings"`
 	SFU             string        `name:"sfu" default:"on" enum:"on,off" help:"Carry larger calls and shared screens through the server: on, or off for calls from browser to browser only." group:"settings"`
 	MeshMax         int           `default:"4" help:"Participants up to which a call goes from browser to browser; 0 = every call goes through the server." group:"settings"`
-	UDPPort         int           `name:"udp-port" default:"0" help:"UDP port of the media; 0 = the same number as in --listen, or any other if that is taken." group:"settings"`
+	UDPPort         int           `name:"udp-port" default:"0" help:"UDP port of the media, for others too; 0 = the same number as in --listen, or any other if that is taken." group:"settings"`
 	PublicIP        []string      `name:"public-ip" help:"Addresses by which browsers reach the media, when they are not those of this machine's interfaces." placeholder:"IP" group:"settings"`
 	STUN            []string      `name:"stun" help:"STUN servers that are asked by which address browsers reach the media; --public-ip says it without asking." placeholder:"HOST:PORT" group:"settings"`
 	ICETCP          string        `name:"ice-tcp" help:"Address and port for media by TCP, besides the port of --listen, which a proxy before it hides." placeholder:"HOST:PORT" group:"settings"`
@@ -330,6 +330,34 @@ func (s *Settings) proxied() bool {
 		}
 	}
 	return false
+}
+
+// public reports whether others than this machine can come: by the address, or because a setting makes sense only then.
+// What is no HTTP comes by no proxy, so its ports are opened for others by themselves. An address of the loopback is no
+// public one.
+func (s *Settings) public() bool {
+	if !s.loopback() || s.proxied() || s.UDPPort != 0 || s.TURNTLSPort != 0 || len(s.STUN) > 0 {
+		return true
+	}
+	for _, host := range append([]string{s.TURNHost}, s.PublicIP...) {
+		if host != "" && !signaling.IsLoopback(host) {
+			return true
+		}
+	}
+	return false
+}
+
+// portHost is the address at which the ports of media and TURN are opened: that of --listen, or every one where that
+// is this machine's alone and others come all the same.
+func (s *Settings) portHost(listen net.Addr) (netip.Addr, error) {
+	tcp, ok := listen.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}, fmt.Errorf("media cannot be served beside %s", listen)
+	}
+	if s.loopback() && s.public() {
+		return netip.IPv6Unspecified(), nil
+	}
+	return tcp.AddrPort().Addr().Unmap(), nil
 }
 
 // guests says who may come without an account. auto is for trying things out on one's own machine: as soon as

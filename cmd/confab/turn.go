@@ -27,7 +27,7 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 	if !s.turnOn() {
 		return relay{}, nil
 	}
-	host, err := s.turnListen(listen)
+	host, err := s.portHost(listen)
 	if err != nil {
 		return relay{}, err
 	}
@@ -56,20 +56,7 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 
 // turnOn says whether there is a TURN server. auto is on where others can come.
 func (s *Settings) turnOn() bool {
-	return s.TURN == "on" || s.TURN == "auto" && !s.loopback()
-}
-
-// turnListen is the address that the TURN server listens at: the one of --listen. Behind a proxy of this machine that
-// is no way for others, and what is no HTTP comes by no proxy.
-func (s *Settings) turnListen(listen net.Addr) (netip.Addr, error) {
-	tcp, ok := listen.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}, fmt.Errorf("TURN cannot be served beside %s", listen)
-	}
-	if s.loopback() && (s.proxied() || s.TURNHost != "" || len(s.PublicIP) > 0) {
-		return netip.IPv6Unspecified(), nil
-	}
-	return tcp.AddrPort().Addr().Unmap(), nil
+	return s.TURN == "on" || s.TURN == "auto" && s.public()
 }
 
 // turnAllowPeers is for settings that were checked.
