@@ -210,6 +210,9 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 	}
 	guests := signaling.NewGuestHandler(signaling.GuestOptions{Keys: keys, Guests: s.guests(), Logger: log})
 	gateway := behind.calls.openGateway(keys, behind.ice, log)
+	if err := registerGateway(behind.metrics, gateway); err != nil {
+		return nil, err
+	}
 	routes := func(router gin.IRouter) {
 		guests.Routes(router)
 		behind.recordings.routes(router, keys)

@@ -163,6 +163,7 @@ type Action string
 // The actions.
 const (
 	ActionMute    Action = "mute"
+	ActionUnmute  Action = "unmute" // of an encoder; people turn their own on
 	ActionKick    Action = "kick"
 	ActionBan     Action = "ban"
 	ActionLock    Action = "lock"
@@ -181,7 +182,7 @@ const (
 type Moderate struct {
 	Action      Action        `json:"action"`
 	Participant ParticipantID `json:"participant,omitempty"` // whom; not for lock, unlock, end and those of recording
-	Source      Source        `json:"source,omitempty"`      // what to mute; absent = microphone
+	Source      Source        `json:"source,omitempty"`      // what to mute or unmute; absent = microphone
 }
 
 // RoomInfo is a room's state: what changed, or all of it in joined.
