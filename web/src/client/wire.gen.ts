@@ -62,6 +62,7 @@ export type PresenceEvent = (typeof PRESENCE_EVENTS)[number];
 
 export const MODERATE_ACTIONS = [
   'mute',
+  'unmute',
   'kick',
   'ban',
   'lock',
@@ -407,7 +408,7 @@ export interface Moderate {
   action: ModerateAction;
   /** whom; not for lock, unlock, end and those of recording */
   participant?: string;
-  /** what to mute; absent = microphone */
+  /** what to mute or unmute; absent = microphone */
   source?: Source;
 }
 
