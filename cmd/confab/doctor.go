@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"confab/media"
+	"confab/media/record"
 	"confab/signaling"
 )
 
@@ -29,6 +30,7 @@ const (
 	natsPort      = "4222"
 	enoughFiles   = 4096 // descriptors; one for each connection, and some dozens for the log
 	busLockName   = "bus.lock"
+	littleSpace   = 2 << 30  // bytes; about an hour of five people who show themselves
 	maxInfoBytes  = 64 << 10 // of the first line of a NATS server
 )
 
@@ -65,6 +67,9 @@ func (doctorCommand) Run(p *process) error {
 	}
 	if s.AuthJWKS != "" {
 		found = append(found, checkJWKS(ctx, s.AuthJWKS))
+	}
+	if s.Record == "on" && s.SFU == "on" {
+		found = append(found, checkRecordings(s.recordDir()))
 	}
 	found = append(found, checkMedia(ctx, s)...)
 	found = append(found, checkTURN(s)...)
@@ -114,6 +119,38 @@ func checkFolder(dir string) finding {
 		return finding{failure, "the data folder " + dir + " is in use by another process", "Stop that one, or give this one a folder of its own with --data."}
 	}
 	return finding{fine, "the data folder " + dir + " is writable and free", ""}
+}
+
+// checkRecordings tries what recording needs of its folder, or of the nearest one above it that is there. A server runs
+// without room for recordings, and not without the folder.
+func checkRecordings(dir string) finding {
+	const remedy = "Make it and give it to this user, name another with --record-dir, or set --record off."
+	at := filepath.Clean(dir)
+	info, err := os.Stat(at)
+	for errors.Is(err, fs.ErrNotExist) && filepath.Dir(at) != at {
+		at = filepath.Dir(at)
+		info, err = os.Stat(at)
+	}
+	switch {
+	case err != nil:
+		return finding{failure, fmt.Sprintf("the folder of recordings: %v", err), remedy}
+	case !info.IsDir():
+		return finding{failure, "the folder of recordings " + dir + " cannot be: " + at + " is no folder", remedy}
+	}
+	if err := tryWrite(at); err != nil {
+		return finding{failure, fmt.Sprintf("the folder of recordings %s cannot be written: %v", dir, err), remedy}
+	}
+	space, err := record.Space(at)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return finding{fine, "the folder of recordings " + dir + " is writable", ""}
+	case err != nil:
+		return finding{warning, fmt.Sprintf("the disk of the recordings in %s: %v", dir, err), "Check that its file system is in order."}
+	case space < littleSpace:
+		return finding{warning, fmt.Sprintf("the disk has room for %d MiB of recordings in %s", space>>20, dir),
+			"Free some, or name another folder with --record-dir; recordings end before the disk is full."}
+	}
+	return finding{fine, fmt.Sprintf("the disk has room for %d GiB of recordings in %s", space>>30, dir), ""}
 }
 
 func tryWrite(dir string) error {
@@ -214,7 +251,7 @@ func checkReach(s *Settings) finding {
 		return finding{fine, "only this machine can reach the server", ""}
 	case s.loopback() && !s.proxied():
 		return finding{warning, "others can reach the ports of media, and only this machine the server",
-			"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies; or leave out what opens the ports (--udp-port, --stun, --public-ip, --turn-host, --turn-tls-port)."}
+			"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies; or leave out what opens the ports (--udp-port, --stun, --public-ip, --turn-host)."}
 	}
 	return finding{warning, "others can reach the server, and browsers give a camera and a microphone to https pages only",
 		"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies."}

@@ -130,6 +130,9 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if b.recordings, err = openRecorder(s, b.calls, log); err != nil {
 		return nil, err
 	}
+	if err = b.recordings.register(b.metrics); err != nil {
+		return nil, err
+	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
 		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(),

@@ -336,7 +336,7 @@ func (s *Settings) proxied() bool {
 // What is no HTTP comes by no proxy, so its ports are opened for others by themselves. An address of the loopback is no
 // public one.
 func (s *Settings) public() bool {
-	if !s.loopback() || s.proxied() || s.UDPPort != 0 || s.TURNTLSPort != 0 || len(s.STUN) > 0 {
+	if !s.loopback() || s.proxied() || s.UDPPort != 0 || len(s.STUN) > 0 {
 		return true
 	}
 	for _, host := range append([]string{s.TURNHost}, s.PublicIP...) {

@@ -192,7 +192,23 @@ type RoomInfo struct {
 	Recording *bool         `json:"recording,omitempty"`
 	Title     *string       `json:"title,omitempty"`
 	Knocking  []Participant `json:"knocking,omitempty"`
+
+	RecordingEnded RecordingEnd `json:"recordingEnded,omitempty"` // why, with recording: false when one has ended
 }
+
+// RecordingEnd is why a recording has ended.
+type RecordingEnd string
+
+// The ends of a recording.
+const (
+	RecordingStopped    RecordingEnd = "stopped"     // a moderator wanted it
+	RecordingEmpty      RecordingEnd = "empty"       // nobody was left
+	RecordingServerDown RecordingEnd = "server-down" // the server was stopped
+	RecordingSizeLimit  RecordingEnd = "size-limit"  // it was as large as one may be
+	RecordingDiskFull   RecordingEnd = "disk-full"   // the server's disk has no room for more
+	RecordingDiskSlow   RecordingEnd = "disk-slow"   // the server's disk could not keep up
+	RecordingFailed     RecordingEnd = "failed"      // the server's disk refused to write
+)
 
 // Kind implements ClientMessage.
 func (Join) Kind() Kind { return KindJoin }

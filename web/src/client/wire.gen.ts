@@ -52,6 +52,18 @@ export const MEDIA_MODES = ['mesh', 'sfu'] as const;
 /** MediaMode is how a room's media flows. */
 export type MediaMode = (typeof MEDIA_MODES)[number];
 
+export const RECORDING_ENDS = [
+  'stopped',
+  'empty',
+  'server-down',
+  'size-limit',
+  'disk-full',
+  'disk-slow',
+  'failed',
+] as const;
+/** RecordingEnd is why a recording has ended. */
+export type RecordingEnd = (typeof RECORDING_ENDS)[number];
+
 export const REMOVED_REASONS = ['kicked', 'banned', 'ended', 'denied'] as const;
 /** RemovedReason is why a client is out of a room. */
 export type RemovedReason = (typeof REMOVED_REASONS)[number];
@@ -272,6 +284,8 @@ export interface RoomUpdate {
   recording?: boolean;
   title?: string;
   knocking?: Participant[];
+  /** why, with recording: false when one has ended */
+  recordingEnded?: RecordingEnd;
 }
 
 /** Joined is the first frame of a room. Its envelope's seq is the last position of the main timeline. */
