@@ -323,16 +323,7 @@ func (p *Peer) accept(found sections) {
 	for mid, s := range found {
 		p.labels[mid], p.rids[mid], p.sendingMids[mid] = s.source, s.rids, true
 	}
-	for mid, in := range p.publishing { // first, since a source may have moved to another section
-		if !p.sendingMids[mid] {
-			p.room.unpublish(in)
-		}
-	}
-	for mid, in := range p.publishing {
-		if p.sendingMids[mid] {
-			p.room.publish(in)
-		}
-	}
+	p.republish()
 }
 
 // takeCandidate takes a candidate, or keeps it until the description comes that it belongs to.

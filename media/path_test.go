@@ -2,6 +2,7 @@ package media
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -136,5 +137,23 @@ func TestRepairIsUnwrapped(t *testing.T) {
 				t.Fatalf("got %+v", p)
 			}
 		})
+	}
+}
+
+// Behind a public address the plane serves a client also where it has several ports, as a host with several interfaces has.
+func TestPublicAddressOfOnePort(t *testing.T) {
+	s := newTestServerOn(t, Options{PublicIPs: []netip.Addr{netip.MustParseAddr("198.51.100.7")}})
+	other, err := s.plane.Listen(netip.MustParseAddrPort("127.0.0.2:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	ann, _, _ := start(t, s, "ann")
+	ben, _, _ := start(t, s, "ben")
+	more(t, ann, "ben", wire.Microphone, 20)
+	for _, c := range []*client{ann, ben} {
+		if !c.peer.served.Load() {
+			t.Errorf("pion moves the media of %s", c.id)
+		}
 	}
 }

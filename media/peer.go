@@ -64,6 +64,7 @@ type Peer struct {
 	// Owned by run.
 	negotiation
 	grants        wire.Grants
+	muted         []wire.Source             // see Mute
 	subscriptions map[trackKey]subscription // what the client has chosen
 	publishing    map[string]*ingress       // by mid
 	told          map[wire.Source]int       // how many layers the client was told to send; absent = nothing was said

@@ -59,16 +59,29 @@ func (p *Peer) forget(ctx context.Context, who wire.ParticipantID) error {
 func (p *Peer) SetGrants(ctx context.Context, grants wire.Grants) error {
 	return p.call(ctx, func() error {
 		p.grants = grants
-		for mid, in := range p.publishing {
-			if !grants.May(in.key.source) {
-				p.room.unpublish(in)
-			} else if p.sendingMids[mid] {
-				p.room.publish(in)
-			}
-		}
+		p.republish()
 		p.reconcile()
 		return nil
 	})
+}
+
+// republish has the room have what passes and nothing else.
+func (p *Peer) republish() {
+	for _, in := range p.publishing { // first, since a source may have moved to another section
+		if !p.passes(in) {
+			p.room.unpublish(in)
+		}
+	}
+	for _, in := range p.publishing {
+		if p.passes(in) {
+			p.room.publish(in)
+		}
+	}
+}
+
+// passes reports whether others are to have a track: the client sends it, and may.
+func (p *Peer) passes(in *ingress) bool {
+	return p.sendingMids[in.mid] && p.grants.May(in.key.source) && !slices.Contains(p.muted, in.key.source)
 }
 
 // replaceFeed changes what e is to do with the track it has.
@@ -186,7 +199,7 @@ func (p *Peer) publish(t remoteTrack) {
 	s.claim()
 	p.running.Go(s.read)
 	p.running.Go(s.readRTCP)
-	if p.sendingMids[mid] {
+	if p.passes(s.in) {
 		p.room.publish(s.in)
 	}
 }

@@ -134,6 +134,9 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if b.recordings, err = openRecorder(s, b.calls, log); err != nil {
 		return nil, err
 	}
+	if err = b.recordings.register(b.metrics); err != nil {
+		return nil, err
+	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
 		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(),
@@ -214,6 +217,9 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 	}
 	guests := signaling.NewGuestHandler(signaling.GuestOptions{Keys: keys, Guests: s.guests(), Logger: log})
 	gateway := behind.calls.openGateway(keys, behind.ice, log)
+	if err := registerGateway(behind.metrics, gateway); err != nil {
+		return nil, err
+	}
 	routes := func(router gin.IRouter) {
 		guests.Routes(router)
 		behind.recordings.routes(router, keys)

@@ -282,7 +282,7 @@ func TestCredentials(t *testing.T) {
 		t.Errorf("refresh: %v", err)
 	}
 	wantCode(t, "refresh with another's", ask(t, s, client, wire.ICEServer{Username: good.Username, Credential: other.Credential}, stun.MethodRefresh), stun.CodeBadRequest)
-	later.Store(int64(TTL + time.Second))
+	later.Store(int64(s.opts.TTL + time.Second))
 	for _, method := range []stun.Method{stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind, stun.MethodAllocate} {
 		wantCode(t, "expired: "+method.String(), ask(t, s, client, good, method), stun.CodeBadRequest)
 	}

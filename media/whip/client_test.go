@@ -45,6 +45,8 @@ type hall struct {
 	places map[*place]bool
 	grants map[string]wire.Grants // by user; absent = a member's
 	full   bool
+	muted  []wire.Source        // what publishers may send when they come; nil = all
+	ends   map[string]time.Time // when tokens expire, by user; absent = never
 	there  map[wire.ParticipantID]bool
 	count  int
 }
@@ -79,7 +81,7 @@ func (h *hall) Authorize(r *http.Request, room wire.RoomID) (Caller, error) {
 	if !ok {
 		grants = wire.RoleGrants(wire.RoleMember)
 	}
-	return Caller{User: wire.UserID(token), Name: token, Grants: grants}, nil
+	return Caller{User: wire.UserID(token), Name: token, Grants: grants, Expires: h.ends[token]}, nil
 }
 
 func (h *hall) Enter(_ context.Context, caller Caller, room wire.RoomID) (Seat, error) {
@@ -111,6 +113,9 @@ func (h *hall) take(name wire.ParticipantID, room wire.RoomID) (*place, error) {
 	}
 	h.count++
 	p := &place{hall: h, id: name + wire.ParticipantID("-"+string(rune('a'+h.count))), room: room, gone: make(chan struct{}), may: make(chan []wire.Source, 1)}
+	if h.muted != nil {
+		p.may <- h.muted
+	}
 	h.places[p] = true
 	return p, nil
 }
@@ -130,6 +135,13 @@ func (s seat) SetMedia(m wire.SetMedia) {
 	s.hall.mu.Lock()
 	defer s.hall.mu.Unlock()
 	s.media = m
+}
+
+// expire says when a user's token does.
+func (h *hall) expire(user string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ends[user] = at
 }
 
 // taken counts the places.
@@ -169,7 +181,7 @@ func newEndpoint(t testing.TB, change func(*Options)) *endpoint {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hall{places: map[*place]bool{}, grants: map[string]wire.Grants{}, there: map[wire.ParticipantID]bool{}}
+	h := &hall{places: map[*place]bool{}, grants: map[string]wire.Grants{}, ends: map[string]time.Time{}, there: map[wire.ParticipantID]bool{}}
 	opts := Options{Media: sfu, Tokens: h, Rooms: h, Log: log}
 	if change != nil {
 		change(&opts)
