@@ -185,7 +185,7 @@ func (r *Room) known(key string, answer Answer) bool {
 	if key == "" {
 		return false
 	}
-	if seq, ok := r.main.keys[key]; ok {
+	if seq, ok := r.main.keys[hashKey(key)]; ok {
 		answer(wire.Ack{Seq: seq, Duplicate: true, Durability: r.registry.opts.Durability}, nil)
 		return true
 	}

@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"encoding/json"
+	"hash/maphash"
 	"slices"
 	"strconv"
 
@@ -28,7 +29,7 @@ type timeline struct {
 	// A cursor at floor or above can be resumed.
 	floor    wire.Seq
 	messages []*message // folded, oldest first
-	keys     map[string]wire.Seq
+	keys     map[requestKey]wire.Seq
 	joined   []byte // the window as a JSON array; nil = has changed
 	older    bool   // joined leaves out older messages
 
@@ -41,9 +42,9 @@ type timeline struct {
 type entry struct {
 	seq    wire.Seq
 	kind   wire.Kind
-	target wire.Seq // of an edit, delete or reaction: the message
-	key    string   // keyOf its author and id; empty = none
-	frame  []byte   // with seq, prev and ts
+	target wire.Seq   // of an edit, delete or reaction: the message
+	key    requestKey // of its author and id; 0 = none
+	frame  []byte     // with seq, prev and ts
 }
 
 // A message is a chat message as it stands now. Most never change: only one that does is decoded.
@@ -62,7 +63,22 @@ type opened struct {
 }
 
 func newTimeline(window int) *timeline {
-	return &timeline{window: window, limit: window * wire.RecordsPerMessage, keys: make(map[string]wire.Seq)}
+	return &timeline{window: window, limit: window * wire.RecordsPerMessage, keys: make(map[requestKey]wire.Seq)}
+}
+
+// A requestKey stands for what keyOf has named: a hash with a seed of this process, so that nobody can look for two of
+// the same. A ring of 1,024 holds one by chance for one in 10^16 messages. A table of the names themselves would be a
+// fiftieth of what a message costs.
+type requestKey uint64
+
+var requestSeed = maphash.MakeSeed()
+
+// hashKey is 0 for an empty name, and for no other.
+func hashKey(name string) requestKey {
+	if name == "" {
+		return 0
+	}
+	return requestKey(max(maphash.String(requestSeed, name), 1))
 }
 
 // keyOf names a request for good: a repeat by the same user in the same room is found by it, here and in the log.
@@ -92,10 +108,10 @@ func (t *timeline) load(tail Tail) {
 // apply takes in the next record and returns the frame for everyone.
 func (t *timeline) apply(rec Record, c *content) []byte {
 	e := entry{
-		seq: rec.Seq, kind: c.head.Type, key: c.key(rec.ID),
+		seq: rec.Seq, kind: c.head.Type, key: hashKey(c.key(rec.ID)),
 		frame: frameRecord(rec, t.last),
 	}
-	if e.key != "" {
+	if e.key != 0 {
 		t.keys[e.key] = rec.Seq
 	}
 	t.last = rec.Seq
@@ -126,7 +142,7 @@ func (t *timeline) apply(rec Record, c *content) []byte {
 		t.purgeBelow = rec.Seq
 		t.records, t.messages, t.floor, t.joined = nil, nil, 0, nil
 		clear(t.keys)
-		if e.key != "" {
+		if e.key != 0 {
 			t.keys[e.key] = rec.Seq
 		}
 	}
@@ -142,7 +158,7 @@ func (t *timeline) trim() {
 		t.records[0] = entry{}
 		t.records = t.records[1:]
 		t.floor = old.seq
-		if old.key != "" && t.keys[old.key] == old.seq {
+		if old.key != 0 && t.keys[old.key] == old.seq {
 			delete(t.keys, old.key)
 		}
 		if len(t.messages) > 0 && t.messages[0].seq <= old.seq {
@@ -222,11 +238,12 @@ func (t *timeline) restore(d *deletion) *message {
 	}
 	i, _ := slices.BinarySearchFunc(t.messages, d.Message, func(m *message, s wire.Seq) int { return compareSeq(m.seq, s) })
 	t.messages = slices.Insert(t.messages, i, m)
-	key := ""
+	key := requestKey(0)
 	if d.Was.Author != nil {
 		m.user = d.Was.Author.User
-		key = keyOf(d.Was.Room, m.user, d.Was.ID)
-		t.keys[key] = d.Message
+		if key = hashKey(keyOf(d.Was.Room, m.user, d.Was.ID)); key != 0 {
+			t.keys[key] = d.Message
+		}
 	}
 	t.records = slices.Insert(t.records, at, entry{seq: d.Message, kind: wire.KindChat, key: key, frame: m.frame()})
 	return m
