@@ -18,16 +18,14 @@ func (p *Peer) write() {
 		case <-p.ctx.Done():
 			return
 		case <-p.wake:
-		case <-p.later:
-			later.Reset(replayPause)
+		case wait := <-p.later:
+			later.Reset(wait)
 			continue
 		case <-later.C:
 		}
 		p.doWrite(func(w *plane.Writer) {
-			now, again := time.Now(), time.Duration(0)
-			if p.pump(w, now) {
-				again = replayPause
-			}
+			now := time.Now()
+			again := p.pump(w, now)
 			if wait := p.probe(w, now); wait > 0 && (again == 0 || wait < again) {
 				again = wait
 			}

@@ -3,6 +3,7 @@ package media
 import (
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"confab/media/bandwidth"
@@ -24,6 +25,9 @@ const (
 	reserveShare  = 1.1                    // of what is wanted a path must carry: estimates and bitrates move
 	probeResult   = time.Second            // after it began, in which a probe may have one
 	steerInterval = 100 * time.Millisecond // between two looks at the estimate; see controlTick
+	freePace      = 20_000_000             // bits a second at least, to who reports nothing about what comes
+	usualPacket   = 1200                   // bytes of a packet of video that waits, about
+	leastWait     = 2 * time.Millisecond   // of video that waits: a shorter one costs more than it smooths
 )
 
 // A downlink is the way to one client. It numbers what is sent there on all streams, takes the client's reports of what
@@ -38,6 +42,10 @@ type downlink struct {
 	beside    uint64               // guarded by mu: bytes sent that no choice of layers changes: audio, retransmissions
 	filling   filling              // guarded by mu
 	probed    time.Time            // guarded by mu: when the last probe began
+	pacer     bandwidth.Pacer      // guarded by mu
+	pace      int                  // guarded by mu: bits a second that it is to let through, but for bursts
+	backlog   int                  // guarded by mu: bytes of video, the most that have waited since some do; 0 = none do
+	held      atomic.Bool          // the pacer is closed, or was lately
 	reports   rate
 
 	// Owned by control.
@@ -58,6 +66,43 @@ type filling struct {
 func (d *downlink) init(reportsPerSecond int) {
 	d.reports.perSecond = reportsPerSecond
 	d.estimator = bandwidth.NewEstimator(bandwidth.Options{Start: startBitrate, Min: leastBitrate})
+	d.setPace(time.Now(), startBitrate)
+}
+
+// setPace has video that waits let out in step with bits a second: about what is sent, or what may be.
+func (d *downlink) setPace(now time.Time, bitrate int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pace = bitrate
+	d.pacer.SetRate(now, bitrate, d.backlog)
+}
+
+// waits reports whether video has to wait now. It costs nothing as long as it has not.
+func (d *downlink) waits(now time.Time) bool {
+	if !d.held.Load() {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	open := d.pacer.Open(now)
+	d.held.Store(!open)
+	return !open
+}
+
+// wait notes that so many packets of video wait, and returns for how long; 0, if none do. They leave at a rate by which
+// all of them will soon be gone, even if that is more than the path may carry: until a picture is complete, all that
+// came of it was for nothing.
+func (d *downlink) wait(now time.Time, packets int) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if packets == 0 {
+		d.backlog = 0
+		d.pacer.SetRate(now, d.pace, 0)
+		return 0
+	}
+	d.backlog = max(d.backlog, packets*usualPacket)
+	d.pacer.SetRate(now, d.pace, d.backlog)
+	return max(d.pacer.Next(), leastWait)
 }
 
 // A traffic is a kind of packets, as far as a downlink tells them apart.
@@ -85,7 +130,7 @@ func (d *downlink) number(now time.Time, size int, t traffic) uint16 {
 	defer d.mu.Unlock()
 	now = d.latest(now)
 	d.numbered = true
-	d.count(size, t)
+	d.count(now, size, t)
 	probe := uint16(0)
 	if f := &d.filling; f.ID != 0 && (t == sendsVideo || t == sendsProbe) {
 		probe = f.ID
@@ -97,13 +142,16 @@ func (d *downlink) number(now time.Time, size int, t traffic) uint16 {
 // unnumbered notes a packet that bears no number, because the client has not negotiated them for its section.
 func (d *downlink) unnumbered(size int, t traffic) {
 	d.mu.Lock()
-	d.count(size, t)
+	d.count(time.Now(), size, t)
 	d.mu.Unlock()
 }
 
-func (d *downlink) count(size int, t traffic) {
+func (d *downlink) count(now time.Time, size int, t traffic) {
 	if t == sendsAudio || t == sendsAgain {
 		d.beside += uint64(size)
+	}
+	if t != sendsProbe && !d.pacer.Sent(now, size) {
+		d.held.Store(true)
 	}
 }
 
@@ -200,6 +248,7 @@ func readREMB(body []byte) (bitrate int, ok bool) {
 type budget struct {
 	bitrate int64 // bits a second, noBudget if nothing tells
 	carried bool  // what is sent now is known to fit
+	drowned bool  // not even the least of it fits
 	trial   bool  // each video may have its floor, since nobody knows yet whether that is too much
 }
 
@@ -226,8 +275,20 @@ func (d *downlink) steer(now time.Time, wanted int) (b budget, probing bool) {
 	}
 	return budget{
 		bitrate: int64(max(float64(target)-d.besideRate, 0)), carried: !d.limited && d.estimator.Carries(now),
-		trial: now.Before(d.trial) && d.full.Before(d.trial.Add(-trialTime)),
+		drowned: d.limited || d.estimator.Drowned(now),
+		trial:   now.Before(d.trial) && d.full.Before(d.trial.Add(-trialTime)),
 	}, probing
+}
+
+// follow sets the pace for what was chosen of a budget: video, in bits a second. Called by control alone.
+func (d *downlink) follow(now time.Time, b budget, video int) {
+	pace := video + int(d.besideRate)
+	if b.bitrate == noBudget {
+		pace = max(pace, freePace)
+	} else {
+		pace = max(pace, int(b.bitrate))
+	}
+	d.setPace(now, pace)
 }
 
 // average measures what is sent beside video. mu is held.

@@ -36,6 +36,15 @@ func (o *outlet) next(now time.Time) bool {
 	}
 }
 
+// left returns about how many packets next has yet to look at.
+func (o *outlet) left() int {
+	left := o.from.arrivals.Load() - o.cursor
+	if o.replay != 0 {
+		left += o.replayEnd + 1 - o.replay
+	}
+	return int(left)
+}
+
 // nextLocked finds the next packet, or nil: none is there, or so much was missed that the ring has lost it. The
 // stream's mu is held.
 func (o *outlet) nextLocked(r *ring) *packet {
