@@ -63,6 +63,8 @@ type system interface {
 	segments() bool
 	// send sends all runs, as far as the system takes them, and counts them. It does not wait.
 	send(arena []byte, runs []run, stats *Stats)
+	// sendOne sends one datagram; any goroutine may call it. It may drop what the socket has no room for.
+	sendOne(b []byte, to netip.AddrPort) (int, error)
 	close() error
 }
 
@@ -138,7 +140,7 @@ func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if c.plane.refuses(b, to) {
 		return 0, ErrRefused
 	}
-	return c.WriteToUDPAddrPort(b, to)
+	return c.systems[0].sendOne(b, to)
 }
 
 // WriteTo implements net.PacketConn.

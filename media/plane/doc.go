@@ -8,7 +8,8 @@
 // the media of one PeerConnection: its keys, its remote addresses, who takes its streams (Sink) and its RTCP (Feedback).
 // What is to be sent is encrypted by a Writer into the arena, straight from where the caller keeps it. Packets of one
 // size to one address that follow each other make a run, which leaves as one message with UDP_SEGMENT; all runs of a
-// batch leave by one sendmmsg on the shard's socket. Nothing waits for more, and nothing on the way allocates.
+// batch leave by one sendmmsg on the shard's socket. Nothing waits for more, and nothing on the way allocates. No call
+// waits in the kernel either, so the scheduler is not told of them: they are raw.
 //
 //	recvmmsg -> Plane.take -> Shard.take -> Transport.receive -> Sink.RTP -> (Task) -> Writer.RTP -> sendmmsg
 //

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"syscall"
 	"unsafe"
@@ -179,6 +180,31 @@ func (b *batched) recv(fd uintptr) bool {
 }
 
 func (b *batched) close() error { return b.conn.Close() }
+
+// sendOne sends what pion has, such as answers to STUN. The call is raw, as in sendmmsg: even some tens of them a second
+// would keep sysmon awake.
+func (b *batched) sendOne(data []byte, to netip.AddrPort) (int, error) {
+	if addr := to.Addr(); len(data) == 0 || addr.Zone() != "" || !addr.IsValid() || b.v4 && !addr.Unmap().Is4() {
+		return b.conn.WriteToUDPAddrPort(data, to) // what is rare, or an error
+	}
+	var name unix.RawSockaddrInet6
+	size := b.putAddr(&name, to)
+	var errno unix.Errno
+	err := b.raw.Control(func(fd uintptr) {
+		for errno = unix.EINTR; errno == unix.EINTR; {
+			_, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)),
+				unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&name)), uintptr(size))
+		}
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case errno == 0 || errno == unix.EAGAIN || errno == unix.ENOBUFS:
+		return len(data), nil
+	default:
+		return 0, fmt.Errorf("plane: %w", os.NewSyscallError("sendto", errno))
+	}
+}
 
 func (b *batched) segments() bool { return b.gso }
 

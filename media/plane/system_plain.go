@@ -1,6 +1,9 @@
 package plane
 
-import "net"
+import (
+	"net"
+	"net/netip"
+)
 
 // plain is a socket with one system call for each datagram, as the standard library has it. Shards may share it.
 type plain struct {
@@ -21,6 +24,10 @@ func (p *plain) receive() ([]datagram, error) {
 	}
 	p.one[0].data, p.one[0].from = p.one[0].data[:n], canonical(from)
 	return p.one[:], nil
+}
+
+func (p *plain) sendOne(b []byte, to netip.AddrPort) (int, error) {
+	return p.conn.WriteToUDPAddrPort(b, to)
 }
 
 func (p *plain) close() error { return p.conn.Close() }

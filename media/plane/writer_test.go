@@ -354,3 +354,42 @@ func newWireOn(t testing.TB, w *wire) *Transport {
 	other.out, other.state, other.conn, other.paths = out, served, w.conn, w.paths
 	return other
 }
+
+// What pion sends on the socket arrives, from the port that clients know; an address of another family is an error.
+func TestPionSends(t *testing.T) {
+	for name, test := range map[string]struct {
+		opts   Options
+		listen netip.AddrPort
+	}{
+		"batched":       {Options{}, loopback},
+		"plain":         {Options{Plain: true}, loopback},
+		"both families": {Options{}, netip.MustParseAddrPort("[::]:0")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWire(t, test.opts, test.listen)
+			binding := []byte{0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42}
+			far := w.far.LocalAddr().(*net.UDPAddr).AddrPort()
+			if n, err := w.conn.WriteToAddrPort(binding, far); n != len(binding) || err != nil {
+				t.Fatal(n, err)
+			}
+			if err := w.far.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 100)
+			n, from, err := w.far.ReadFromUDPAddrPort(buf)
+			if err != nil || string(buf[:n]) != string(binding) || from.Port() != w.conn.local.Port() {
+				t.Errorf("%x from %v: %v", buf[:n], from, err)
+			}
+			other := netip.MustParseAddrPort("[::1]:9")
+			if _, err := w.conn.WriteToAddrPort(binding, other); test.listen.Addr().Is4() && err == nil {
+				t.Error("sends to an address of another family")
+			}
+			if err := w.conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.conn.WriteToAddrPort(binding, far); err == nil {
+				t.Error("sends on a socket that is closed")
+			}
+		})
+	}
+}
