@@ -270,7 +270,7 @@ func (e *egress) drop() {
 	e.mu.Lock()
 	e.detach()
 	e.mu.Unlock()
-	e.selected.wish(e, 0)
+	e.selected.wish(e, use{})
 }
 
 const (
