@@ -34,6 +34,7 @@ const (
 // came, and knows from them how much may be sent. It is safe for concurrent use.
 type downlink struct {
 	mu        sync.Mutex
+	now       time.Time            // guarded by mu: the latest time that the estimator was told of
 	estimator *bandwidth.Estimator // guarded by mu
 	numbered  bool                 // guarded by mu: packets bear numbers, so reports will come
 	full      time.Time            // guarded by mu: when less could be sent than before
@@ -114,11 +115,20 @@ const (
 	sendsProbe // what nobody needs
 )
 
+// latest is now, unless another goroutine, which has read the clock later, was here before: the estimator's times must
+// not go back. mu is held.
+func (d *downlink) latest(now time.Time) time.Time {
+	if now.After(d.now) {
+		d.now = now
+	}
+	return d.now
+}
+
 // number notes that a packet of so many bytes is sent now and returns its transport-wide number.
-func (d *downlink) number(size int, t traffic) uint16 {
+func (d *downlink) number(now time.Time, size int, t traffic) uint16 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now() // here, so that times never go back
+	now = d.latest(now)
 	d.numbered = true
 	d.count(now, size, t)
 	probe := uint16(0)
@@ -193,7 +203,7 @@ func (d *downlink) reported(b []byte, now time.Time) (look bool) {
 		case !d.reports.allow(now):
 		case kind == bandwidth.FeedbackType && format == bandwidth.FeedbackFormat:
 			if f, err := bandwidth.ParseFeedback(body); err == nil {
-				look = d.feedback(&f) || look
+				look = d.feedback(&f, now) || look
 			}
 		case kind == rtcpPayload && format == formatREMB:
 			if bitrate, ok := readREMB(body); ok {
@@ -207,10 +217,10 @@ func (d *downlink) reported(b []byte, now time.Time) (look bool) {
 	}
 }
 
-func (d *downlink) feedback(f *bandwidth.Feedback) (look bool) {
+func (d *downlink) feedback(f *bandwidth.Feedback, now time.Time) (look bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now()
+	now = d.latest(now)
 	if d.estimator.Feedback(now, f) {
 		if !d.estimator.Carries(now) {
 			d.full = now
@@ -247,6 +257,7 @@ type budget struct {
 func (d *downlink) steer(now time.Time, wanted int) (b budget, probing bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	now = d.latest(now)
 	d.average(now)
 	if !d.numbered && !d.limited {
 		return budget{bitrate: noBudget}, false
@@ -335,7 +346,7 @@ func (p *Peer) fill(w *plane.Writer, size int) bool {
 func (e *egress) pad(w *plane.Writer, size int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.through = w
+	e.use(w)
 	b := e.bound.Load()
 	if b == nil || b.rtxSSRC == 0 || !e.peer.connected.Load() {
 		return false
@@ -352,11 +363,11 @@ func (e *egress) pad(w *plane.Writer, size int) bool {
 		Version: 2, Padding: true, PayloadType: payloadType, SequenceNumber: e.rtxSeq, Timestamp: e.rewriter.outTS,
 		SSRC: b.rtxSSRC, Extensions: e.header.Extensions[:0],
 	}
-	padding := e.buffer[:min(size, maxPadding)]
+	padding := e.scratch.buffer[:min(size, maxPadding)]
 	clear(padding)
 	padding[len(padding)-1] = byte(len(padding))
 	_ = e.header.SetExtension(id, e.number[:]) // cannot fail, it is the only one
-	e.send(b, padding, sendsProbe)
+	e.send(b, padding, sendsProbe, time.Now())
 	return true
 }
 
@@ -372,10 +383,13 @@ func firstRTX(codecs []webrtc.RTPCodecParameters) uint8 {
 
 // send numbers the packet whose header is filled and writes it. mu is held. A packet that cannot be written is lost as
 // on any network; the connection's own state says if it is gone.
-func (e *egress) send(b *binding, payload []byte, t traffic) {
+func (e *egress) send(b *binding, payload []byte, t traffic, now time.Time) {
+	if e.through == nil {
+		now = time.Now() // pion may have waited for its transport
+	}
 	size := e.header.MarshalSize() + len(payload)
 	if e.ccID != 0 || t == sendsProbe {
-		binary.BigEndian.PutUint16(e.number[:], e.peer.downlink.number(size, t))
+		binary.BigEndian.PutUint16(e.number[:], e.peer.downlink.number(now, size, t))
 	} else {
 		e.peer.downlink.unnumbered(size, t)
 	}

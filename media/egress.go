@@ -95,15 +95,26 @@ type outlet struct {
 	header   rtp.Header
 	plane    planeWriter
 	through  *plane.Writer // what is being sent goes this way; nil = pion sends it
-	scratch  packet
-	buffer   [2 + maxPacket]byte // of scratch.payload, with room for the number in front (RFC 4588 section 4)
+	scratch  *scratch      // what is being sent; good only until mu is released, see use
+	own      *scratch      // nil = not needed yet
+}
+
+// A scratch is the packet that is being sent, as the subscriber gets it.
+type scratch struct {
+	packet
+	buffer [2 + maxPacket]byte // of payload, with room for the number in front (RFC 4588 section 4)
+}
+
+func newScratch() *scratch {
+	s := &scratch{}
+	s.payload = s.buffer[2:2]
+	return s
 }
 
 func newEgress(p *Peer, kind webrtc.RTPCodecType, mid string) *egress {
 	e := &egress{peer: p, kind: kind, mid: mid}
 	e.rewriter.outSeq = uint16(rand.Uint32() & 0x7fff) // RFC 3550 section 5.1
 	e.rtxSeq = uint16(rand.Uint32() & 0x7fff)
-	e.scratch.payload = e.buffer[2:2]
 	return e
 }
 
@@ -118,7 +129,7 @@ func (e *egress) notify() { e.notifyBy(nil) }
 
 // notifyBy is notify by who holds the shard; w is nil for others.
 func (e *egress) notifyBy(w *plane.Writer) {
-	if !e.pending.Swap(true) {
+	if !e.pending.Load() && !e.pending.Swap(true) {
 		e.peer.pumpSoon(w)
 	}
 }
@@ -166,12 +177,12 @@ func (e *egress) Kind() webrtc.RTPCodecType { return e.kind }
 // pump sends what is there to be sent, through w if the plane serves the peer. Only Peer.pump calls it. It returns how
 // many packets of video are left for later, since more at once would overrun the client's path.
 func (e *egress) pump(w *plane.Writer, now time.Time) (left int) {
-	if !e.pending.Swap(false) {
+	if !e.pending.Load() || !e.pending.Swap(false) { // to look costs less than to swap, and most have nothing
 		return 0
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.through = w
+	e.use(w)
 	b := e.bound.Load()
 	if b == nil || !e.follow(b, now) {
 		e.detach()

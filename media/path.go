@@ -58,6 +58,20 @@ func (n planeNet) ListenUDP(_ string, addr *net.UDPAddr) (transport.UDPConn, err
 	return conn, nil
 }
 
+// use has e send through w, nil being pion. All egresses of a room that the plane sends for use one scratch, which so
+// stays in the processor's cache. mu is held.
+func (e *egress) use(w *plane.Writer) {
+	e.through = w
+	if w != nil {
+		e.scratch = e.peer.room.scratch
+		return
+	}
+	if e.own == nil {
+		e.own = newScratch()
+	}
+	e.scratch = e.own
+}
+
 // writer is what e sends through: the plane where that serves its peer, else pion. mu is held.
 func (e *egress) writer(b *binding) packetWriter {
 	if e.through == nil {
@@ -133,8 +147,7 @@ func (p *Peer) pumpSoon(w *plane.Writer) {
 }
 
 // EndOfBatch implements plane.Task.
-func (p *Peer) EndOfBatch(w *plane.Writer) {
-	now := time.Now()
+func (p *Peer) EndOfBatch(w *plane.Writer, now time.Time) {
 	p.waiting = false
 	if p.asking {
 		p.asking = false

@@ -47,6 +47,7 @@ type serveCommand struct{}
 // Errors: one line with what is wrong and what to do.
 func (serveCommand) Run(p *process) error {
 	relaxTimers() // before there is anything that would have to be closed
+	relaxCollector(os.LookupEnv)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from here on a signal has its usual effect

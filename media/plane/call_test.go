@@ -117,7 +117,7 @@ func (u *upTrack) RTP(w *Writer, header *rtp.Header, packet, _ []byte, _ time.Ti
 }
 
 // EndOfBatch implements Task.
-func (u *upTrack) EndOfBatch(w *Writer) {
+func (u *upTrack) EndOfBatch(w *Writer, _ time.Time) {
 	for _, v := range u.viewers {
 		for _, seq := range u.pending {
 			if u.lose > 0 && int(seq)%u.lose == 0 {
