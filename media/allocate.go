@@ -21,16 +21,18 @@ type selected struct {
 	seen     *[]quality // what options were made from
 	options  []quality  // from the smallest to the largest
 	reason   wire.QualityReason
-	wished   int               // layers of in that are wished for
+	wished   use // of in
+	shown    int // layers of in that the client has a use for, whatever its way carries
+	narrow   narrow
 	counted  sentCount         // at the last look at what was sent
 	reported wire.MediaQuality // what the client was told last
 }
 
-// wish tells the track's publisher, through its demand, how many layers e uses.
-func (s *selected) wish(e *egress, layers int) {
-	if s.in != nil && s.wished != layers {
-		s.wished = layers
-		if s.in.demand.wish(e, layers) {
+// wish tells the track's publisher, through its demand, how much e uses.
+func (s *selected) wish(e *egress, u use) {
+	if s.in != nil && s.wished != u {
+		s.wished = u
+		if s.in.demand.wish(e, u) {
 			poke(s.in.peer.due)
 		}
 	}
@@ -52,7 +54,7 @@ func (s *selected) look(e *egress, priority int) change {
 		if s.in == nil {
 			return unchanged
 		}
-		s.wish(e, 0)
+		s.wish(e, use{})
 		*s = selected{}
 		return changed
 	}
@@ -66,12 +68,13 @@ func (s *selected) look(e *egress, priority int) change {
 		}
 	}
 	if s.in != f.in {
-		s.wish(e, 0)
+		s.wish(e, use{})
 		*s = selected{in: f.in}
 	}
 	s.sub, s.priority, s.seen = f.sub, priority, qualities
 	s.options = options(*qualities, f.in.key.source == wire.Screen || f.sub.fps > 0)
-	s.wish(e, wishedLayers(f.in, *qualities, f.sub))
+	s.shown = wishedLayers(f.in, *qualities, f.sub)
+	s.wish(e, s.narrow.of(s.shown))
 	return how
 }
 
@@ -176,6 +179,7 @@ type sharing struct {
 	listed    time.Time         // when tracks was made
 	pending   change            // what has been seen since
 	level     int32             // of the server's load, by which tracks was made
+	aside     int               // bits a second that publishers were asked not to send, for want of bandwidth here
 }
 
 // choose decides what this client gets of each video: at once when something has changed, and now and then by what was
@@ -183,7 +187,7 @@ type sharing struct {
 func (p *Peer) choose(now time.Time) {
 	again := p.gather(now)
 	// Who got less than wanted may be held back by time alone.
-	if b := p.steer(now, bandwidth.Demand(p.tracks)); again || p.squeezed || b != p.allocated {
+	if b := p.steer(now, bandwidth.Demand(p.tracks)+p.aside); again || p.squeezed || b != p.allocated {
 		p.allocated = b
 		p.allocate(now, b)
 	}
@@ -224,14 +228,18 @@ func (p *Peer) allocate(now time.Time, b budget) {
 	if b.trial {
 		bitrate = max(bitrate, bandwidth.Floors(p.tracks))
 	}
-	p.squeezed, p.allocator.Carried, p.allocator.Drowned = false, b.carried, b.drowned
+	p.allocator.Carried, p.allocator.Drowned = b.carried, b.drowned
+	choices := p.allocator.Allocate(now, p.tracks, bitrate)
 	sum := 0
-	for i, choice := range p.allocator.Allocate(now, p.tracks, bitrate) {
-		p.chosen[i].take(choice)
-		p.squeezed = p.squeezed || choice.Reason == wire.QualityBandwidth
-		if choice.Layer >= 0 {
-			sum += p.tracks[i].Layers[choice.Layer].Bitrate
-		}
+	for i, choice := range choices {
+		sum += p.tracks[i].Bitrate(choice.Layer)
+	}
+	p.squeezed, p.aside = false, 0
+	for i, choice := range choices {
+		e, t := p.chosen[i], &p.tracks[i]
+		e.take(choice)
+		p.squeezed = p.squeezed || choice.Reason == wire.QualityBandwidth || e.selected.narrow.active
+		p.aside += e.selected.spare(e, now, t, choice, b.bitrate-int64(sum-t.Bitrate(choice.Layer)), b.carried)
 	}
 	p.downlink.follow(now, b, sum)
 }
@@ -244,11 +252,14 @@ func (e *egress) take(choice bandwidth.Choice) {
 	switch {
 	case choice.Layer >= 0:
 		next = s.options[choice.Layer].target
-		if choice.Reason != wire.QualityBandwidth && choice.Reason != wire.QualityServer && s.in.index(next)+1 < s.wished {
+		if choice.Reason != wire.QualityBandwidth && choice.Reason != wire.QualityServer && s.in.index(next)+1 < s.wished.layers {
 			s.reason = wire.QualityPublisher // a layer that has not come at all yet would be the one
 		}
 	case choice.Reason != wire.QualityBandwidth:
 		return // nothing comes: it goes on with whatever will
+	}
+	if s.narrow.active && s.reason != wire.QualityHidden && s.reason != wire.QualityServer {
+		s.reason = wire.QualityBandwidth // the publisher sends no more because of that
 	}
 	if old := e.target.Load(); old == nil || *old != next {
 		e.target.Store(&next)

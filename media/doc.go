@@ -21,7 +21,8 @@
 // times a second (ingress.look), with sizes from key frames, never from descriptions. From that, from what a client
 // shows, priorities and a budget, one place decides what it gets of each video (Peer.choose); the writer does it: from
 // one stream to another at a key frame, which is asked for, while the old one flows on; within a stream where the codec
-// allows. What nobody uses the publisher is told (demand), what a client gets and why not more it is told too (report).
+// allows. What nobody uses, or no client's way has room for (narrow), the publisher is told (demand); what a client gets
+// and why not more it is told too (report).
 //
 // How much a client gets is found out by its downlink: all that is sent there, on whatever stream, bears one count of
 // transport-wide numbers, and what the client reports of them says what its path carries (media/bandwidth). That less

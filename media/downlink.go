@@ -74,7 +74,7 @@ func (d *downlink) setPace(now time.Time, bitrate int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.pace = bitrate
-	d.pacer.SetRate(now, bitrate, d.backlog)
+	d.pacer.SetRate(d.latest(now), bitrate, d.backlog)
 }
 
 // waits reports whether video has to wait now. It costs nothing as long as it has not.
@@ -84,7 +84,7 @@ func (d *downlink) waits(now time.Time) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	open := d.pacer.Open(now)
+	open := d.pacer.Open(d.latest(now))
 	d.held.Store(!open)
 	return !open
 }
@@ -95,6 +95,7 @@ func (d *downlink) waits(now time.Time) bool {
 func (d *downlink) wait(now time.Time, packets int) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	now = d.latest(now)
 	if packets == 0 {
 		d.backlog = 0
 		d.pacer.SetRate(now, d.pace, 0)
@@ -142,7 +143,7 @@ func (d *downlink) number(now time.Time, size int, t traffic) uint16 {
 // unnumbered notes a packet that bears no number, because the client has not negotiated them for its section.
 func (d *downlink) unnumbered(size int, t traffic) {
 	d.mu.Lock()
-	d.count(time.Now(), size, t)
+	d.count(d.latest(time.Now()), size, t)
 	d.mu.Unlock()
 }
 

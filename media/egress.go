@@ -292,7 +292,7 @@ func (e *egress) drop() {
 	e.detach()
 	e.release()
 	e.mu.Unlock()
-	e.selected.wish(e, 0)
+	e.selected.wish(e, use{})
 	e.selected = selected{}
 }
 

@@ -3,11 +3,8 @@ package media
 import (
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"confab/signaling/wire"
 
 	"github.com/pion/webrtc/v4"
 )
@@ -251,65 +248,4 @@ func (in *ingress) index(t target) int {
 		return int(t.stream)
 	}
 	return int(t.layer.spatial)
-}
-
-// demandFalls is how long a layer goes on that nobody uses any more.
-const demandFalls = 2 * time.Second
-
-// A demand is how many layers of a published video its receivers use, from the smallest up. Any number of goroutines
-// may use it.
-type demand struct {
-	mu     sync.Mutex
-	wishes map[*egress]int // guarded by mu
-	told   bool            // guarded by mu: the publisher has been told something
-	layers int             // guarded by mu: what it was told last
-	less   time.Time       // guarded by mu: since when all wish less than that; zero = they do not
-}
-
-// wish notes how many layers e uses; none, when it is gone. It reports whether that is more than the publisher knows of.
-func (d *demand) wish(e *egress, layers int) (more bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.wishes == nil {
-		d.wishes = map[*egress]int{}
-	}
-	if d.wishes[e] = layers; layers == 0 {
-		delete(d.wishes, e)
-	}
-	return d.told && layers > d.layers
-}
-
-// due returns what to tell the publisher now of a track with so many layers: more at once, less once it has been less
-// for demandFalls. A publisher that was told nothing sends all.
-func (d *demand) due(now time.Time, have int) (layers int, ok bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, n := range d.wishes {
-		layers = max(layers, min(n, have))
-	}
-	has := have
-	if d.told {
-		has = d.layers
-	}
-	switch {
-	case layers == has:
-		d.less = time.Time{}
-		return 0, false
-	case layers < has && d.less.IsZero():
-		d.less = now
-		return 0, false
-	case layers < has && now.Sub(d.less) < demandFalls:
-		return 0, false
-	}
-	d.told, d.layers, d.less = true, layers, time.Time{}
-	return layers, true
-}
-
-// publishMedia returns what the publisher is to be told now about in.
-func (in *ingress) publishMedia(now time.Time) (wire.PublishMedia, bool) {
-	if !in.video {
-		return wire.PublishMedia{}, false
-	}
-	layers, ok := in.demand.due(now, in.layers())
-	return wire.PublishMedia{Source: in.key.source, Layers: layers}, ok
 }

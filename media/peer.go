@@ -67,7 +67,7 @@ type Peer struct {
 	muted         []wire.Source             // see Mute
 	subscriptions map[trackKey]subscription // what the client has chosen
 	publishing    map[string]*ingress       // by mid
-	told          map[wire.Source]int       // how many layers the client was told to send; absent = nothing was said
+	told          map[wire.Source]use       // how much the client was told to send; absent = nothing was said
 	view          *view                     // what a viewer plays, nil = it is no viewer
 
 	// Owned by control.
@@ -130,7 +130,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 		negotiation:   newNegotiation(),
 		subscriptions: map[trackKey]subscription{},
 		publishing:    map[string]*ingress{},
-		told:          map[wire.Source]int{},
+		told:          map[wire.Source]use{},
 		rtcp:          rate{perSecond: s.limits.RTCPPerSecond},
 	}
 	p.sending.Store(&[]*egress{})
@@ -244,7 +244,7 @@ func (p *Peer) takeEvents() {
 	p.sendCandidates(e.candidates, e.gathered)
 	for _, msg := range e.messages {
 		if told, ok := msg.(wire.PublishMedia); ok {
-			p.told[told.Source] = told.Layers
+			p.told[told.Source] = use{told.Layers, told.Bitrate}
 		}
 		p.send(msg)
 	}

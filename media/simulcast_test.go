@@ -13,6 +13,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
+	"github.com/pion/transport/v4/vnet"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -316,6 +317,126 @@ func TestDynacast(t *testing.T) {
 		check("off", 0)
 		if err := checkSwitches(ben.got("ann", wire.Camera), false); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A layer that the way to nobody has room for is not sent either, and comes back when one has; as long as somebody's way
+// has room, all goes on.
+func TestDynacastBandwidth(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		const wide, tight = 20_000_000, 250_000
+		queue := vnet.NewTBFQueue(wide, 1500, 20_000)
+		ann, cem := l.join("ann", "10.0.0.2"), l.join("cem", "10.0.0.4")
+		ben, end := l.joinBehind("ben", "10.0.0.3", queue)
+		defer ann.close()
+		defer end()
+		layers := ann.publishSimulcast("q", "h", "f") // 72, 144 and 288 kb/s
+		for _, layer := range layers {
+			layer.weight.Store(3)
+		}
+		ann.do(func() { ann.offer(nil) })
+		for _, c := range []*client{ben, cem} {
+			c.publish(wire.Microphone, webrtc.MimeTypeOpus)
+			c.do(func() { c.offer(nil) })
+		}
+		// obey has ann send what it was told last, as browsers do, and says what that was.
+		obey := func(span time.Duration) int {
+			last := len(layers)
+			for end := time.Now().Add(span); time.Now().Before(end); {
+				time.Sleep(100 * time.Millisecond)
+				if list := told[wire.PublishMedia](ann); len(list) > 0 {
+					last = list[len(list)-1].Layers
+				}
+				for i, layer := range layers {
+					layer.paused.Store(i >= last)
+				}
+			}
+			return last
+		}
+		if n := obey(5 * time.Second); n != 3 {
+			t.Fatalf("%d layers at the beginning", n)
+		}
+		queue.SetRate(tight)
+		if n := obey(15 * time.Second); n != 3 {
+			t.Errorf("%d layers, when there is room for all on cem's way", n)
+		}
+		cem.close()
+		if n := obey(14 * time.Second); n < 1 || n > 2 {
+			t.Errorf("%d layers, when there is only ben's way", n)
+		}
+		before := len(ben.got("ann", wire.Camera))
+		if n := obey(10 * time.Second); n < 1 || n > 2 || len(ben.got("ann", wire.Camera))-before < 200 {
+			t.Errorf("%d layers later, %d pictures", n, len(ben.got("ann", wire.Camera))-before)
+		}
+		list := told[wire.MediaQuality](ben)
+		if q := list[len(list)-1]; q.Reason != wire.QualityBandwidth {
+			t.Errorf("ben was told %+v", q)
+		}
+		queue.SetRate(wide)
+		if n := obey(15 * time.Second); n != 3 {
+			t.Errorf("%d layers, when the way is wide again", n)
+		}
+		before = len(ben.got("ann", wire.Camera))
+		obey(2 * time.Second)
+		if got := seen(ben, before); !slices.Equal(got, []int{2}) {
+			t.Errorf("then layers %v", got)
+		}
+		if n := len(told[wire.PublishMedia](ann)); n > 4 {
+			t.Errorf("ann was told %+v", told[wire.PublishMedia](ann))
+		}
+	})
+}
+
+// A video of one layer that the way to nobody has room for is sent with less, and with all again when there is room.
+func TestCap(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		const wide, tight = 20_000_000, 300_000
+		queue := vnet.NewTBFQueue(wide, 1500, 20_000)
+		ann := l.join("ann", "10.0.0.2")
+		ben, end := l.joinBehind("ben", "10.0.0.3", queue)
+		defer ann.close()
+		defer end()
+		layer := ann.publishSimulcast("f")[0]
+		const heavy = 12 // times 28 kb/s
+		layer.weight.Store(heavy)
+		ann.do(func() { ann.offer(nil) })
+		ben.publish(wire.Microphone, webrtc.MimeTypeOpus)
+		ben.do(func() { ben.offer(nil) })
+		obey := func(span time.Duration) wire.PublishMedia {
+			var last wire.PublishMedia
+			for end := time.Now().Add(span); time.Now().Before(end); {
+				time.Sleep(100 * time.Millisecond)
+				if list := told[wire.PublishMedia](ann); len(list) > 0 {
+					last = list[len(list)-1]
+				}
+				layer.weight.Store(heavy)
+				if last.Bitrate > 0 {
+					layer.weight.Store(int32(min(heavy, max(last.Bitrate/28_000, 1))))
+				}
+			}
+			return last
+		}
+		if told := obey(5 * time.Second); told.Bitrate != 0 {
+			t.Fatalf("at the beginning: %+v", told)
+		}
+		queue.SetRate(tight)
+		obey(10 * time.Second)
+		before := len(ben.got("ann", wire.Camera))
+		if told := obey(10 * time.Second); told.Layers != 1 || told.Bitrate < capLeast || told.Bitrate > tight {
+			t.Errorf("of %d: %+v", tight, told)
+		}
+		if n := len(ben.got("ann", wire.Camera)) - before; n < 280 {
+			t.Errorf("%d pictures in 10 s of what fits", n)
+		}
+		queue.SetRate(wide)
+		if told := obey(20 * time.Second); told.Layers != 1 || told.Bitrate != 0 {
+			t.Errorf("wide again: %+v", told)
+		}
+		before = len(ben.got("ann", wire.Camera))
+		obey(2 * time.Second)
+		if list := ben.got("ann", wire.Camera)[before:]; len(list) < 50 || len(list[len(list)-1].Payload) < 1000 {
+			t.Errorf("wide again: %d pictures", len(list))
 		}
 	})
 }

@@ -213,8 +213,8 @@ func (p *Peer) addStream(mid string, t remoteTrack) *stream {
 	in := p.publishing[mid]
 	if in == nil {
 		in = newIngress(p, mid, trackKey{p.id, source}, p.rids[mid], t)
-		if layers, ok := p.told[source]; ok {
-			in.demand.told, in.demand.layers = true, layers
+		if has, ok := p.told[source]; ok {
+			in.demand.told, in.demand.has = true, has
 		}
 	}
 	s := in.add(t)

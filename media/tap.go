@@ -131,7 +131,7 @@ func (t *roomTap) open(in *ingress) *tapFeed {
 		Parameters: in.codec.SDPFmtpLine, RequestKey: f.requestKey,
 	})
 	if f.writer != nil {
-		f.wish(maxStreams * maxSpatial)
+		f.wish(use{layers: maxStreams * maxSpatial})
 	}
 	return f
 }
@@ -152,9 +152,9 @@ type tapFeed struct {
 	buffer  []byte
 }
 
-// wish has the publisher send so many layers, although nobody may show them.
-func (f *tapFeed) wish(layers int) {
-	if f.in.demand.wish(&f.wisher, layers) {
+// wish has the publisher send so much, although nobody may show it.
+func (f *tapFeed) wish(u use) {
+	if f.in.demand.wish(&f.wisher, u) {
 		poke(f.in.peer.due)
 	}
 }
@@ -163,7 +163,7 @@ func (f *tapFeed) close() {
 	if f.writer == nil {
 		return
 	}
-	f.wish(0)
+	f.wish(use{})
 	f.writer.Close()
 }
 

@@ -229,6 +229,14 @@ func (a *allocation) step(i int) bool {
 	return true
 }
 
+// Bitrate returns the bits a second of layer i, 0 for Paused.
+func (t *Track) Bitrate(i int) int {
+	if i < 0 {
+		return 0
+	}
+	return max(t.Layers[i].Bitrate, 0)
+}
+
 // above returns the next layer that is there above layer i; above Paused it is the floor. Paused: there is none.
 func (t *Track) above(i int) int {
 	if i == Paused {
