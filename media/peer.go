@@ -232,6 +232,7 @@ func (p *Peer) teardown() {
 	for _, e := range *p.sending.Load() {
 		e.drop()
 	}
+	p.offered = nil // of other peers
 	p.log.Debug("peer ended", "cause", p.Err())
 }
 
