@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -293,6 +294,32 @@ func TestCredentials(t *testing.T) {
 	}
 	later.Store(0) // so that the client can end what it has
 	_ = relay.Close()
+}
+
+// An allocation lives no longer than the credentials, of which the client gets no others here: it refreshes in vain.
+func TestTTL(t *testing.T) {
+	s := start(t, func(o *Options) { o.TTL = 2 * time.Second })
+	expires, _, _ := strings.Cut(s.Credentials("ann").Username, ":")
+	if at, err := strconv.ParseInt(expires, 10, 64); err != nil || time.Until(time.Unix(at, 0)) > 2*time.Second {
+		t.Errorf("they are good until %s", expires)
+	}
+	allocate(t, s, "udp", "ann")
+	// Others may be good for longer, and then the client keeps what it has.
+	dialled := dial(t, s, "udp", s.CredentialsFor("ben", time.Hour), nil)
+	relay, err := dialled.Allocate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = relay.Close() })
+	eventually(t, "the one has ended", func() bool { return s.Stats().Open == 1 })
+	for until := time.Now().Add(2500 * time.Millisecond); time.Now().Before(until); {
+		if err := ask(t, s, dialled, s.CredentialsFor("ben", time.Hour), stun.MethodRefresh); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.Stats().Open; got != 1 {
+		t.Errorf("%d are open", got)
+	}
 }
 
 func TestQuota(t *testing.T) {

@@ -45,7 +45,7 @@ for (const [way, flags] of [['from browser to browser', ['--sfu', 'off']], ['thr
     const [ada, grace] = people;
     const before = await Promise.all(people.map((person) => person.page.evaluate(openConnections)));
     const watch = async (viewer: Person, other: Person): Promise<Watched> =>
-      viewer.page.evaluate(watchTile, { participant: await other.id(), source: 'camera', forMs: 3 * seconds * 1000 });
+      viewer.page.evaluate(watchTile, { participant: await other.id(), source: 'camera', forMs: 2.2 * seconds * 1000 });
     const seen = await Promise.all([watch(ada, grace), watch(grace, ada)]);
     for (const { frames, gaps, concealed } of seen) {
       process.stdout.write(`      ${frames} frames, longest gaps ${gaps.slice(0, 3).join(', ')} ms, ${(concealed * 100).toFixed(1)} % of the sound concealed\n`);
