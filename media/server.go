@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"confab/media/plane"
 	"confab/signaling/wire"
@@ -39,8 +40,9 @@ type Options struct {
 
 	PionOnly bool // leave all media to pion, as on a network that is not the system's
 
-	network transport.Net     // nil = the system's; tests put a virtual network here
-	sent    func(plane.Nonce) // nil = nobody; tests look here for what must not come twice
+	network transport.Net        // nil = the system's; tests put a virtual network here
+	sent    func(plane.Nonce)    // nil = nobody; tests look here for what must not come twice
+	cpu     func() time.Duration // what the process has used of the CPU; nil = as the system says; tests are under load as they like
 }
 
 // A Server is an SFU: rooms of peers behind one UDP port. Its methods may be called concurrently.
@@ -58,6 +60,8 @@ type Server struct {
 	end         context.CancelCauseFunc
 	peers       sync.WaitGroup // the run goroutines of all peers
 	discovering sync.WaitGroup // the goroutine that asks Options.STUN
+	watching    sync.WaitGroup // the goroutine that watches load
+	load        load
 	reflexive   atomic.Pointer[[]reflexive]
 
 	mu     sync.Mutex
@@ -100,6 +104,11 @@ func New(opts Options) (*Server, error) {
 	if len(opts.STUN) > 0 && len(opts.PublicIPs) == 0 {
 		s.discovering.Go(s.discover)
 	}
+	cpu := opts.cpu
+	if cpu == nil {
+		cpu = cpuTime
+	}
+	s.watching.Go(func() { s.load.watch(s.lifetime, cpu) })
 	return s, nil
 }
 
@@ -212,6 +221,7 @@ func (s *Server) Close() error {
 	s.end(ErrClosed)
 	s.peers.Wait()
 	s.discovering.Wait()
+	s.watching.Wait()
 	if !first {
 		return nil
 	}

@@ -2,6 +2,7 @@ package media
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"confab/signaling/wire"
@@ -25,8 +26,9 @@ func (p *Peer) subscribe(key trackKey, sub subscription) error {
 	if !p.grants.Subscribe {
 		return wire.Errorf(wire.CodeForbidden, "you may not receive media")
 	}
-	if _, known := p.subscriptions[key]; !known && len(p.subscriptions) >= p.server.limits.Subscriptions {
-		return wire.Errorf(wire.CodeRateLimited, "more than %d subscriptions", p.server.limits.Subscriptions)
+	limit := p.server.limits.Subscriptions
+	if _, known := p.subscriptions[key]; !known && len(p.subscriptions) >= limit {
+		return tooManySubscriptions(limit)
 	}
 	p.subscriptions[key] = sub
 	for _, e := range *p.sending.Load() {
@@ -38,6 +40,18 @@ func (p *Peer) subscribe(key trackKey, sub subscription) error {
 		}
 	}
 	return nil
+}
+
+func tooManySubscriptions(limit int) *wire.Error {
+	return wire.Errorf(wire.CodeRateLimited, "more than %d subscriptions", limit)
+}
+
+// forget drops the subscriptions of a participant who has left.
+func (p *Peer) forget(ctx context.Context, who wire.ParticipantID) error {
+	return p.call(ctx, func() error {
+		maps.DeleteFunc(p.subscriptions, func(key trackKey, _ subscription) bool { return key.participant == who })
+		return nil
+	})
 }
 
 // SetGrants says what the client may do from now on. What it sends and may not any more is no longer forwarded; it

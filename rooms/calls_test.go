@@ -139,6 +139,13 @@ func TestSignalsForTheSFU(t *testing.T) {
 	if r := ask(t, func(a rooms.Answer) { ada.Subscribe(watch, a) }); r.err != nil || !sfu.has("subscribe call a1 b1/camera") {
 		t.Errorf("a subscription: %v, noted %q", r.err, sfu.notes)
 	}
+	for enabled, code := range map[bool]wire.ErrorCode{true: wire.CodeNotFound, false: ""} {
+		ghost := wire.SubscribeMedia{Participant: "ghost", Source: wire.Camera, Enabled: enabled}
+		r := ask(t, func(a rooms.Answer) { ada.Subscribe(ghost, a) })
+		if problem := wire.AsError(r.err); (problem == nil) != (code == "") || problem != nil && problem.Code != code || sfu.has("subscribe call a1 ghost/camera") {
+			t.Errorf("a subscription of nobody, %t: %v, noted %q", enabled, r.err, sfu.notes)
+		}
+	}
 
 	// What the SFU says comes from it, state only in its newest value.
 	h.Deliver("call", "a1", wire.PublishMedia{Source: wire.Camera, Layers: 2})

@@ -53,7 +53,7 @@ func (r *Room) openDocument(doc []byte) {
 	r.doc.Reads = nil
 }
 
-// save stores the document; then is called on the room's goroutine when that is done or has failed.
+// save stores the document; then is called as a command of the room when that is done or has failed.
 func (r *Room) save(then func(error)) {
 	r.saves.dirty = true
 	if then != nil {

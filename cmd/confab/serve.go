@@ -47,6 +47,7 @@ type serveCommand struct{}
 // Errors: one line with what is wrong and what to do.
 func (serveCommand) Run(p *process) error {
 	relaxTimers() // before there is anything that would have to be closed
+	relaxCollector(os.LookupEnv)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from here on a signal has its usual effect
@@ -107,6 +108,9 @@ type parts struct {
 func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logger) (_ *parts, err error) {
 	s := p.settings
 	b := &parts{metrics: prometheus.NewRegistry()}
+	if err = registerProcess(b.metrics); err != nil {
+		return nil, err
+	}
 	if b.records, err = openLog(ctx, s, log); err != nil {
 		return nil, err
 	}

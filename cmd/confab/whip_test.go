@@ -13,6 +13,7 @@ import (
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 
+	"confab/media/rtctest"
 	"confab/signaling"
 	"confab/signaling/wire"
 )
@@ -29,10 +30,7 @@ type stream struct {
 
 func newStream(t *testing.T, token string) *stream {
 	t.Helper()
-	var settings webrtc.SettingEngine
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+	pc, err := rtctest.New(rtctest.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"confab/media"
+	"confab/media/rtctest"
 	"confab/signaling/wire"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
@@ -33,12 +33,8 @@ const patience = 10 * time.Second
 // eventually waits for something that other goroutines bring about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
+	if !rtctest.Eventually(patience, ok) {
+		t.Fatalf("not within %v: %s", patience, what)
 	}
 }
 
@@ -289,10 +285,7 @@ func (e *endpoint) newClient(token string, codecs ...webrtc.RTPCodecParameters) 
 		t: e.t, endpoint: e, token: token, socket: socket, stop: make(chan struct{}),
 		received: map[string][]rtp.Packet{}, streams: map[string]bool{},
 	}
-	var settings webrtc.SettingEngine
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	settings := rtctest.Loopback()
 	mux := webrtc.NewICEUDPMux(logging.NewDefaultLeveledLoggerForScope("ice", logging.LogLevelDisabled, io.Discard), socket)
 	settings.SetICEUDPMux(mux)
 	var engine webrtc.MediaEngine
@@ -309,8 +302,7 @@ func (e *endpoint) newClient(token string, codecs ...webrtc.RTPCodecParameters) 
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(&engine))
-	if c.pc, err = api.NewPeerConnection(webrtc.Configuration{}); err != nil {
+	if c.pc, err = rtctest.New(rtctest.Options{Settings: &settings, Media: &engine}); err != nil {
 		e.t.Fatal(err)
 	}
 	c.pc.OnICECandidate(func(candidate *webrtc.ICECandidate) {
@@ -464,15 +456,16 @@ func (c *client) describe(complete bool) string {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	gathered := webrtc.GatheringCompletePromise(c.pc)
-	if err := c.pc.SetLocalDescription(offer); err != nil {
+	described, err := offer, error(nil)
+	if complete {
+		described, err = rtctest.Gather(c.pc, offer)
+	} else {
+		err = c.pc.SetLocalDescription(offer)
+	}
+	if err != nil {
 		c.t.Fatal(err)
 	}
-	if !complete {
-		return offer.SDP
-	}
-	<-gathered
-	return c.pc.LocalDescription().SDP
+	return described.SDP
 }
 
 // begin has the session made. Nothing flows before accept.
