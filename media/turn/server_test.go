@@ -595,7 +595,7 @@ func (s *scripted) RemoteAddr() net.Addr       { return &net.TCPAddr{} }
 // FuzzName reads user names, whose form anybody can know: one is good as long as it says, and only with its password.
 func FuzzName(f *testing.F) {
 	c := credentials{key: []byte("0123456789abcdef0123456789abcdef"), now: func() time.Time { return time.Unix(1000, 0) }}
-	name, _ := c.issue("ann")
+	name, _ := c.issue("ann", time.Hour)
 	f.Add(name)
 	f.Add("1000:ann")
 	f.Add(":")
