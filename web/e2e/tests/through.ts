@@ -50,8 +50,8 @@ for (const [way, flags] of [['from browser to browser', ['--sfu', 'off']], ['thr
     for (const { frames, gaps, concealed } of seen) {
       process.stdout.write(`      ${frames} frames, longest gaps ${gaps.slice(0, 3).join(', ')} ms, ${(concealed * 100).toFixed(1)} % of the sound concealed\n`);
     }
-    // Where the machine has nothing else to do it is below 400 ms, of which 100 lie between two frames. Without other
-    // credentials the picture stands still for good.
+    // 130 to 350 ms were seen, of which 100 lie between two frames, and 530 on a loaded machine. Without other credentials
+    // the picture stands still for good.
     for (const { gaps } of seen) assert((gaps[0] ?? Infinity) < 1000, `no gap of ${gaps[0]} ms`);
     assert(JSON.stringify(await Promise.all(people.map((person) => person.page.evaluate(openConnections)))) === JSON.stringify(before), 'the connections are those of before');
     await wantWays(people, ({ local }) => local === 'relay');
