@@ -98,7 +98,8 @@ type parts struct {
 	records    *bus.Bus
 	calls      sfu
 	turn       relay
-	ice        func(wire.ParticipantID) wire.ICEServers
+	ice        func(wire.ParticipantID) wire.ICEServers // for participants with a socket
+	encoderICE func(wire.ParticipantID) wire.ICEServers // for those of WHIP and WHEP
 	recordings *recorder
 	registry   *rooms.Registry
 }
@@ -130,7 +131,7 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if err = b.turn.register(b.metrics); err != nil {
 		return nil, err
 	}
-	b.ice = b.turn.ice(s.ice())
+	b.ice, b.encoderICE = b.turn.ice(s.ice(), s.TURNTTL), b.turn.ice(s.ice(), encoderTTL)
 	if b.recordings, err = openRecorder(s, b.calls, log); err != nil {
 		return nil, err
 	}
@@ -216,7 +217,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		return nil, &settingError{name: "auth-jwks", origin: p.origins["auth-jwks"], text: err.Error()}
 	}
 	guests := signaling.NewGuestHandler(signaling.GuestOptions{Keys: keys, Guests: s.guests(), Logger: log})
-	gateway := behind.calls.openGateway(keys, behind.ice, log)
+	gateway := behind.calls.openGateway(keys, behind.encoderICE, log)
 	if err := registerGateway(behind.metrics, gateway); err != nil {
 		return nil, err
 	}

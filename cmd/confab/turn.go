@@ -18,7 +18,6 @@ import (
 // A relay is the TURN server of this process. The zero value is none.
 type relay struct {
 	server *turn.Server
-	ttl    time.Duration // of its credentials
 }
 
 // openTURN opens the TURN server beside the address that the server listens at. Where nobody has asked for it, a port
@@ -46,7 +45,7 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 	server, err := turn.New(options)
 	switch {
 	case err == nil:
-		return relay{server, s.TURNTTL}, nil
+		return relay{server}, nil
 	case s.TURN == "auto":
 		log.Warn("no TURN: those whose network lets nothing else through cannot call", "error", err, "remedy", "choose another port with --turn-port, or set --turn off")
 		return relay{}, nil
@@ -70,15 +69,20 @@ func (s *Settings) turnAllowPeers() []netip.Prefix {
 	return allowed
 }
 
-// ice adds this server's relay, with credentials of the participant's own, to the servers of the settings.
-func (r relay) ice(configured func(wire.ParticipantID) wire.ICEServers) func(wire.ParticipantID) wire.ICEServers {
+// encoderTTL is how long credentials of encoders and players are good for that come by WHIP and WHEP: they are told of
+// ICE servers once (RFC 9725 section 4.6), and a relay ends with its credentials.
+const encoderTTL = 24 * time.Hour
+
+// ice adds this server's relay, with credentials of the participant's own that are good for ttl, to the servers of the
+// settings.
+func (r relay) ice(configured func(wire.ParticipantID) wire.ICEServers, ttl time.Duration) func(wire.ParticipantID) wire.ICEServers {
 	if r.server == nil {
 		return configured
 	}
 	return func(id wire.ParticipantID) wire.ICEServers {
 		servers := configured(id)
-		servers.ICEServers = append(slices.Clip(servers.ICEServers), r.server.Credentials(id))
-		servers.TTL = int(r.ttl.Seconds())
+		servers.ICEServers = append(slices.Clip(servers.ICEServers), r.server.CredentialsFor(id, ttl))
+		servers.TTL = int(ttl.Seconds())
 		return servers
 	}
 }

@@ -23,13 +23,12 @@ const (
 // server computes it.
 type credentials struct {
 	key []byte
-	ttl time.Duration
 	now func() time.Time
 }
 
-// issue makes credentials for a participant.
-func (c credentials) issue(participant wire.ParticipantID) (name, password string) {
-	name = strconv.FormatInt(c.now().Add(c.ttl).Unix(), 10) + ":" + string(participant)
+// issue makes credentials for a participant, that are good for ttl.
+func (c credentials) issue(participant wire.ParticipantID, ttl time.Duration) (name, password string) {
+	name = strconv.FormatInt(c.now().Add(ttl).Unix(), 10) + ":" + string(participant)
 	return name, c.password(name)
 }
 
@@ -63,6 +62,11 @@ func (s *Server) authenticate(request *turn.RequestAttributes) (userID string, k
 
 // Credentials are what a participant may use this server with, for Options.TTL.
 func (s *Server) Credentials(participant wire.ParticipantID) wire.ICEServer {
-	name, password := s.credentials.issue(participant)
+	return s.CredentialsFor(participant, s.opts.TTL)
+}
+
+// CredentialsFor is Credentials for so long, in whole seconds: for clients that cannot be given others in time.
+func (s *Server) CredentialsFor(participant wire.ParticipantID, ttl time.Duration) wire.ICEServer {
+	name, password := s.credentials.issue(participant, ttl)
 	return wire.ICEServer{URLs: s.urls(), Username: name, Credential: password}
 }

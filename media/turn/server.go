@@ -103,7 +103,7 @@ func New(opts Options) (*Server, error) {
 	limits := opts.Limits.withDefaults()
 	limits.Idle = min(limits.Idle, opts.TTL)
 	s := &Server{
-		opts: opts, limits: limits, credentials: credentials{key: opts.Key, ttl: opts.TTL, now: opts.now}, peers: newPeers(opts), book: newBook(limits),
+		opts: opts, limits: limits, credentials: credentials{key: opts.Key, now: opts.now}, peers: newPeers(opts), book: newBook(limits),
 	}
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.closePorts())

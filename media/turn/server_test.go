@@ -296,6 +296,32 @@ func TestCredentials(t *testing.T) {
 	_ = relay.Close()
 }
 
+// An allocation lives no longer than the credentials, of which the client gets no others here: it refreshes in vain.
+func TestTTL(t *testing.T) {
+	s := start(t, func(o *Options) { o.TTL = 2 * time.Second })
+	expires, _, _ := strings.Cut(s.Credentials("ann").Username, ":")
+	if at, err := strconv.ParseInt(expires, 10, 64); err != nil || time.Until(time.Unix(at, 0)) > 2*time.Second {
+		t.Errorf("they are good until %s", expires)
+	}
+	allocate(t, s, "udp", "ann")
+	// Others may be good for longer, and then the client keeps what it has.
+	dialled := dial(t, s, "udp", s.CredentialsFor("ben", time.Hour), nil)
+	relay, err := dialled.Allocate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = relay.Close() })
+	eventually(t, "the one has ended", func() bool { return s.Stats().Open == 1 })
+	for until := time.Now().Add(2500 * time.Millisecond); time.Now().Before(until); {
+		if err := ask(t, s, dialled, s.CredentialsFor("ben", time.Hour), stun.MethodRefresh); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.Stats().Open; got != 1 {
+		t.Errorf("%d are open", got)
+	}
+}
+
 func TestQuota(t *testing.T) {
 	s := start(t, func(o *Options) { o.Limits = Limits{PerParticipant: 2, Allocations: 3} })
 	_, first := allocate(t, s, "udp", "ann")
@@ -569,7 +595,7 @@ func (s *scripted) RemoteAddr() net.Addr       { return &net.TCPAddr{} }
 // FuzzName reads user names, whose form anybody can know: one is good as long as it says, and only with its password.
 func FuzzName(f *testing.F) {
 	c := credentials{key: []byte("0123456789abcdef0123456789abcdef"), now: func() time.Time { return time.Unix(1000, 0) }}
-	name, _ := c.issue("ann")
+	name, _ := c.issue("ann", time.Hour)
 	f.Add(name)
 	f.Add("1000:ann")
 	f.Add(":")

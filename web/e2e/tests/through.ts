@@ -45,12 +45,14 @@ for (const [way, flags] of [['from browser to browser', ['--sfu', 'off']], ['thr
     const [ada, grace] = people;
     const before = await Promise.all(people.map((person) => person.page.evaluate(openConnections)));
     const watch = async (viewer: Person, other: Person): Promise<Watched> =>
-      viewer.page.evaluate(watchTile, { participant: await other.id(), source: 'camera', forMs: 3 * seconds * 1000 });
+      viewer.page.evaluate(watchTile, { participant: await other.id(), source: 'camera', forMs: 2.2 * seconds * 1000 });
     const seen = await Promise.all([watch(ada, grace), watch(grace, ada)]);
     for (const { frames, gaps, concealed } of seen) {
       process.stdout.write(`      ${frames} frames, longest gaps ${gaps.slice(0, 3).join(', ')} ms, ${(concealed * 100).toFixed(1)} % of the sound concealed\n`);
     }
-    for (const { gaps } of seen) assert((gaps[0] ?? Infinity) < 500, `no gap of ${gaps[0]} ms`);
+    // 130 to 350 ms were seen, of which 100 lie between two frames, and 530 on a loaded machine. Without other credentials
+    // the picture stands still for good.
+    for (const { gaps } of seen) assert((gaps[0] ?? Infinity) < 1000, `no gap of ${gaps[0]} ms`);
     assert(JSON.stringify(await Promise.all(people.map((person) => person.page.evaluate(openConnections)))) === JSON.stringify(before), 'the connections are those of before');
     await wantWays(people, ({ local }) => local === 'relay');
   }, { limit: 120 });
