@@ -80,7 +80,7 @@ type outlet struct {
 	payloadType uint8
 	rtxType     uint8 // 0 = no retransmissions
 	redType     uint8 // 0 = it cannot read RED
-	levelID     uint8
+	extraID     uint8
 	ddID        uint8
 	ccID        uint8
 	number      [2]byte // transport-wide, in header
@@ -220,7 +220,7 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 		e.rewriter.forget()
 		e.payloadType, e.rtxType = uint8(codec.PayloadType), rtx
 		_, e.redType = redTypes(b.codecs)
-		e.levelID = extensionID(b.extensions, uriAudioLevel)
+		e.extraID = extensionID(b.extensions, uriExtra(f.in.video))
 		e.ddID = extensionID(b.extensions, uriDependencyDescriptor)
 		e.ccID = extensionID(b.extensions, uriTransportCC)
 	}
@@ -478,14 +478,26 @@ func (o *outlet) fillHeader(ssrc uint32, payloadType uint8, seq uint16, ts uint3
 		Version: 2, Marker: o.scratch.marker, PayloadType: payloadType, SequenceNumber: seq, Timestamp: ts, SSRC: ssrc,
 		Extensions: h.Extensions[:0],
 	}
-	if o.ddID != 0 && len(o.scratch.dd) > 0 {
-		_ = h.SetExtension(o.ddID, o.scratch.dd) // fails only for what cannot have come in
+	large, small := extension{o.ddID, o.scratch.dd}, extension{o.extraID, o.scratch.extra}
+	if len(small.data) > len(large.data) {
+		large, small = small, large
 	}
-	if o.levelID != 0 && len(o.scratch.level) > 0 {
-		_ = h.SetExtension(o.levelID, o.scratch.level)
-	}
+	large.put(h)
+	small.put(h)
 	if o.ccID != 0 {
 		_ = h.SetExtension(o.ccID, o.number[:])
+	}
+}
+
+// An extension is one of a header.
+type extension struct {
+	id   uint8 // 0 = not negotiated
+	data []byte
+}
+
+func (x extension) put(h *rtp.Header) {
+	if x.id != 0 && len(x.data) > 0 {
+		_ = h.SetExtension(x.id, x.data) // fails only for what cannot have come in
 	}
 }
 
