@@ -47,10 +47,11 @@ export async function receptionOf({ participant, source }: { participant: string
   };
 }
 
-/** Sound that arrived from `participant` and was played: `totalAudioEnergy` stays 0 while an element is muted. */
-export async function audioEnergyOf(participant: string): Promise<number> {
+/** Sound that arrived from a participant, or from one source of theirs, and was played: `totalAudioEnergy` stays 0 while an element is muted. */
+export async function audioEnergyOf(of: string | { readonly participant: string; readonly source: string }): Promise<number> {
   let energy = 0;
-  const elements = document.querySelectorAll<HTMLAudioElement>(`audio[data-participant="${participant}"]`);
+  const selector = typeof of === 'string' ? `[data-participant="${of}"]` : `[data-participant="${of.participant}"][data-source="${of.source}"]`;
+  const elements = document.querySelectorAll<HTMLAudioElement>(`audio${selector}`);
   const tracks = [...elements].flatMap((element) => (element.srcObject as MediaStream | null)?.getAudioTracks() ?? []);
   for (const connection of globalThis.e2e.connections) {
     if (connection.connectionState === 'closed') continue;

@@ -1,5 +1,6 @@
 import './media';
 import './sfu';
+import './screens';
 import './recording';
 import './through';
 import './chat';
