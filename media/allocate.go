@@ -232,9 +232,6 @@ func (e *egress) take(choice bandwidth.Choice) {
 	switch {
 	case choice.Layer >= 0:
 		next = s.options[choice.Layer].target
-		if choice.Reason != wire.QualityBandwidth && s.in.index(next)+1 < s.wished {
-			s.reason = wire.QualityPublisher // a layer that has not come at all yet would be the one
-		}
 	case choice.Reason != wire.QualityBandwidth:
 		return // nothing comes: it goes on with whatever will
 	}
