@@ -7,6 +7,9 @@ const bitrates: Partial<Record<Source, readonly number[]>> = {
 };
 const rids = ['q', 'h', 'f'];
 
+/** W3C WebRTC SVC section 5.1; TypeScript does not know it yet. */
+interface Scalable extends RTCRtpEncodingParameters { scalabilityMode?: string }
+
 export const isVideo = (source: Source): boolean => bitrates[source] !== undefined;
 
 /** Of `addTransceiver`; a camera of 1280 pixels is assumed until there is one. */
@@ -40,6 +43,9 @@ export function tune(parameters: RTCRtpSendParameters, source: Source, track: Me
     encoding.active = i < active;
     encoding.maxBitrate = Math.min(list[i] ?? 0, (i === active - 1 && wanted?.bitrate) || Infinity);
     if (list.length > 1) encoding.scaleResolutionDownBy = 2 ** Math.max(0, sizes - 1 - i);
+    // Whom little bandwidth is left gets fewer pictures, and none that is smaller. VP9 would pay for it with the bits of
+    // four such screens: what no other picture is made from it encodes badly.
+    if (source === 'screen' && parameters.codecs[0]?.mimeType === 'video/AV1') (encoding as Scalable).scalabilityMode = 'L1T3';
   });
   const sharp = track?.contentHint === 'detail' || track?.contentHint === 'text';
   parameters.degradationPreference = sharp ? 'maintain-resolution' : 'balanced';

@@ -265,9 +265,9 @@ export class SfuPeer implements Path {
     await pc.setRemoteDescription(description);
     if (pc !== this.#pc) return;
     this.#settled(tracks);
-    if (!first) return;
+    // Now it is known in which codec each is sent.
     for (const source of this.senders.keys()) this.#tune(source);
-    this.#events.begun();
+    if (first) this.#events.begun();
   }
 
   #settled(tracks: Tracks): void {

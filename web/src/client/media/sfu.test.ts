@@ -16,6 +16,7 @@ beforeEach(() => {
   stubPage();
   FakePeerConnection.all.clear();
   FakePeerConnection.network = true;
+  FakePeerConnection.videoCodec = 'video/VP8';
   house = new House();
 });
 afterEach(() => {
@@ -247,6 +248,15 @@ describe('what is published', () => {
     a.media.set('screen', true);
     await tick(200);
     expect(encodings(a, '2')).toEqual([{ maxBitrate: 4_000_000, active: true }]);
+  });
+
+  it('is a screen of which pictures can be left out, where its codec is good at that', async () => {
+    FakePeerConnection.videoCodec = 'video/AV1';
+    const [a] = (await call('p-a')) as [Guest];
+    a.media.set('screen', true);
+    await tick(200);
+    expect(encodings(a, '2')).toEqual([{ maxBitrate: 4_000_000, active: true, scalabilityMode: 'L1T3' }]);
+    expect(encodings(a, '1').map((one) => 'scalabilityMode' in one)).toEqual([false, false, false]);
   });
 
   it('is only what somebody receives', async () => {
