@@ -1,8 +1,11 @@
 import { followScreen, installBoard, likeness, takeScreen, type Followed } from '../harness/board';
-import { audioEnergyOf } from '../harness/media';
-import type { Person } from '../harness/person';
+import { audioEnergyOf, receivedOf } from '../harness/media';
+import { announcedOnly } from '../harness/network';
+import type { Person, Source } from '../harness/person';
 import { test } from '../harness/suite';
+import { linkHost, UdpLink } from '../harness/udp-link';
 import { assert, assertEqual, pass, until, untilEqual } from '../harness/until';
+import { seenAt, watchTile, type Watched } from '../harness/watch';
 
 /** What a picture must be like the one that was drawn: text of 15 pixels is as sharp as on the screen itself. */
 const sharp = 0.95;
@@ -106,3 +109,48 @@ test('screens: moving text is sharp for all, at once for who comes late or back,
   await untilEqual('screens that Grace sees', () => grace.tiles('screen').count(), 1);
   await assertSharp([grace], alan);
 }, { limit: 120 });
+
+/** A machine that encodes AV1 without effort, so that screens are sent in it. Runs in the page, so it is complete in itself. */
+function encodesAV1(): void {
+  const { mediaCapabilities } = navigator;
+  const ask = mediaCapabilities?.encodingInfo.bind(mediaCapabilities);
+  if (ask) mediaCapabilities.encodingInfo = async (options) => ({ ...(await ask(options)), powerEfficient: true });
+}
+
+/** Bits a second that a page receives of a picture, over two seconds. */
+async function rateOf(viewer: Person, owner: Person, source: Source): Promise<number> {
+  const of = { participant: await owner.id(), source };
+  const bytes = async (): Promise<number> => (await viewer.page.evaluate(receivedOf, of))?.bytes ?? 0;
+  const before = await bytes();
+  await pass(2);
+  return Math.round(((await bytes()) - before) * 4);
+}
+
+const watchScreen = async (viewer: Person, owner: Person, seconds: number): Promise<Watched> =>
+  viewer.page.evaluate(watchTile, { participant: await owner.id(), source: 'screen', forMs: seconds * 1000 });
+
+test('screens: on a narrow path a screen stays as large and as sharp, and before the people', async (scene) => {
+  const server = await scene.ownServer(['--mesh-max', '0', '--public-ip', linkHost]);
+  const link = await UdpLink.start(Number(new URL(server.url).port));
+  scene.onEnd(async () => link.close());
+  const [ada, grace, alan] = (await scene.inRoom(['Ada', 'Grace', 'Alan'], { server, init: [announcedOnly, installBoard, encodesAV1] })) as [Person, Person, Person];
+  await Promise.all([grace.sees(ada), grace.sees(alan)]);
+  await ada.press('share-toggle', true);
+  const participant = await ada.id();
+  await until('Grace has the screen of Ada', () => takeScreen(grace, participant), { seconds: 20 });
+  assertEqual((await grace.page.evaluate(receivedOf, { participant, source: 'screen' }))?.codec, 'video/AV1', 'codec of the screen');
+  await pass(4);
+
+  link.set(await until('the path of Grace', () => grace.page.evaluate(seenAt)), { kbps: 500 });
+  const [poor, good] = await Promise.all([watchScreen(grace, ada, 10), watchScreen(alan, ada, 10)]);
+  const [screen, camera] = await Promise.all([rateOf(grace, ada, 'screen'), rateOf(grace, alan, 'camera')]);
+  const { number, width, ssim } = await look(grace, ada);
+  const behind = ((await look(alan, ada)).number - number) & 0xfff;
+  tell(`at 500 kbit/s: ${poor.frames} pictures in 10 s, of ${good.frames}; longest gap ${poor.gaps[0]} ms; ${behind} pictures behind; SSIM ${ssim.toFixed(4)}; ${screen} bit/s beside ${camera} of a camera`);
+  assertEqual(width, 1280, 'width of the screen on the narrow path');
+  assert(ssim >= sharp, `the screen on the narrow path: SSIM ${ssim}`);
+  assert(poor.frames >= 20 && (poor.gaps[0] ?? 0) < 3000, `the screen goes on: ${JSON.stringify(poor)}`);
+  assert(behind < 20, `the screen is of now: ${behind} pictures behind`);
+  assert(screen > camera, `the screen has ${screen} bit/s, a camera ${camera}`);
+  assert((good.gaps[0] ?? 0) < 1000, `Alan, whose path is good, had a gap of ${good.gaps[0]} ms`);
+}, { limit: 90 });
