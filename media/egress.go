@@ -212,7 +212,10 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 	if e.feed == nil || e.feed.in != f.in {
 		codec, rtx, ok := matchCodec(f.in.codec, b.codecs)
 		if !ok {
-			return false // the client cannot decode it
+			if f.in.video && f.in.demand.miss() {
+				poke(f.in.peer.due) // its publisher may have another codec
+			}
+			return false
 		}
 		e.detach()
 		e.rewriter.forget()

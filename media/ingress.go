@@ -269,6 +269,23 @@ type demand struct {
 	told   bool            // guarded by mu: the publisher has been told something
 	layers int             // guarded by mu: what it was told last
 	less   time.Time       // guarded by mu: since when all wish less than that; zero = they do not
+	avoid  bool            // guarded by mu: some receiver cannot decode it
+	warned bool            // guarded by mu: the publisher knows that
+}
+
+// miss notes that a receiver cannot decode the video, and reports whether the publisher does not know that yet.
+func (d *demand) miss() (news bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.avoid = true
+	return !d.warned
+}
+
+// avoids reports whether the video is wanted in another codec.
+func (d *demand) avoids() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.avoid
 }
 
 // wish notes how many layers e uses; none, when it is gone. It reports whether that is more than the publisher knows of.
@@ -284,8 +301,8 @@ func (d *demand) wish(e *egress, layers int) (more bool) {
 	return d.told && layers > d.layers
 }
 
-// due returns what to tell the publisher now of a track with so many layers: more at once, less once it has been less
-// for demandFalls. A publisher that was told nothing sends all.
+// due returns what to tell the publisher now of a track with so many layers: that another codec is wanted and more layers
+// at once, less once it has been less for demandFalls. A publisher that was told nothing sends all.
 func (d *demand) due(now time.Time, have int) (layers int, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -297,6 +314,9 @@ func (d *demand) due(now time.Time, have int) (layers int, ok bool) {
 		has = d.layers
 	}
 	switch {
+	case d.avoid && !d.warned:
+		d.warned = true
+		layers = max(layers, has)
 	case layers == has:
 		d.less = time.Time{}
 		return 0, false
@@ -316,5 +336,9 @@ func (in *ingress) publishMedia(now time.Time) (wire.PublishMedia, bool) {
 		return wire.PublishMedia{}, false
 	}
 	layers, ok := in.demand.due(now, in.layers())
-	return wire.PublishMedia{Source: in.key.source, Layers: layers}, ok
+	msg := wire.PublishMedia{Source: in.key.source, Layers: layers}
+	if in.demand.avoids() {
+		msg.Avoid = codecName(in.codec.MimeType)
+	}
+	return msg, ok
 }
