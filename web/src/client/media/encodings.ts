@@ -52,17 +52,22 @@ export function tune(parameters: RTCRtpSendParameters, source: Source, track: Me
   return JSON.stringify(parameters) !== before;
 }
 
-/** Codecs of a source, best first: in simulcast VP8 is the one that all browsers send; VP9 keeps text sharp. */
-export function preferCodecs(transceiver: RTCRtpTransceiver, source: Source): void {
-  const best = source === 'screen' ? [...(av1InHardware ? ['video/AV1'] : []), 'video/VP9', 'video/VP8'] : ['video/VP8'];
+/**
+ * Codecs of a source, best first: in simulcast VP8 is the one that all browsers send; AV1 and VP9 keep text sharp. None of
+ * `avoided`, as in `AV1`, which somebody in the room cannot decode, unless nothing else is left.
+ */
+export function preferCodecs(transceiver: RTCRtpTransceiver, source: Source, avoided: ReadonlySet<string>): void {
+  const best = source === 'screen' ? [...(av1IsSmooth ? ['video/AV1'] : []), 'video/VP9', 'video/VP8'] : ['video/VP8'];
   const rank = ({ mimeType }: RTCRtpCodec): number => (best.includes(mimeType) ? best.indexOf(mimeType) : best.length);
-  const codecs = globalThis.RTCRtpReceiver?.getCapabilities?.('video')?.codecs ?? [];
-  // The order of what is left is the browser's.
-  transceiver.setCodecPreferences?.([...codecs].sort((a, b) => rank(a) - rank(b)));
+  const all = globalThis.RTCRtpReceiver?.getCapabilities?.('video')?.codecs ?? [];
+  const left = all.filter(({ mimeType }) => !avoided.has(mimeType.slice(6)));
+  const codecs = left.some(({ mimeType }) => !/rtx|red|fec/i.test(mimeType)) ? left : [...all];
+  // The order of the others is the browser's.
+  transceiver.setCodecPreferences?.(codecs.sort((a, b) => rank(a) - rank(b)));
 }
 
-let av1InHardware = false;
-/** AV1 in software costs a laptop its fan for a screen of this size. */
+let av1IsSmooth = false;
+/** In software too it costs no more than VP9 does, for half the bits of moving text; some devices are too slow for both. */
 void globalThis.navigator?.mediaCapabilities?.encodingInfo?.({
   type: 'webrtc', video: { contentType: 'video/AV1', width: 1920, height: 1080, bitrate: 4_000_000, framerate: 30 },
-}).then((info) => { av1InHardware = info.supported && info.powerEfficient; }, () => undefined);
+}).then((info) => { av1IsSmooth = info.supported && (info.smooth || info.powerEfficient); }, () => undefined);

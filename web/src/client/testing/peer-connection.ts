@@ -40,6 +40,7 @@ class FakeTransceiver {
   mid: string | null = null;
   currentDirection: RTCRtpTransceiverDirection | null = null;
   direction: RTCRtpTransceiverDirection;
+  preferred: string[] = [];
   readonly kind: string;
   readonly sender: {
     track: FakeTrack | null; parameters: { encodings: RTCRtpEncodingParameters[]; codecs: { mimeType: string }[] };
@@ -66,6 +67,8 @@ class FakeTransceiver {
       setParameters: async (p) => { this.sender.parameters = p as typeof this.sender.parameters; },
     };
   }
+
+  setCodecPreferences(codecs: { mimeType: string }[]): void { this.preferred = codecs.map(({ mimeType }) => mimeType); }
 
   /** Grows with the time as long as the other side sends something. */
   #flow(pc: FakePeerConnection): number {
