@@ -1,6 +1,6 @@
 import { followScreen, installBoard, likeness, takeScreen, type Followed } from '../harness/board';
 import { audioEnergyOf, receivedOf } from '../harness/media';
-import { announcedOnly } from '../harness/network';
+import { announcedOnly, withoutAV1 } from '../harness/network';
 import type { Person, Source } from '../harness/person';
 import { test } from '../harness/suite';
 import { linkHost, UdpLink } from '../harness/udp-link';
@@ -110,13 +110,6 @@ test('screens: moving text is sharp for all, at once for who comes late or back,
   await assertSharp([grace], alan);
 }, { limit: 120 });
 
-/** A machine that encodes AV1 without effort, so that screens are sent in it. Runs in the page, so it is complete in itself. */
-function encodesAV1(): void {
-  const { mediaCapabilities } = navigator;
-  const ask = mediaCapabilities?.encodingInfo.bind(mediaCapabilities);
-  if (ask) mediaCapabilities.encodingInfo = async (options) => ({ ...(await ask(options)), powerEfficient: true });
-}
-
 /** Bits a second that a page receives of a picture, over two seconds. */
 async function rateOf(viewer: Person, owner: Person, source: Source): Promise<number> {
   const of = { participant: await owner.id(), source };
@@ -128,6 +121,13 @@ async function rateOf(viewer: Person, owner: Person, source: Source): Promise<nu
 
 const watchScreen = async (viewer: Person, owner: Person, seconds: number): Promise<Watched> =>
   viewer.page.evaluate(watchTile, { participant: await owner.id(), source: 'screen', forMs: seconds * 1000 });
+
+/** A machine that is said to be good enough for AV1, so that screens are sent in it. Runs in the page, so it is complete in itself. */
+function encodesAV1(): void {
+  const { mediaCapabilities } = navigator;
+  const ask = mediaCapabilities?.encodingInfo.bind(mediaCapabilities);
+  if (ask) mediaCapabilities.encodingInfo = async (options) => ({ ...(await ask(options)), powerEfficient: true });
+}
 
 test('screens: on a narrow path a screen stays as large and as sharp, and before the people', async (scene) => {
   const server = await scene.ownServer(['--mesh-max', '0', '--public-ip', linkHost]);
@@ -153,4 +153,25 @@ test('screens: on a narrow path a screen stays as large and as sharp, and before
   assert(behind < 20, `the screen is of now: ${behind} pictures behind`);
   assert(screen > camera, `the screen has ${screen} bit/s, a camera ${camera}`);
   assert((good.gaps[0] ?? 0) < 1000, `Alan, whose path is good, had a gap of ${good.gaps[0]} ms`);
+}, { limit: 90 });
+
+test('screens: in AV1 until somebody comes who cannot decode it', async (scene) => {
+  const server = await scene.ownServer(['--mesh-max', '0']);
+  const options = { server, camera: false };
+  const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'], { ...options, init: [installBoard, encodesAV1] })) as [Person, Person];
+  const participant = await ada.id();
+  const codecAt = async (viewer: Person): Promise<string | undefined> => (await viewer.page.evaluate(receivedOf, { participant, source: 'screen' }))?.codec;
+  await ada.press('share-toggle', true);
+  await until('Grace has the screen', () => takeScreen(grace, participant), { seconds: 20 });
+  await untilEqual('codec at Grace', () => codecAt(grace), 'video/AV1');
+
+  const watched = watchScreen(grace, ada, 8);
+  const [dorothy] = (await scene.inRoom(['Dorothy'], { ...options, init: [installBoard, withoutAV1] })) as [Person];
+  await untilEqual('codec at Dorothy', () => codecAt(dorothy), 'video/VP9', { seconds: 20 });
+  await untilEqual('codec at Grace', () => codecAt(grace), 'video/VP9');
+  const { frames, gaps } = await watched;
+  tell(`Grace saw ${frames} pictures in 8 s, longest gap ${gaps[0]} ms`);
+  assert((gaps[0] ?? 0) < 3000, `Grace saw nothing new for ${gaps[0]} ms`);
+  await assertSharp([grace, dorothy], ada);
+  assertEqual(await grace.tiles('screen').count(), 1, 'screens that Grace sees');
 }, { limit: 90 });

@@ -1,5 +1,5 @@
 import { launchFirefox } from '../harness/firefox';
-import { audioEnergyOf, longestGap, receptionOf, watchFrames } from '../harness/media';
+import { audioEnergyOf, longestGap, receivedOf, receptionOf, watchFrames } from '../harness/media';
 import { untilMoving, type Person } from '../harness/person';
 import { installProbe } from '../harness/probe';
 import type { Scene } from '../harness/scene';
@@ -147,4 +147,8 @@ test('sfu: Firefox and Chromium see and hear each other through the server', asy
     until('Chromium hears Firefox', async () => (await energyOfGrace()) > 0, { seconds: 30 }),
   ]);
   await oneConnectionEach([ada]);
+  await ada.press('share-toggle', true);
+  await untilMoving('Firefox sees the screen of Chromium', () => page.evaluate(receptionOf, { participant: id, source: 'screen' }), { seconds: 30 });
+  const codec = await page.evaluate(receivedOf, { participant: id, source: 'screen' });
+  process.stdout.write(`      Firefox receives the screen in ${codec?.codec}\n`);
 }, { limit: 90 });
