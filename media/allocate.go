@@ -175,6 +175,7 @@ type sharing struct {
 	chosen    []*egress         // what sends them
 	listed    time.Time         // when tracks was made
 	pending   change            // what has been seen since
+	level     int32             // of the server's load, by which tracks was made
 }
 
 // choose decides what this client gets of each video: at once when something has changed, and now and then by what was
@@ -194,6 +195,10 @@ func (p *Peer) gather(now time.Time) bool {
 	for _, e := range sending {
 		p.pending = max(p.pending, e.selected.look(e, p.priority(e)))
 	}
+	level := p.server.load.level.Load()
+	if level != p.level {
+		p.level, p.pending = level, changed
+	}
 	if p.pending == unchanged || p.pending == measured && now.Sub(p.listed) < measureInterval {
 		return false
 	}
@@ -201,7 +206,9 @@ func (p *Peer) gather(now time.Time) bool {
 	p.tracks, p.chosen = p.tracks[:0], p.chosen[:0]
 	for i, e := range sending {
 		if e.selected.in != nil && e.selected.in.video {
-			p.tracks = append(p.tracks, e.selected.track(i))
+			t := e.selected.track(i)
+			t.Less = less(level, t.Priority)
+			p.tracks = append(p.tracks, t)
 			p.chosen = append(p.chosen, e)
 		}
 	}
@@ -217,11 +224,16 @@ func (p *Peer) allocate(now time.Time, b budget) {
 	if b.trial {
 		bitrate = max(bitrate, bandwidth.Floors(p.tracks))
 	}
-	p.squeezed, p.allocator.Carried = false, b.carried
+	p.squeezed, p.allocator.Carried, p.allocator.Drowned = false, b.carried, b.drowned
+	sum := 0
 	for i, choice := range p.allocator.Allocate(now, p.tracks, bitrate) {
 		p.chosen[i].take(choice)
 		p.squeezed = p.squeezed || choice.Reason == wire.QualityBandwidth
+		if choice.Layer >= 0 {
+			sum += p.tracks[i].Layers[choice.Layer].Bitrate
+		}
 	}
+	p.downlink.follow(now, b, sum)
 }
 
 // take has e send what was chosen.

@@ -2,13 +2,10 @@ package media
 
 import (
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"confab/media/plane"
 
-	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
 )
 
@@ -21,16 +18,14 @@ func (p *Peer) write() {
 		case <-p.ctx.Done():
 			return
 		case <-p.wake:
-		case <-p.later:
-			later.Reset(replayPause)
+		case wait := <-p.later:
+			later.Reset(wait)
 			continue
 		case <-later.C:
 		}
 		p.doWrite(func(w *plane.Writer) {
-			now, again := time.Now(), time.Duration(0)
-			if p.pump(w, now) {
-				again = replayPause
-			}
+			now := time.Now()
+			again := p.pump(w, now)
 			if wait := p.probe(w, now); wait > 0 && (again == 0 || wait < again) {
 				again = wait
 			}
@@ -43,17 +38,22 @@ func (p *Peer) write() {
 
 // control is the goroutine that sends the RTCP that is due by time or by request.
 func (p *Peer) control() {
-	tick := time.NewTicker(controlTick)
+	tick := time.NewTicker(untilPhase(time.Now()))
 	defer tick.Stop()
 	var reported, fed time.Time
+	aligned := false
 	for {
 		var out []rtcp.Packet
 		select {
 		case <-p.ctx.Done():
 			return
 		case now := <-tick.C:
+			if !aligned {
+				tick.Reset(controlTick)
+				aligned = true
+			}
 			if p.publishesVideo() || now.Sub(fed) >= feedbackSlow {
-				fed, out = now, p.feedback.take()
+				fed, out = now, p.feedback.take(out)
 			}
 		case <-p.due:
 		}
@@ -73,6 +73,13 @@ func (p *Peer) control() {
 		}
 		p.writeRTCP(nil, out)
 	}
+}
+
+// untilPhase is how long to wait for the next of the controlPhases moments of a controlTick. Peers whose ticks coincide
+// share one wake-up of the process, which costs more than what most of them have to do.
+func untilPhase(now time.Time) time.Duration {
+	const phase = controlTick / controlPhases
+	return phase - now.Sub(now.Truncate(phase))
 }
 
 // publishesVideo reports whether the client publishes any.
@@ -152,37 +159,6 @@ func (e *egress) report(now time.Time) *rtcp.SenderReport {
 		SSRC: b.ssrc, NTPTime: sr.ntp + ntpSpan(elapsed), RTPTime: sr.rtp + rtpSpan(elapsed, e.from.in.clock) + line.moved,
 		PacketCount: e.packets, OctetCount: e.octets,
 	}
-}
-
-// arrivals gathers when packets came, for the transport-wide feedback of one peer. It is safe for concurrent use.
-type arrivals struct {
-	extension atomic.Uint32 // the header extension's id, 0 = not yet known
-
-	mu       sync.Mutex
-	epoch    time.Time      // guarded by mu
-	recorder *twcc.Recorder // guarded by mu
-}
-
-func (a *arrivals) init(ssrc uint32) {
-	a.epoch, a.recorder = time.Now(), twcc.NewRecorder(ssrc)
-}
-
-// arrived notes one packet, if it bears a number.
-func (a *arrivals) arrived(ssrc uint32, packet []byte, now time.Time) {
-	number := headerExtension(packet, uint8(a.extension.Load()))
-	if len(number) < 2 {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.recorder.Record(ssrc, uint16(number[0])<<8|uint16(number[1]), now.Sub(a.epoch).Microseconds())
-}
-
-// take returns the feedback since the last call.
-func (a *arrivals) take() []rtcp.Packet {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.recorder.BuildFeedbackPacket()
 }
 
 // reception counts what came of one stream, for its receiver reports (RFC 3550 section 6.4.1, appendices A.3, A.8).

@@ -26,7 +26,8 @@
 // How much a client gets is found out by its downlink: all that is sent there, on whatever stream, bears one count of
 // transport-wide numbers, and what the client reports of them says what its path carries (media/bandwidth). That less
 // audio and resends is the budget that its videos share. Where more is wanted than is known to fit, padding is sent to
-// find out. What one client's path does changes nothing for another.
+// find out. Video leaves in step with that; what has to wait stays in the ring. What one client's path does changes
+// nothing for another. When the process uses nearly all of the CPU, all get less of what matters least to them (load).
 //
 //	RTCP: controlTap -> downlink.reported -> (due) -> Peer.choose -> downlink.steer -> Allocator -> egress.take
 //

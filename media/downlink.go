@@ -3,6 +3,7 @@ package media
 import (
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"confab/media/bandwidth"
@@ -24,12 +25,16 @@ const (
 	reserveShare  = 1.1                    // of what is wanted a path must carry: estimates and bitrates move
 	probeResult   = time.Second            // after it began, in which a probe may have one
 	steerInterval = 100 * time.Millisecond // between two looks at the estimate; see controlTick
+	freePace      = 20_000_000             // bits a second at least, to who reports nothing about what comes
+	usualPacket   = 1200                   // bytes of a packet of video that waits, about
+	leastWait     = 2 * time.Millisecond   // of video that waits: a shorter one costs more than it smooths
 )
 
 // A downlink is the way to one client. It numbers what is sent there on all streams, takes the client's reports of what
 // came, and knows from them how much may be sent. It is safe for concurrent use.
 type downlink struct {
 	mu        sync.Mutex
+	now       time.Time            // guarded by mu: the latest time that the estimator was told of
 	estimator *bandwidth.Estimator // guarded by mu
 	numbered  bool                 // guarded by mu: packets bear numbers, so reports will come
 	full      time.Time            // guarded by mu: when less could be sent than before
@@ -37,6 +42,10 @@ type downlink struct {
 	beside    uint64               // guarded by mu: bytes sent that no choice of layers changes: audio, retransmissions
 	filling   filling              // guarded by mu
 	probed    time.Time            // guarded by mu: when the last probe began
+	pacer     bandwidth.Pacer      // guarded by mu
+	pace      int                  // guarded by mu: bits a second that it is to let through, but for bursts
+	backlog   int                  // guarded by mu: bytes of video, the most that have waited since some do; 0 = none do
+	held      atomic.Bool          // the pacer is closed, or was lately
 	reports   rate
 
 	// Owned by control.
@@ -57,6 +66,43 @@ type filling struct {
 func (d *downlink) init(reportsPerSecond int) {
 	d.reports.perSecond = reportsPerSecond
 	d.estimator = bandwidth.NewEstimator(bandwidth.Options{Start: startBitrate, Min: leastBitrate})
+	d.setPace(time.Now(), startBitrate)
+}
+
+// setPace has video that waits let out in step with bits a second: about what is sent, or what may be.
+func (d *downlink) setPace(now time.Time, bitrate int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pace = bitrate
+	d.pacer.SetRate(now, bitrate, d.backlog)
+}
+
+// waits reports whether video has to wait now. It costs nothing as long as it has not.
+func (d *downlink) waits(now time.Time) bool {
+	if !d.held.Load() {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	open := d.pacer.Open(now)
+	d.held.Store(!open)
+	return !open
+}
+
+// wait notes that so many packets of video wait, and returns for how long; 0, if none do. They leave at a rate by which
+// all of them will soon be gone, even if that is more than the path may carry: until a picture is complete, all that
+// came of it was for nothing.
+func (d *downlink) wait(now time.Time, packets int) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if packets == 0 {
+		d.backlog = 0
+		d.pacer.SetRate(now, d.pace, 0)
+		return 0
+	}
+	d.backlog = max(d.backlog, packets*usualPacket)
+	d.pacer.SetRate(now, d.pace, d.backlog)
+	return max(d.pacer.Next(), leastWait)
 }
 
 // A traffic is a kind of packets, as far as a downlink tells them apart.
@@ -69,13 +115,22 @@ const (
 	sendsProbe // what nobody needs
 )
 
+// latest is now, unless another goroutine, which has read the clock later, was here before: the estimator's times must
+// not go back. mu is held.
+func (d *downlink) latest(now time.Time) time.Time {
+	if now.After(d.now) {
+		d.now = now
+	}
+	return d.now
+}
+
 // number notes that a packet of so many bytes is sent now and returns its transport-wide number.
-func (d *downlink) number(size int, t traffic) uint16 {
+func (d *downlink) number(now time.Time, size int, t traffic) uint16 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now() // here, so that times never go back
+	now = d.latest(now)
 	d.numbered = true
-	d.count(size, t)
+	d.count(now, size, t)
 	probe := uint16(0)
 	if f := &d.filling; f.ID != 0 && (t == sendsVideo || t == sendsProbe) {
 		probe = f.ID
@@ -87,13 +142,16 @@ func (d *downlink) number(size int, t traffic) uint16 {
 // unnumbered notes a packet that bears no number, because the client has not negotiated them for its section.
 func (d *downlink) unnumbered(size int, t traffic) {
 	d.mu.Lock()
-	d.count(size, t)
+	d.count(time.Now(), size, t)
 	d.mu.Unlock()
 }
 
-func (d *downlink) count(size int, t traffic) {
+func (d *downlink) count(now time.Time, size int, t traffic) {
 	if t == sendsAudio || t == sendsAgain {
 		d.beside += uint64(size)
+	}
+	if t != sendsProbe && !d.pacer.Sent(now, size) {
+		d.held.Store(true)
 	}
 }
 
@@ -145,7 +203,7 @@ func (d *downlink) reported(b []byte, now time.Time) (look bool) {
 		case !d.reports.allow(now):
 		case kind == bandwidth.FeedbackType && format == bandwidth.FeedbackFormat:
 			if f, err := bandwidth.ParseFeedback(body); err == nil {
-				look = d.feedback(&f) || look
+				look = d.feedback(&f, now) || look
 			}
 		case kind == rtcpPayload && format == formatREMB:
 			if bitrate, ok := readREMB(body); ok {
@@ -159,10 +217,10 @@ func (d *downlink) reported(b []byte, now time.Time) (look bool) {
 	}
 }
 
-func (d *downlink) feedback(f *bandwidth.Feedback) (look bool) {
+func (d *downlink) feedback(f *bandwidth.Feedback, now time.Time) (look bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now()
+	now = d.latest(now)
 	if d.estimator.Feedback(now, f) {
 		if !d.estimator.Carries(now) {
 			d.full = now
@@ -190,6 +248,7 @@ func readREMB(body []byte) (bitrate int, ok bool) {
 type budget struct {
 	bitrate int64 // bits a second, noBudget if nothing tells
 	carried bool  // what is sent now is known to fit
+	drowned bool  // not even the least of it fits
 	trial   bool  // each video may have its floor, since nobody knows yet whether that is too much
 }
 
@@ -198,6 +257,7 @@ type budget struct {
 func (d *downlink) steer(now time.Time, wanted int) (b budget, probing bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	now = d.latest(now)
 	d.average(now)
 	if !d.numbered && !d.limited {
 		return budget{bitrate: noBudget}, false
@@ -215,8 +275,20 @@ func (d *downlink) steer(now time.Time, wanted int) (b budget, probing bool) {
 	}
 	return budget{
 		bitrate: int64(max(float64(target)-d.besideRate, 0)), carried: !d.limited && d.estimator.Carries(now),
-		trial: now.Before(d.trial) && d.full.Before(d.trial.Add(-trialTime)),
+		drowned: d.limited || d.estimator.Drowned(now),
+		trial:   now.Before(d.trial) && d.full.Before(d.trial.Add(-trialTime)),
 	}, probing
+}
+
+// follow sets the pace for what was chosen of a budget: video, in bits a second. Called by control alone.
+func (d *downlink) follow(now time.Time, b budget, video int) {
+	pace := video + int(d.besideRate)
+	if b.bitrate == noBudget {
+		pace = max(pace, freePace)
+	} else {
+		pace = max(pace, int(b.bitrate))
+	}
+	d.setPace(now, pace)
 }
 
 // average measures what is sent beside video. mu is held.
@@ -274,7 +346,7 @@ func (p *Peer) fill(w *plane.Writer, size int) bool {
 func (e *egress) pad(w *plane.Writer, size int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.through = w
+	e.use(w)
 	b := e.bound.Load()
 	if b == nil || b.rtxSSRC == 0 || !e.peer.connected.Load() {
 		return false
@@ -291,11 +363,11 @@ func (e *egress) pad(w *plane.Writer, size int) bool {
 		Version: 2, Padding: true, PayloadType: payloadType, SequenceNumber: e.rtxSeq, Timestamp: e.rewriter.outTS,
 		SSRC: b.rtxSSRC, Extensions: e.header.Extensions[:0],
 	}
-	padding := e.buffer[:min(size, maxPadding)]
+	padding := e.scratch.buffer[:min(size, maxPadding)]
 	clear(padding)
 	padding[len(padding)-1] = byte(len(padding))
 	_ = e.header.SetExtension(id, e.number[:]) // cannot fail, it is the only one
-	e.send(b, padding, sendsProbe)
+	e.send(b, padding, sendsProbe, time.Now())
 	return true
 }
 
@@ -311,10 +383,13 @@ func firstRTX(codecs []webrtc.RTPCodecParameters) uint8 {
 
 // send numbers the packet whose header is filled and writes it. mu is held. A packet that cannot be written is lost as
 // on any network; the connection's own state says if it is gone.
-func (e *egress) send(b *binding, payload []byte, t traffic) {
+func (e *egress) send(b *binding, payload []byte, t traffic, now time.Time) {
+	if e.through == nil {
+		now = time.Now() // pion may have waited for its transport
+	}
 	size := e.header.MarshalSize() + len(payload)
 	if e.ccID != 0 || t == sendsProbe {
-		binary.BigEndian.PutUint16(e.number[:], e.peer.downlink.number(size, t))
+		binary.BigEndian.PutUint16(e.number[:], e.peer.downlink.number(now, size, t))
 	} else {
 		e.peer.downlink.unnumbered(size, t)
 	}

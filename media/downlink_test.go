@@ -4,8 +4,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"confab/signaling/wire"
@@ -152,6 +154,59 @@ func TestNarrowReceiver(t *testing.T) {
 	})
 }
 
+// The way to a receiver becomes longer at once, with jitter: its picture goes on, and another's is the same all the time.
+func TestLongerWay(t *testing.T) {
+	for _, overtaking := range []bool{false, true} {
+		inLab(t, func(t *testing.T, l *lab) {
+			var far atomic.Bool
+			var mu sync.Mutex
+			random, last := rand.New(rand.NewPCG(1, 1)), time.Now()
+			longer := func() time.Duration {
+				mu.Lock()
+				defer mu.Unlock()
+				if !far.Load() {
+					return 0
+				}
+				at := time.Now().Add(100*time.Millisecond + time.Duration(random.Int64N(int64(50*time.Millisecond))))
+				if !overtaking && at.Before(last) {
+					at = last
+				}
+				last = at
+				return time.Until(at)
+			}
+			ann, cem := l.join("ann", "10.0.0.2"), l.join("cem", "10.0.0.4")
+			ben := l.joinOver("ben", &farNet{l.network("10.0.0.3"), longer})
+			defer ann.close()
+			defer cem.close()
+			defer ben.close()
+			for _, layer := range ann.publishSimulcast("q", "h") {
+				layer.weight.Store(3)
+			}
+			ann.publish(wire.Microphone, webrtc.MimeTypeOpus)
+			ann.do(func() { ann.offer(nil) })
+			for _, c := range []*client{ben, cem} {
+				c.publish(wire.Microphone, webrtc.MimeTypeOpus)
+				c.do(func() { c.offer(nil) })
+			}
+			time.Sleep(8 * time.Second)
+			before, other := len(ben.got("ann", wire.Camera)), len(cem.got("ann", wire.Camera))
+			far.Store(true)
+			time.Sleep(12 * time.Second)
+			came := ben.got("ann", wire.Camera)[before-10:]
+			if gap := longestGap(came); len(came) < 300 || gap > videoClock/2 {
+				t.Errorf("overtaking %v: %d pictures, a gap of %d ticks", overtaking, len(came), gap)
+			}
+			t.Logf("layers %v, %+v", seen(ben, before), ben.peer.downlink.stats())
+			if got := seen(cem, other); !slices.Equal(got, []int{1}) {
+				t.Errorf("the other one has layers %v", got)
+			}
+			if s := ben.peer.downlink.stats(); s.Loss > 0.02 || s.RTT < 200*time.Millisecond {
+				t.Errorf("overtaking %v: %+v", overtaking, s)
+			}
+		})
+	}
+}
+
 // All streams to one client share one count of transport-wide numbers, and no number is used twice.
 func TestTransportWideNumbers(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
@@ -205,7 +260,51 @@ func transportID(c *client, source wire.Source) uint8 {
 }
 
 func (c *client) labelOf(mid string) wire.TrackLabel {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.theirs[mid]
+	return c.Theirs()[mid]
+}
+
+// What is kept for who comes late, half a megabyte here, is let out in step with what its path may carry, and yet soon;
+// two videos take turns, and sound does not wait behind them.
+func TestPace(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		ann, _, cam := l.start("ann", "10.0.0.2")
+		cem, _, _ := l.start("cem", "10.0.0.4")
+		defer ann.close()
+		defer cem.close()
+		time.Sleep(1800 * time.Millisecond)
+		ben := l.join("ben", "10.0.0.3")
+		defer ben.close()
+		const tick = 5 * time.Millisecond
+		var counts, others []int
+		silent, longest, sounds := time.Duration(0), time.Duration(0), 0
+		for range 200 {
+			time.Sleep(tick)
+			synctest.Wait()
+			if list := ben.got("ann", wire.Camera); len(list) > 0 {
+				counts = append(counts, len(list))
+				others = append(others, len(ben.got("cem", wire.Camera)))
+				if late := cam.sent.Load() - counter(list[len(list)-1]); len(counts) == 120 && late > 20 {
+					t.Errorf("after 600 ms it is still %d packets behind", late)
+				}
+			}
+			silent += tick
+			if n := len(ben.got("ann", wire.Microphone)); n > sounds {
+				silent, sounds = 0, n
+			}
+			if sounds > 0 {
+				longest = max(longest, silent)
+			}
+		}
+		for i := 1; i < len(counts); i++ {
+			if n := counts[i] + others[i] - counts[i-1] - others[i-1]; n > 110 {
+				t.Errorf("%d packets at once after %v", n, time.Duration(i)*tick)
+			}
+		}
+		if a, b := counts[20], others[20]; a < 100 || b < 100 || a+b > 800 {
+			t.Errorf("%d and %d packets after 100 ms", a, b)
+		}
+		if longest > 20*time.Millisecond {
+			t.Errorf("no sound for %v", longest)
+		}
+	})
 }

@@ -68,11 +68,10 @@ type outlet struct {
 	toSince time.Time // since when
 	whole   bool      // the picture sent last is complete
 
-	cursor    uint64    // next arrival to look at
-	replay    uint64    // next packet of the cached key frame to send, 0 = none
-	replayEnd uint64    // the last one
-	replayAt  time.Time // not before this
-	replayed  uint64    // arrivals when the replay began: what came later comes by the cursor
+	cursor    uint64 // next arrival to look at
+	replay    uint64 // next packet of the cached key frame to send, 0 = none
+	replayEnd uint64 // the last one
+	replayed  uint64 // arrivals when the replay began: what came later comes by the cursor
 
 	// How this subscriber calls what the feed brings.
 	payloadType uint8
@@ -96,15 +95,26 @@ type outlet struct {
 	header   rtp.Header
 	plane    planeWriter
 	through  *plane.Writer // what is being sent goes this way; nil = pion sends it
-	scratch  packet
-	buffer   [2 + maxPacket]byte // of scratch.payload, with room for the number in front (RFC 4588 section 4)
+	scratch  *scratch      // what is being sent; good only until mu is released, see use
+	own      *scratch      // nil = not needed yet
+}
+
+// A scratch is the packet that is being sent, as the subscriber gets it.
+type scratch struct {
+	packet
+	buffer [2 + maxPacket]byte // of payload, with room for the number in front (RFC 4588 section 4)
+}
+
+func newScratch() *scratch {
+	s := &scratch{}
+	s.payload = s.buffer[2:2]
+	return s
 }
 
 func newEgress(p *Peer, kind webrtc.RTPCodecType, mid string) *egress {
 	e := &egress{peer: p, kind: kind, mid: mid}
 	e.rewriter.outSeq = uint16(rand.Uint32() & 0x7fff) // RFC 3550 section 5.1
 	e.rtxSeq = uint16(rand.Uint32() & 0x7fff)
-	e.scratch.payload = e.buffer[2:2]
 	return e
 }
 
@@ -119,7 +129,7 @@ func (e *egress) notify() { e.notifyBy(nil) }
 
 // notifyBy is notify by who holds the shard; w is nil for others.
 func (e *egress) notifyBy(w *plane.Writer) {
-	if !e.pending.Swap(true) {
+	if !e.pending.Load() && !e.pending.Swap(true) {
 		e.peer.pumpSoon(w)
 	}
 }
@@ -164,33 +174,36 @@ func (e *egress) StreamID() string {
 // Kind implements webrtc.TrackLocal.
 func (e *egress) Kind() webrtc.RTPCodecType { return e.kind }
 
-// pump sends what is there to be sent, through w if the plane serves the peer. Only Peer.pump calls it. It returns true when part of a cached key
-// frame is left for later: all of it at once would overflow the receiver's socket.
-func (e *egress) pump(w *plane.Writer, now time.Time) (later bool) {
-	if !e.pending.Swap(false) {
-		return false
+// pump sends what is there to be sent, through w if the plane serves the peer. Only Peer.pump calls it. It returns how
+// many packets of video are left for later, since more at once would overrun the client's path.
+func (e *egress) pump(w *plane.Writer, now time.Time) (left int) {
+	if !e.pending.Load() || !e.pending.Swap(false) { // to look costs less than to swap, and most have nothing
+		return 0
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.through = w
+	e.use(w)
 	b := e.bound.Load()
 	if b == nil || !e.follow(b, now) {
 		e.detach()
-		return false
-	}
-	for sent := 0; ; sent++ {
-		if e.replay != 0 && (sent >= replayBurst || now.Before(e.replayAt)) {
-			if sent > 0 {
-				e.replayAt = now.Add(replayPause)
-			}
-			e.pending.Store(true)
-			return true
+		if e.want.Load() == nil {
+			e.release()
 		}
+		return 0
+	}
+	video := e.kind == webrtc.RTPCodecTypeVideo
+	for {
 		if e.to != nil && e.ready(now) {
 			e.switchOver()
 		}
+		if video && e.peer.downlink.waits(now) {
+			if left = e.left(); left > 0 {
+				e.pending.Store(true)
+			}
+			return left
+		}
 		if !e.next(now) {
-			return false
+			return 0
 		}
 		e.write(b, now)
 	}
@@ -269,12 +282,21 @@ func (e *egress) detach() {
 	e.from, e.to = nil, nil
 }
 
-// drop is detach from outside, when nobody pumps any more; nothing is wished for either.
+// release lets go of a track that has ended, and with it of its peer: who is there would keep who has left, that one who
+// had left before, and so on for as long as the call lasts.
+func (o *outlet) release() {
+	o.feed, o.line = nil, timeline{}
+	o.rewriter.forget()
+}
+
+// drop is detach and release from outside, when nobody pumps any more; nothing is wished for either.
 func (e *egress) drop() {
 	e.mu.Lock()
 	e.detach()
+	e.release()
 	e.mu.Unlock()
 	e.selected.wish(e, 0)
+	e.selected = selected{}
 }
 
 const (

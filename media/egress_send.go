@@ -36,6 +36,15 @@ func (o *outlet) next(now time.Time) bool {
 	}
 }
 
+// left returns about how many packets next has yet to look at.
+func (o *outlet) left() int {
+	left := o.from.arrivals.Load() - o.cursor
+	if o.replay != 0 {
+		left += o.replayEnd + 1 - o.replay
+	}
+	return int(left)
+}
+
 // nextLocked finds the next packet, or nil: none is there, or so much was missed that the ring has lost it. The
 // stream's mu is held.
 func (o *outlet) nextLocked(r *ring) *packet {
@@ -93,7 +102,7 @@ func (o *outlet) take(p *packet, now time.Time) bool {
 		o.rewriter.skip(p, o.vp8)
 		return false
 	}
-	p.copyTo(&o.scratch)
+	p.copyTo(&o.scratch.packet)
 	o.scratch.marker = p.marker || last
 	if !send { // its number is taken, so it goes out empty
 		o.scratch.payload, o.scratch.dd, o.vp8 = o.scratch.payload[:0], o.scratch.dd[:0], vp8Descriptor{}
@@ -119,7 +128,7 @@ func (o *outlet) shift(now time.Time) uint32 {
 
 // write sends the packet in scratch.
 func (e *egress) write(b *binding, now time.Time) {
-	p := &e.scratch
+	p := &e.scratch.packet
 	seq, ts, ok := e.rewriter.rewrite(p, e.vp8)
 	if !ok {
 		return
@@ -140,7 +149,7 @@ func (e *egress) write(b *binding, now time.Time) {
 	if e.from.in.video {
 		t = sendsVideo
 	}
-	e.send(b, payload, t)
+	e.send(b, payload, t, now)
 }
 
 // unpack makes of a RED payload what this subscriber can read. It changes it in place.
@@ -193,13 +202,14 @@ func (e *egress) resend(seq uint16) {
 		return
 	}
 	r, ext := e.rewriter.sent(seq)
-	if r == nil || !e.resends.allow(seq, time.Now()) {
+	now := time.Now()
+	if r == nil || !e.resends.allow(seq, now) {
 		return
 	}
 	r.source.mu.Lock()
 	p := r.source.ring.get(ext)
 	if p != nil {
-		p.copyTo(&e.scratch)
+		p.copyTo(&e.scratch.packet)
 	}
 	r.source.mu.Unlock()
 	if p == nil {
@@ -212,11 +222,12 @@ func (e *egress) resend(seq uint16) {
 	if r.source.in.kind == codecVP8 {
 		v, _ = parseVP8(e.scratch.payload)
 	}
-	r.put(&e.scratch, &v)
+	r.put(&e.scratch.packet, &v)
 	e.rtxSeq++
-	e.fillHeader(b.rtxSSRC, e.rtxType, e.rtxSeq, r.timestamp(&e.scratch))
-	e.buffer[0], e.buffer[1] = byte(seq>>8), byte(seq)
-	e.send(b, e.buffer[:2+len(e.scratch.payload)], sendsAgain)
+	e.fillHeader(b.rtxSSRC, e.rtxType, e.rtxSeq, r.timestamp(&e.scratch.packet))
+	buffer := &e.scratch.buffer
+	buffer[0], buffer[1] = byte(seq>>8), byte(seq)
+	e.send(b, buffer[:2+len(e.scratch.payload)], sendsAgain, now)
 }
 
 // refresh implements feedbackReader. mu is held.
@@ -234,7 +245,7 @@ func (e *egress) takeFeedback(w *plane.Writer, packet []byte) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.through = w
+	e.use(w)
 	readFeedback(packet, b.ssrc, e)
 }
 

@@ -10,12 +10,12 @@ import (
 type Limits struct {
 	PeersPerRoom  int // 100; beyond it Join fails with room-full
 	UpTracks      int // 8 media sections a client may send on; an offer or answer with more fails with too-large
-	Streams       int // 64 RTP streams open from one client, retransmissions included; what others bring is dropped
+	Streams       int // 64 RTP streams open from one client, retransmissions included; what others bring is dropped, and beyond maxStray of them the peer ends
 	DownTracks    int // 128 tracks sent to one client; later ones are not sent until others end
-	MediaSections int // 192 media sections in one description; beyond it too-large
+	MediaSections int // 192 media sections in one description, four times as many in all; beyond it too-large
 	SDPBytes      int // 64 KiB; a larger description fails with too-large
 	Candidates    int // 64 of one generation; beyond it rate-limited
-	Subscriptions int // 256 explicit subscriptions remembered, of tracks there are or will be; beyond it rate-limited
+	Subscriptions int // 256 explicit subscriptions, of tracks there are or will be, until their participants leave; beyond it rate-limited
 	RTCPPerSecond int // 500 RTCP packets processed of one peer; what comes above is read and dropped
 	Requests      int // 64 signals waiting for one peer; beyond it the caller waits, as long as its context lets it
 	TCPConns      int // 1024 connections of each TCP port; beyond it they are closed
@@ -47,6 +47,7 @@ const (
 	answerTimeout   = 20 * time.Second       // an offer without an answer ends the peer
 	failedGrace     = 30 * time.Second       // a peer whose ICE failed waits this long for a restart
 	controlTick     = 100 * time.Millisecond // transport-wide feedback and delayed key frame requests
+	controlPhases   = 16                     // moments of a tick on which those of all peers fall
 	feedbackSlow    = 250 * time.Millisecond // feedback to who sends no video: at the first tick from then on
 	reportInterval  = time.Second            // sender and receiver reports
 	keyInterval     = 500 * time.Millisecond // least time between two key frame requests for one source
@@ -56,8 +57,6 @@ const (
 	videoSlots      = 1024                   // packets kept of a video track: 4 s at 2.5 Mb/s
 	audioSlots      = 256                    // packets kept of an audio track: 5 s at 20 ms
 	maxReplay       = 512                    // kept packets sent to who comes late; a longer group needs a key frame
-	replayBurst     = 32                     // of these, packets sent in one go
-	replayPause     = 5 * time.Millisecond   // between two of them
 	maxPacket       = 1500                   // bytes of one RTP packet; larger ones are dropped
 	maxDropout      = 3000                   // RFC 3550 appendix A.1: a jump beyond it is a new start
 	resendBurst     = 256                    // resends a track may owe at once

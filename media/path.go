@@ -58,6 +58,20 @@ func (n planeNet) ListenUDP(_ string, addr *net.UDPAddr) (transport.UDPConn, err
 	return conn, nil
 }
 
+// use has e send through w, nil being pion. All egresses of a room that the plane sends for use one scratch, which so
+// stays in the processor's cache. mu is held.
+func (e *egress) use(w *plane.Writer) {
+	e.through = w
+	if w != nil {
+		e.scratch = e.peer.room.scratch
+		return
+	}
+	if e.own == nil {
+		e.own = newScratch()
+	}
+	e.scratch = e.own
+}
+
 // writer is what e sends through: the plane where that serves its peer, else pion. mu is held.
 func (e *egress) writer(b *binding) packetWriter {
 	if e.through == nil {
@@ -133,15 +147,17 @@ func (p *Peer) pumpSoon(w *plane.Writer) {
 }
 
 // EndOfBatch implements plane.Task.
-func (p *Peer) EndOfBatch(w *plane.Writer) {
-	now := time.Now()
+func (p *Peer) EndOfBatch(w *plane.Writer, now time.Time) {
 	p.waiting = false
 	if p.asking {
 		p.asking = false
 		p.askAll(w, now)
 	}
-	if p.pump(w, now) {
-		poke(p.later)
+	if wait := p.pump(w, now); wait > 0 {
+		select {
+		case p.later <- wait:
+		default:
+		}
 	}
 }
 
@@ -171,12 +187,24 @@ func (p *Peer) askAll(w *plane.Writer, now time.Time) {
 	p.writeRTCP(w, nacks)
 }
 
-// pump sends what is there to be sent, and returns true when part of it is to be sent later. w is nil where pion sends.
-func (p *Peer) pump(w *plane.Writer, now time.Time) (later bool) {
-	for _, e := range *p.sending.Load() {
-		later = e.pump(w, now) || later
+// pump sends what is there to be sent, and returns after what time to send more, 0 if nothing is left. w is nil where
+// pion sends. They take turns: what is
+// large of one delays the others little.
+func (p *Peer) pump(w *plane.Writer, now time.Time) (later time.Duration) {
+	list, left, first := *p.sending.Load(), 0, p.first
+	for i := range list {
+		at := (first + i) % len(list)
+		n := list[at].pump(w, now)
+		if n > 0 && left == 0 {
+			p.first = at + 1
+		}
+		left += n
 	}
-	return later
+	if left == 0 && !p.waits {
+		return 0
+	}
+	p.waits = left > 0
+	return p.downlink.wait(now, left)
 }
 
 // RTCP implements plane.Feedback: what the client says about what it gets and what it sends.

@@ -20,6 +20,7 @@ var (
 	ErrPeerClosed = errors.New("media: peer closed")
 	ErrLost       = errors.New("media: the connection was lost")
 	ErrNoAnswer   = errors.New("media: the client did not answer an offer")
+	ErrStreams    = errors.New("media: the client has sent too many streams")
 	errRoomClosed = errors.New("media: room closed")
 )
 
@@ -49,12 +50,12 @@ type Peer struct {
 	ssrc     uint32 // sender of our RTCP
 	ctx      context.Context
 	end      context.CancelCauseFunc
-	requests chan request  // never closed
-	changed  chan struct{} // something in events or in the room; holds one
-	wake     chan struct{} // there may be something to write; holds one
-	later    chan struct{} // there will be, after replayPause; holds one
-	due      chan struct{} // a key frame request may be due; holds one
-	done     chan struct{} // closed by run as it returns
+	requests chan request       // never closed
+	changed  chan struct{}      // something in events or in the room; holds one
+	wake     chan struct{}      // there may be something to write; holds one
+	later    chan time.Duration // there will be, after so long; holds one
+	due      chan struct{}      // a key frame request may be due; holds one
+	done     chan struct{}      // closed by run as it returns
 
 	transport *plane.Transport // nil = the server has no plane
 
@@ -63,6 +64,7 @@ type Peer struct {
 	// Owned by run.
 	negotiation
 	grants        wire.Grants
+	muted         []wire.Source             // see Mute
 	subscriptions map[trackKey]subscription // what the client has chosen
 	publishing    map[string]*ingress       // by mid
 	told          map[wire.Source]int       // how many layers the client was told to send; absent = nothing was said
@@ -80,6 +82,8 @@ type Peer struct {
 	served    atomic.Bool                // by the plane, not by pion; never unset
 	waiting   bool                       // guarded by the shard: EndOfBatch is to come
 	asking    bool                       // guarded by the shard: it is to ask for what is missing
+	first     int                        // owned by who pumps: which section is the first
+	waits     bool                       // owned by who pumps: video waits for the pacer
 	sending   atomic.Pointer[[]*egress]  // replaced by run
 	receiving atomic.Pointer[[]*ingress] // replaced by run
 	taps      taps
@@ -120,7 +124,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 		requests:      make(chan request, s.limits.Requests),
 		changed:       make(chan struct{}, 1),
 		wake:          make(chan struct{}, 1),
-		later:         make(chan struct{}, 1),
+		later:         make(chan time.Duration, 1),
 		due:           make(chan struct{}, 1),
 		done:          make(chan struct{}),
 		negotiation:   newNegotiation(),
@@ -311,7 +315,7 @@ func (p *Peer) Close() {
 // Done is closed when the peer has ended, for whatever reason.
 func (p *Peer) Done() <-chan struct{} { return p.done }
 
-// Err says why the peer ended: ErrPeerClosed, ErrLost, ErrNoAnswer, ErrClosed; nil while it lives.
+// Err says why the peer ended: ErrPeerClosed, ErrLost, ErrNoAnswer, ErrStreams, ErrClosed; nil while it lives.
 func (p *Peer) Err() error {
 	if p.ctx.Err() == nil {
 		return nil
@@ -325,6 +329,7 @@ type negotiation struct {
 	labels      map[string]wire.Source // what the client sends, by mid; it grows and never changes
 	rids        map[string][]string    // of its simulcast layers, by mid, smallest first
 	sendingMids map[string]bool        // on which of them it sends now
+	mids        map[string]bool        // that the client has named in its descriptions
 	early       []wire.Signal          // candidates of a description that has not come yet
 	candidates  int                    // of this generation
 	gathered    bool                   // the end of our candidates was sent
@@ -341,7 +346,7 @@ type negotiation struct {
 
 func newNegotiation() negotiation {
 	n := negotiation{
-		labels: map[string]wire.Source{}, rids: map[string][]string{}, sendingMids: map[string]bool{},
+		labels: map[string]wire.Source{}, rids: map[string][]string{}, sendingMids: map[string]bool{}, mids: map[string]bool{},
 		offerTimer: time.NewTimer(time.Hour), answerTimer: time.NewTimer(time.Hour), failTimer: time.NewTimer(time.Hour),
 	}
 	n.stopTimers()

@@ -21,6 +21,8 @@ type room struct {
 	id    wire.RoomID  // constant
 	shard *plane.Shard // constant once a peer is in; nil = pion moves all media
 
+	scratch *scratch // guarded by the shard
+
 	listener listener
 
 	mu        sync.Mutex
@@ -29,7 +31,7 @@ type room struct {
 }
 
 func newRoom(id wire.RoomID) *room {
-	return &room{id: id, peers: map[wire.ParticipantID]*Peer{}}
+	return &room{id: id, scratch: newScratch(), peers: map[wire.ParticipantID]*Peer{}}
 }
 
 func (r *room) peer(id wire.ParticipantID) *Peer {

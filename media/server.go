@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"confab/media/plane"
 	"confab/signaling/wire"
@@ -39,8 +40,9 @@ type Options struct {
 
 	PionOnly bool // leave all media to pion, as on a network that is not the system's
 
-	network transport.Net     // nil = the system's; tests put a virtual network here
-	sent    func(plane.Nonce) // nil = nobody; tests look here for what must not come twice
+	network transport.Net        // nil = the system's; tests put a virtual network here
+	sent    func(plane.Nonce)    // nil = nobody; tests look here for what must not come twice
+	cpu     func() time.Duration // what the process has used of the CPU; nil = as the system says; tests are under load as they like
 }
 
 // A Server is an SFU: rooms of peers behind one UDP port. Its methods may be called concurrently.
@@ -58,6 +60,8 @@ type Server struct {
 	end         context.CancelCauseFunc
 	peers       sync.WaitGroup // the run goroutines of all peers
 	discovering sync.WaitGroup // the goroutine that asks Options.STUN
+	watching    sync.WaitGroup // the goroutine that watches load
+	load        load
 	reflexive   atomic.Pointer[[]reflexive]
 
 	mu     sync.Mutex
@@ -78,9 +82,10 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("media: making the DTLS certificate: %w", err)
 	}
+	face := newPublicFace(opts.PublicIPs, opts.Listen.Addr())
 	var media *plane.Plane
 	if opts.network == nil && !opts.PionOnly {
-		media = plane.New(plane.Options{Sent: opts.sent})
+		media = plane.New(plane.Options{Sent: opts.sent, Public: face.locals()})
 	}
 	mux, err := listen(opts, media)
 	if err != nil {
@@ -93,12 +98,17 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: opts, limits: limits, log: opts.Log, certificate: *certificate, mux: mux, plane: media, tcp: tcp,
-		face: newPublicFace(opts.PublicIPs, opts.Listen.Addr()), rooms: map[wire.RoomID]*room{},
+		face: face, rooms: map[wire.RoomID]*room{},
 	}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
 	if len(opts.STUN) > 0 && len(opts.PublicIPs) == 0 {
 		s.discovering.Go(s.discover)
 	}
+	cpu := opts.cpu
+	if cpu == nil {
+		cpu = cpuTime
+	}
+	s.watching.Go(func() { s.load.watch(s.lifetime, cpu) })
 	return s, nil
 }
 
@@ -211,6 +221,7 @@ func (s *Server) Close() error {
 	s.end(ErrClosed)
 	s.peers.Wait()
 	s.discovering.Wait()
+	s.watching.Wait()
 	if !first {
 		return nil
 	}

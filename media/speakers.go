@@ -128,6 +128,7 @@ func (s *speakers) named() []wire.Speaker {
 type listener struct {
 	mu       sync.Mutex
 	at       time.Time              // guarded by mu: of the last look
+	levels   []heard                // guarded by mu: scratch of listen
 	speakers speakers               // guarded by mu
 	said     []wire.Speaker         // guarded by mu; what it points to never changes
 	version  int                    // guarded by mu: of said, 0 = nobody has spoken yet
@@ -145,12 +146,13 @@ func (r *room) listen(now time.Time) ([]wire.Speaker, int) {
 	}
 	l.at = now
 	microphones := r.microphones()
-	levels := make([]heard, 0, len(microphones))
+	levels := l.levels[:0]
 	for _, in := range microphones {
 		if level, known := in.voice(now); known {
 			levels = append(levels, heard{in.key.participant, level})
 		}
 	}
+	l.levels = levels
 	if said := l.speakers.update(now, levels); !slices.Equal(said, l.said) {
 		l.said = said
 		l.version++
@@ -177,9 +179,11 @@ func (l *listener) choose(microphones []*ingress, now time.Time) (changed []*ing
 		}
 		slices.SortStableFunc(ranks, func(a, b rank) int { return cmp.Compare(b.level, a.level) })
 	}
-	silent := map[*ingress]bool{}
 	before := l.heard
-	l.heard = map[*ingress]time.Time{}
+	var silent map[*ingress]bool
+	if l.heard = nil; len(ranks) > 0 {
+		silent, l.heard = map[*ingress]bool{}, map[*ingress]time.Time{}
+	}
 	for i, one := range ranks {
 		last, was := before[one.in]
 		if i < loudestCount && one.level >= speechEnds {

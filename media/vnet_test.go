@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,6 +15,7 @@ import (
 
 	"confab/signaling/wire"
 
+	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/vnet"
 	"github.com/pion/webrtc/v4"
 )
@@ -22,6 +26,15 @@ type lab struct {
 	router *vnet.Router
 	server *Server
 	cut    atomic.Bool // nothing gets through
+
+	busy atomic.Int32  // percent of the CPU that the server seems to use
+	used time.Duration // owned by cpu
+}
+
+// cpu is what the server has used of the CPU when it looks, which it does every second.
+func (l *lab) cpu() time.Duration {
+	l.used += time.Duration(l.busy.Load()) * time.Duration(runtime.GOMAXPROCS(0)) * loadInterval / 100
+	return l.used
 }
 
 // inLab runs a test in a bubble.
@@ -40,7 +53,7 @@ func inLab(t *testing.T, test func(t *testing.T, l *lab)) {
 			t.Fatal(err)
 		}
 		l.server, err = New(Options{
-			Listen: netip.MustParseAddrPort("10.0.0.1:5000"), Log: slog.New(slog.DiscardHandler), network: network,
+			Listen: netip.MustParseAddrPort("10.0.0.1:5000"), Log: slog.New(slog.DiscardHandler), network: network, cpu: l.cpu,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -69,7 +82,7 @@ func (l *lab) join(id wire.ParticipantID, address string) *client {
 }
 
 // joinOver is join over a network of its own.
-func (l *lab) joinOver(id wire.ParticipantID, network *vnet.Net) *client {
+func (l *lab) joinOver(id wire.ParticipantID, network transport.Net) *client {
 	return joinFrom(l.t, l.server, "room", id, allGrants(), func(settings *webrtc.SettingEngine, media *webrtc.MediaEngine) {
 		settings.SetNet(network)
 		settings.SetIPFilter(func(net.IP) bool { return true })
@@ -77,6 +90,77 @@ func (l *lab) joinOver(id wire.ParticipantID, network *vnet.Net) *client {
 			l.t.Fatal(err)
 		}
 	})
+}
+
+// A farNet is a client's network from which the server may be far: each datagram takes longer, both ways.
+type farNet struct {
+	transport.Net
+	longer func() time.Duration // for the next datagram; may be less than for the one before, which it then overtakes
+}
+
+// ListenUDP implements transport.Net.
+func (n *farNet) ListenUDP(network string, address *net.UDPAddr) (transport.UDPConn, error) {
+	conn, err := n.Net.ListenUDP(network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &farConn{UDPConn: conn, longer: n.longer, came: make(chan datagram, 1024), closed: make(chan struct{})}, nil
+}
+
+// A farConn is a port of a farNet. One goroutine reads from it, as of any port of pion's.
+type farConn struct {
+	transport.UDPConn
+	longer  func() time.Duration
+	came    chan datagram
+	closed  chan struct{}
+	reading sync.Once
+	closing sync.Once
+}
+
+type datagram struct {
+	b    []byte
+	addr net.Addr
+}
+
+// ReadFrom implements net.PacketConn.
+func (c *farConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	c.reading.Do(func() { go c.read() })
+	select {
+	case d := <-c.came:
+		return copy(b, d.b), d.addr, nil
+	case <-c.closed:
+		return 0, nil, net.ErrClosed
+	}
+}
+
+// read takes what has come until the port is closed.
+func (c *farConn) read() {
+	for {
+		b := make([]byte, 1600)
+		n, addr, err := c.UDPConn.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		time.AfterFunc(c.longer(), func() {
+			select {
+			case c.came <- datagram{b: b[:n], addr: addr}:
+			default: // the reader is too slow
+			}
+		})
+	}
+}
+
+// WriteTo implements net.PacketConn.
+func (c *farConn) WriteTo(b []byte, addr net.Addr) (int, error) {
+	own := slices.Clone(b)
+	time.AfterFunc(c.longer(), func() { _, _ = c.UDPConn.WriteTo(own, addr) })
+	return len(b), nil
+}
+
+// Close implements net.PacketConn.
+func (c *farConn) Close() error {
+	c.closing.Do(func() { close(c.closed) })
+	return c.UDPConn.Close()
 }
 
 func (l *lab) start(id wire.ParticipantID, address string) (c *client, mic, cam *source) {

@@ -62,12 +62,12 @@ func (r *Room) remove(m *Member, id wire.RequestID, thread wire.ThreadID, msg wi
 		}
 		return
 	}
-	was.open()
-	head := was.head
+	old := was.open()
+	head := old.head
 	r.append(m, id, &content{
 		head: r.head(m, wire.KindDelete, id),
 		remove: &deletion{Delete: msg, Was: &remains{
-			ID: head.ID, Room: head.Room, From: head.From, Author: head.Author, ReplyTo: was.body.ReplyTo, TS: head.TS,
+			ID: head.ID, Room: head.Room, From: head.From, Author: head.Author, ReplyTo: old.body.ReplyTo, TS: head.TS,
 		}},
 	}, answer)
 }
@@ -85,7 +85,7 @@ func (r *Room) react(m *Member, id wire.RequestID, thread wire.ThreadID, msg wir
 		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such message"))
 		return
 	}
-	reactions := to.open().Reactions
+	reactions := to.open().body.Reactions
 	users, known := reactions[msg.Emoji]
 	if slices.Contains(users, m.User) == msg.On {
 		answer(wire.Ack{Duplicate: true}, nil) // as asked already: nothing to store
@@ -177,10 +177,14 @@ func (r *Room) mayChange(m *Member, thread wire.ThreadID, seq wire.Seq) (*messag
 
 // repeated answers a request that took effect before, and reports whether it did.
 func (r *Room) repeated(m *Member, id wire.RequestID, answer Answer) bool {
-	if id == "" {
+	return r.known(keyOf(r.id, m.User, id), answer)
+}
+
+// known is repeated for a request whose key is at hand.
+func (r *Room) known(key string, answer Answer) bool {
+	if key == "" {
 		return false
 	}
-	key := keyOf(r.id, m.User, id)
 	if seq, ok := r.main.keys[key]; ok {
 		answer(wire.Ack{Seq: seq, Duplicate: true, Durability: r.registry.opts.Durability}, nil)
 		return true
@@ -199,7 +203,8 @@ func (r *Room) repeated(m *Member, id wire.RequestID, answer Answer) bool {
 // append stores a record and answers when it is stored. A repeat of an id gets the first one's answer. A request
 // without an id gets one of the server's own, so that a retry inside the log stays harmless.
 func (r *Room) append(m *Member, id wire.RequestID, c *content, answer Answer) {
-	if r.repeated(m, id, answer) {
+	key := keyOf(r.id, m.User, id)
+	if r.known(key, answer) {
 		return
 	}
 	if len(r.pending) >= maxPending {
@@ -208,9 +213,8 @@ func (r *Room) append(m *Member, id wire.RequestID, c *content, answer Answer) {
 	}
 	p := &pendingAppend{content: c, by: m, id: id, answers: []Answer{answer}}
 	if id == "" {
-		id = newServerID()
+		key = keyOf(r.id, m.User, newServerID())
 	}
-	key := keyOf(r.id, m.User, id)
 	r.pending[key] = p
 	if len(r.pending) == 1 {
 		r.overdue.Reset(echoPatience)
@@ -306,7 +310,8 @@ func (r *Room) echo(p *pendingAppend, seq wire.Seq, frame []byte) {
 		r.settle(p, p.answers[:1], ack, nil)
 		r.broadcast(frame, nil)
 	} else {
-		own := append(append(wire.EncodeAck(wire.Envelope{ID: p.id, Room: r.id}, ack), '\n'), frame...)
+		own := wire.AppendAck(make([]byte, 0, wire.AckSize+len(frame)+1), wire.Envelope{ID: p.id, Room: r.id}, ack)
+		own = append(append(own, '\n'), frame...)
 		p.by.out.Send(own, "")
 		r.settle(p, nil, ack, nil)
 		p.answers[0](nil, nil)

@@ -55,10 +55,13 @@ func (c *content) key(id string) string {
 
 // payload is what the log stores: the envelope without seq, prev and ts.
 func (c *content) payload() []byte {
-	var data []byte
+	var (
+		short [512]byte
+		data  []byte
+	)
 	switch {
 	case c.chat != nil:
-		data = chatJSON(c.chat)
+		data = appendChat(short[:0], c.chat)
 	case c.edit != nil:
 		data = mustJSON(c.edit)
 	case c.remove != nil:
@@ -69,13 +72,13 @@ func (c *content) payload() []byte {
 	return wire.AppendEnvelope(make([]byte, 0, len(data)+256), c.head, c.head.Type, data)
 }
 
-// chatJSON encodes a new chat message, by hand where it is plain text, as nearly all are.
-func chatJSON(c *wire.ChatRecord) []byte {
+// appendChat appends a new chat message as JSON, by hand where it is plain text, as nearly all are.
+func appendChat(dst []byte, c *wire.ChatRecord) []byte {
 	if c.ReplyTo != 0 || len(c.Mentions) > 0 {
-		return mustJSON(c)
+		return append(dst, mustJSON(c)...)
 	}
-	data := append(make([]byte, 0, len(c.Text)+16), `{"text":`...)
-	return append(wire.AppendString(data, c.Text), '}')
+	dst = append(dst, `{"text":`...)
+	return append(wire.AppendString(dst, c.Text), '}')
 }
 
 // parseContent reads a payload back.

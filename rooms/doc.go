@@ -2,8 +2,8 @@
 //
 // # Model
 //
-// A Room is an actor: one goroutine (Room.Run) owns its state, every exported method of a Member posts one
-// command to it, and the room answers through the command's Answer and speaks to its members through their
+// A Room is an actor: its state is owned by one goroutine at a time (Room.work), every exported method of a Member
+// posts one command to it, and the room answers through the command's Answer and speaks to its members through their
 // Outlets. A Registry owns the rooms of this process: it starts one when somebody joins and lets it go when it
 // has been empty for a while. A timeline is the room's memory of its Log: a ring of the records as they were
 // sent, and the messages folded from them as they stand now. Joins and resumes are served from it alone.
@@ -13,8 +13,8 @@
 //
 // # Concurrency
 //
-// Everything exported may be called from any goroutine. Answers and Outlets are called on the room's goroutine and
-// must not block. A room never waits for I/O while it serves: loading, saving and erasing run beside it.
+// Everything exported may be called from any goroutine. Answers and Outlets are called by who is at work in the room,
+// which may be any caller, and must not block. A room never waits for I/O while it serves: loading, saving and erasing run beside it.
 //
 // The package knows the wire's types and nothing of sockets, media or NATS.
 package rooms

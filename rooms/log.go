@@ -17,7 +17,7 @@ type Timeline struct {
 // A Record is one entry of a timeline as the log hands it out.
 //
 // Payload is the JSON object that was appended, byte for byte: a wire envelope without seq, prev and ts.
-// It is shared between readers and must not be changed.
+// It is shared between readers and must not be changed, nor kept: it may be a part of something larger.
 type Record struct {
 	Seq     wire.Seq  // position in the log: grows within the timeline, sparse
 	Prev    wire.Seq  // Seq of the record that the feed had before it; 0 = unknown (first, or after a purge)
@@ -40,13 +40,17 @@ type Appended struct {
 }
 
 // A Feed receives what happens to an open timeline, one call at a time, in log order, with no hole and no
-// repeat, starting after the Tail. Its methods must not block for long: several timelines share a goroutine.
+// repeat, starting after the Tail. Record and Reset are called with locks of the log held and must only take in what
+// they are given. None of the methods may block for long: several timelines share a goroutine.
 type Feed interface {
 	// Record delivers the next record. It may come before or after Append's answer for the same record.
 	Record(Record)
 	// Reset says that continuity is lost (the epoch changed, or more was missed than the log still holds): the
 	// reader must forget what it knows and take this tail instead.
 	Reset(Tail)
+	// Wake comes after one or several of the others, with no lock held: now is the time to act. It may be called by
+	// several goroutines at once, and without anything new.
+	Wake()
 }
 
 // Errors of a Log.

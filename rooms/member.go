@@ -21,16 +21,17 @@ type Identity struct {
 	Connection uint64
 }
 
-// A Member is a session's hold on a room: the handle through which it acts there. Every method posts one command
-// and returns; the Answer (never nil) is called exactly once.
+// A Member is a session's hold on a room: the handle through which it acts there. Every method posts one command;
+// the Answer (never nil) is called exactly once, maybe before the method returns. The caller must hold no lock that
+// Answers or Outlets need.
 type Member struct {
-	Identity // Owned by Run after Join; changed by Update.
+	Identity // Owned by who is at work in the room after Join; changed by Update.
 
 	// Set by Join, then constant.
 	room *Room
 	out  Outlet
 
-	// Owned by Run.
+	// Owned by who is at work in the room.
 	state     memberState
 	joinedAt  time.Time
 	media     wire.Media
@@ -56,9 +57,10 @@ const (
 // Room returns the room's name.
 func (m *Member) Room() wire.RoomID { return m.room.id }
 
-// act posts a command that only a present member may give.
+// act gives a command that only a present member may give. It may be done before act returns: the caller must hold no
+// lock that an Answer or an Outlet needs.
 func (m *Member) act(answer Answer, fn func()) {
-	m.room.enqueue(command{fn: fn, by: m, answer: answer})
+	m.room.enqueue(command{fn: fn, by: m, answer: answer}, true)
 }
 
 // Chat says something. Answer: Ack with its seq once it is stored. Errors: forbidden, not-found (replyTo),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,8 +92,12 @@ func NewRegistry(log Log, opts Options) *Registry {
 func (g *Registry) Close(ctx context.Context) error {
 	g.mu.Lock()
 	g.closed = true
+	all := slices.Collect(maps.Values(g.rooms))
 	g.mu.Unlock()
 	g.cancel(errRegistryClosed)
+	for _, r := range all {
+		r.post(noAnswer, func() { r.over = true })
+	}
 	done := make(chan struct{})
 	go func() {
 		g.running.Wait()
@@ -134,7 +140,7 @@ func (g *Registry) Join(id Identity, room wire.RoomID, reqID wire.RequestID, joi
 	r := g.hold(room)
 	if r == nil {
 		answer(nil, wire.Errorf(wire.CodeUnavailable, "the server is going down; try again in a moment"))
-		m.room = &Room{id: room, registry: g, done: closedChannel}
+		m.room = &Room{id: room, registry: g, phase: roomEnded}
 		return m
 	}
 	m.room = r
@@ -142,15 +148,9 @@ func (g *Registry) Join(id Identity, room wire.RoomID, reqID wire.RequestID, joi
 		g.release(r)
 		answer(body, err)
 	}
-	r.enqueue(command{fn: func() { r.join(m, reqID, join, answer) }, answer: dropped})
+	r.post(dropped, func() { r.join(m, reqID, join, answer) })
 	return m
 }
-
-var closedChannel = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
 
 // hold returns the room with one more reference, starting it when needed; nil when the registry is closed.
 func (g *Registry) hold(id wire.RoomID) *Room {
@@ -163,20 +163,24 @@ func (g *Registry) hold(id wire.RoomID) *Room {
 	if r == nil {
 		r = newRoom(g, id)
 		g.rooms[id] = r
-		g.running.Go(func() {
-			r.Run(g.ctx)
-			g.mu.Lock()
-			if g.rooms[id] == r {
-				delete(g.rooms, id)
-			}
-			g.mu.Unlock()
-		})
+		g.running.Add(1) // until ended
+		g.running.Go(func() { r.open(g.ctx) })
 	}
 	r.refs++
 	return r
 }
 
-// release gives one reference back. Called by the room's goroutine.
+// ended takes a room out that is no more.
+func (g *Registry) ended(r *Room) {
+	g.mu.Lock()
+	if g.rooms[r.id] == r {
+		delete(g.rooms, r.id)
+	}
+	g.mu.Unlock()
+	g.running.Done()
+}
+
+// release gives one reference back. Called by who is at work in the room.
 func (g *Registry) release(r *Room) {
 	g.mu.Lock()
 	r.refs--

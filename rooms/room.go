@@ -3,31 +3,44 @@ package rooms
 import (
 	"context"
 	"log/slog"
+	"math"
+	"sync"
 	"time"
 
 	"confab/signaling/wire"
 )
 
 const (
-	// Commands and records that wait for a room; who brings one more waits too. Small: every room has one.
-	inboxSize = 32
+	// Commands and records that wait for a room that is at work; who brings one more waits too.
+	maxQueue = 32
 	// Commands that wait while the room is loaded.
 	maxDeferred = 4096
+	// What a caller does for others before a goroutine goes on: nobody is held by a busy room for long.
+	maxFavour = 32
 )
 
-// A Room is an actor: Run owns its state, others post commands.
+// A Room is an actor without a goroutine: what others post is done in order, one command at a time, by one of those
+// who post. Whoever finds the room at rest is at work until nothing is left to do, or for maxFavour commands; what
+// comes meanwhile is queued for it. A goroutine that sleeps and wakes for each command would be a twentieth of what a
+// message costs in a small room, and 1 KiB of memory for each of ten people.
 type Room struct {
 	// Set by newRoom, then constant.
 	id       wire.RoomID
 	registry *Registry
 	logger   *slog.Logger
-	inbox    chan command  // never closed
-	done     chan struct{} // closed by Run as it returns
 
 	// Guarded by registry.mu.
 	refs int // members and joins under way
 
-	// Owned by Run.
+	mu sync.Mutex
+	// Guarded by mu.
+	phase   roomPhase
+	queue   []command
+	taken   int       // commands before it are taken
+	space   sync.Cond // on mu: a command was taken, or the room has ended
+	waiting int       // of those who wait for space
+
+	// Owned by who is at work.
 	members   map[wire.ParticipantID]*Member
 	order     []*Member // members in the order they joined
 	main      *timeline
@@ -44,12 +57,22 @@ type Room struct {
 	overdue   *time.Timer // runs while something is pending
 	idle      *time.Timer
 	idling    bool // idle runs
-	over      bool // Run returns
+	over      bool // the room ends after this command
 	loadErr   error
 	stopFeed  func()
 }
 
-// A command is what Run does next: fn, for a member if by is set, or what the log's feed says.
+// roomPhase is where a room stands.
+type roomPhase uint8
+
+const (
+	roomLoading roomPhase = iota // commands wait until it is loaded
+	roomResting                  // nobody is at work
+	roomWorking
+	roomEnded
+)
+
+// A command is what the room does next: fn, for a member if by is set, or what the log's feed says.
 type command struct {
 	fn     func()
 	by     *Member // must be online, else answer gets not-joined
@@ -66,12 +89,12 @@ type feedEvent struct {
 func newRoom(g *Registry, id wire.RoomID) *Room {
 	r := &Room{
 		id: id, registry: g, logger: g.logger.With("room", string(id)),
-		inbox: make(chan command, inboxSize), done: make(chan struct{}),
 		members: make(map[wire.ParticipantID]*Member),
 		main:    newTimeline(g.opts.History),
 		pending: make(map[string]*pendingAppend),
 		reads:   make(map[wire.UserID]wire.Seq),
 	}
+	r.space.L = &r.mu
 	r.batch.timer = r.newTimer(r.flushBatch)
 	r.states.timer = r.newTimer(r.flushStates)
 	r.overdue = r.newTimer(r.settleOverdue)
@@ -87,26 +110,124 @@ func (r *Room) newTimer(fn func()) *time.Timer {
 	return t
 }
 
-// post hands fn to Run. When the room has ended, answer says so instead.
-func (r *Room) post(answer Answer, fn func()) { r.enqueue(command{fn: fn, answer: answer}) }
+// post has fn done by another goroutine than the caller's, who may hold locks that fn needs. When the room has ended,
+// answer says so instead.
+func (r *Room) post(answer Answer, fn func()) { r.enqueue(command{fn: fn, answer: answer}, false) }
 
-func (r *Room) enqueue(c command) {
-	select {
-	case <-r.done:
-		c.answer(nil, errRoomOver())
+// enqueue takes c in. With here, the caller does the work if nobody else is at it; it must hold no lock.
+func (r *Room) enqueue(c command, here bool) {
+	r.mu.Lock()
+	if !r.push(c) {
 		return
-	default:
 	}
-	select {
-	case r.inbox <- c:
+	if r.phase != roomResting {
+		r.mu.Unlock()
 		return
-	default:
 	}
-	select {
-	case r.inbox <- c:
-	case <-r.done:
+	r.phase = roomWorking
+	r.mu.Unlock()
+	if here {
+		r.work(maxFavour)
+	} else {
+		r.workBeside()
+	}
+}
+
+// push queues c, when there is space. mu is held, and still is when it reports true; otherwise the command has been
+// answered.
+func (r *Room) push(c command) bool {
+	for len(r.queue)-r.taken >= maxQueue && r.phase != roomLoading && r.phase != roomEnded {
+		if r.phase == roomResting { // records came, and nobody was told yet
+			r.phase = roomWorking
+			r.workBeside()
+		}
+		r.waiting++
+		r.space.Wait()
+		r.waiting--
+	}
+	var refusal error
+	switch {
+	case r.phase == roomEnded:
+		refusal = errRoomOver()
+	case r.phase == roomLoading && c.feed == nil && len(r.queue) >= maxDeferred:
+		refusal = wire.Errorf(wire.CodeUnavailable, "the room is being opened; try again")
+	}
+	if refusal != nil {
+		r.mu.Unlock()
+		c.answer(nil, refusal)
+		return false
+	}
+	r.queue = append(r.queue, c)
+	return true
+}
+
+// pop takes the next command. It reports false when there is none, and the room rests.
+func (r *Room) pop() (command, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.taken == len(r.queue) {
+		r.phase = roomResting
+		return command{}, false
+	}
+	c := r.queue[r.taken]
+	r.queue[r.taken] = command{}
+	if r.taken++; r.taken == len(r.queue) {
+		r.queue, r.taken = r.queue[:0], 0
+		if cap(r.queue) > maxQueue {
+			r.queue = nil
+		}
+	}
+	if r.waiting > 0 {
+		r.space.Signal()
+	}
+	return c, true
+}
+
+// work does what is queued, and leaves the rest to another goroutine after limit commands. The caller has made the
+// phase roomWorking.
+func (r *Room) work(limit int) {
+	working := true
+	defer func() {
+		if working { // limit was reached; or a command has panicked, which is its caller's to survive
+			r.workBeside()
+		}
+	}()
+	for range limit {
+		c, ok := r.pop()
+		if !ok {
+			working = false
+			return
+		}
+		r.do(c)
+		r.armIdle()
+		if r.over {
+			working = false
+			r.shut()
+			return
+		}
+	}
+}
+
+// workBeside goes on with the work on a goroutine that ends with it. The room holds a count in registry.running.
+func (r *Room) workBeside() {
+	r.registry.running.Go(func() { r.work(math.MaxInt) })
+}
+
+// shut lets go of everything. Commands that wait are answered.
+func (r *Room) shut() {
+	if r.stopFeed != nil {
+		r.stopFeed()
+	}
+	r.stopTimers()
+	r.mu.Lock()
+	rest := r.queue[r.taken:]
+	r.queue, r.taken, r.phase = nil, 0, roomEnded
+	r.space.Broadcast()
+	r.mu.Unlock()
+	for _, c := range rest {
 		c.answer(nil, errRoomOver())
 	}
+	r.registry.ended(r)
 }
 
 func errRoomOver() error {
@@ -114,33 +235,29 @@ func errRoomOver() error {
 }
 
 // Record implements Feed.
-func (r *Room) Record(rec Record) {
-	r.enqueue(command{feed: &feedEvent{record: rec}, answer: noAnswer})
-}
+func (r *Room) Record(rec Record) { r.hear(&feedEvent{record: rec}) }
 
 // Reset implements Feed.
-func (r *Room) Reset(tail Tail) { r.enqueue(command{feed: &feedEvent{reset: &tail}, answer: noAnswer}) }
+func (r *Room) Reset(tail Tail) { r.hear(&feedEvent{reset: &tail}) }
 
-// Run serves the room until it has been empty for a while or ctx ends.
-func (r *Room) Run(ctx context.Context) {
-	defer close(r.done)
-	defer r.stopTimers()
-	defer context.AfterFunc(ctx, func() { r.post(noAnswer, func() { r.over = true }) })()
-	deferred, ok := r.load(ctx)
-	if !ok {
-		return
+// hear queues what the log says; Wake does it.
+func (r *Room) hear(ev *feedEvent) {
+	r.mu.Lock()
+	if r.push(command{feed: ev, answer: noAnswer}) {
+		r.mu.Unlock()
 	}
-	defer func() {
-		if r.stopFeed != nil {
-			r.stopFeed()
-		}
-	}()
-	for _, c := range deferred {
-		r.do(c)
+}
+
+// Wake implements Feed.
+func (r *Room) Wake() {
+	r.mu.Lock()
+	rested := r.phase == roomResting && r.taken < len(r.queue)
+	if rested {
+		r.phase = roomWorking
 	}
-	for !r.over {
-		r.armIdle()
-		r.do(<-r.inbox)
+	r.mu.Unlock()
+	if rested {
+		r.work(maxFavour)
 	}
 }
 
@@ -163,8 +280,15 @@ func (r *Room) goIfIdle() {
 
 // quiet reports whether nothing is under way that needs the room.
 func (r *Room) quiet() bool {
-	return len(r.inbox) == 0 && len(r.pending) == 0 && !r.saves.busy && !r.erasing.busy &&
+	return !r.busy() && len(r.pending) == 0 && !r.saves.busy && !r.erasing.busy &&
 		!r.recording.starting && r.recording.active == nil
+}
+
+// busy reports whether commands wait.
+func (r *Room) busy() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.taken < len(r.queue)
 }
 
 // armIdle starts or stops the idle timer when the room has become empty or is no longer; a room that could not
@@ -197,48 +321,39 @@ func (r *Room) stopTimers() {
 	}
 }
 
-// loaded is what load's goroutine brings.
-type loaded struct {
-	tail Tail
-	stop func()
-	doc  []byte
-	err  error
+// open loads the room, on a goroutine of its own, and does what was asked of it meanwhile: records too, for the feed
+// may begin before Log.Open has returned. When ctx ends first, so does the room.
+func (r *Room) open(ctx context.Context) {
+	err := r.load(ctx)
+	r.mu.Lock()
+	r.phase = roomWorking
+	r.mu.Unlock()
+	if ctx.Err() != nil {
+		r.shut()
+		return
+	}
+	if r.loadErr = err; err != nil {
+		r.logger.Error("cannot open the room", "error", err)
+	}
+	r.armIdle()
+	r.work(math.MaxInt)
 }
 
-// load reads the timeline and the room's document. What comes meanwhile is returned, to be done afterwards: records,
-// for the feed may begin before Open has returned, and commands. It reports false when ctx ended.
-func (r *Room) load(ctx context.Context) (deferred []command, ok bool) {
-	result := make(chan loaded, 1)
-	r.registry.running.Go(func() {
-		var l loaded
-		if l.doc, l.err = r.registry.log.LoadState(ctx, r.id); l.err == nil {
-			l.tail, l.stop, l.err = r.registry.log.Open(ctx, Timeline{Room: r.id}, r)
-		}
-		result <- l
-	})
-	for {
-		select {
-		case c := <-r.inbox:
-			if c.feed == nil && len(deferred) >= maxDeferred {
-				c.answer(nil, wire.Errorf(wire.CodeUnavailable, "the room is being opened; try again"))
-				continue
-			}
-			deferred = append(deferred, c)
-		case l := <-result:
-			r.loadErr = l.err
-			if l.err != nil {
-				if ctx.Err() == nil {
-					r.logger.Error("cannot open the room", "error", l.err)
-				}
-				return deferred, ctx.Err() == nil
-			}
-			r.stopFeed = l.stop
-			r.openDocument(l.doc)
-			r.main.load(l.tail)
-			r.eraseLeftovers()
-			return deferred, true
-		}
+// load reads the room's document and its timeline. Nothing else touches the room meanwhile.
+func (r *Room) load(ctx context.Context) error {
+	doc, err := r.registry.log.LoadState(ctx, r.id)
+	if err != nil {
+		return err
 	}
+	tail, stop, err := r.registry.log.Open(ctx, Timeline{Room: r.id}, r)
+	if err != nil {
+		return err
+	}
+	r.stopFeed = stop
+	r.openDocument(doc)
+	r.main.load(tail)
+	r.eraseLeftovers()
+	return nil
 }
 
 // onFeed takes in what the log says.
@@ -276,5 +391,5 @@ func stopTimer(t **time.Timer) {
 
 // after posts fn once d has passed, unless the returned timer is stopped.
 func (r *Room) after(d time.Duration, fn func()) *time.Timer {
-	return time.AfterFunc(d, func() { r.post(noAnswer, fn) })
+	return time.AfterFunc(d, func() { r.enqueue(command{fn: fn, answer: noAnswer}, true) })
 }

@@ -52,10 +52,13 @@ type message struct {
 	user    wire.UserID // who wrote it
 	deleted bool
 	folded  []byte // the frame; nil = has changed
+	opened  *opened
+}
 
-	// Set by open.
+// opened is a message to look at or to change; nearly all are never opened.
+type opened struct {
 	head wire.Envelope // type to ts, without data
-	body *wire.ChatRecord
+	body wire.ChatRecord
 }
 
 func newTimeline(window int) *timeline {
@@ -103,7 +106,7 @@ func (t *timeline) apply(rec Record, c *content) []byte {
 	case c.edit != nil:
 		e.target = c.edit.Message
 		if m := t.find(e.target); m != nil && !m.deleted {
-			body := m.open()
+			body := &m.open().body
 			body.Text, body.Edited = c.edit.Text, rec.Time.UnixMilli()
 			t.touch(m)
 		} else {
@@ -187,7 +190,7 @@ func (t *timeline) blank(d *deletion) {
 	} else {
 		t.leftovers = append(t.leftovers, d.Message)
 	}
-	body := m.open()
+	body := &m.open().body
 	*body = wire.ChatRecord{Deleted: true, ReplyTo: body.ReplyTo}
 	m.deleted = true
 	t.touch(m)
@@ -213,7 +216,10 @@ func (t *timeline) restore(d *deletion) *message {
 	if at > 0 {
 		head.Prev = t.records[at-1].seq
 	}
-	m := &message{seq: d.Message, head: head, deleted: true, body: &wire.ChatRecord{ReplyTo: d.Was.ReplyTo, Deleted: true}}
+	m := &message{
+		seq: d.Message, deleted: true,
+		opened: &opened{head: head, body: wire.ChatRecord{ReplyTo: d.Was.ReplyTo, Deleted: true}},
+	}
 	i, _ := slices.BinarySearchFunc(t.messages, d.Message, func(m *message, s wire.Seq) int { return compareSeq(m.seq, s) })
 	t.messages = slices.Insert(t.messages, i, m)
 	key := ""
@@ -228,7 +234,7 @@ func (t *timeline) restore(d *deletion) *message {
 
 // react folds one reaction in.
 func (m *message) react(user wire.UserID, r *wire.Reaction) {
-	body := m.open()
+	body := &m.open().body
 	users := body.Reactions[r.Emoji]
 	i := slices.Index(users, user)
 	switch {
@@ -247,24 +253,24 @@ func (m *message) react(user wire.UserID, r *wire.Reaction) {
 	}
 }
 
-// open returns the body to look at or to change, decoded from the frame at the first call. Whoever changes it calls
-// touch.
-func (m *message) open() *wire.ChatRecord {
-	if m.body == nil {
-		m.head = headOf(m.folded)
-		m.body = &wire.ChatRecord{}
-		if err := json.Unmarshal(m.head.Data, m.body); err != nil {
+// open returns the message to look at or to change, decoded from the frame at the first call. Whoever changes it
+// calls touch.
+func (m *message) open() *opened {
+	if m.opened == nil {
+		o := &opened{head: headOf(m.folded)}
+		if err := json.Unmarshal(o.head.Data, &o.body); err != nil {
 			panic("rooms: a chat of ours that cannot be read: " + err.Error())
 		}
-		m.head.Data = nil
+		o.head.Data = nil
+		m.opened = o
 	}
-	return m.body
+	return m.opened
 }
 
 // frame returns the message as it stands now.
 func (m *message) frame() []byte {
 	if m.folded == nil {
-		m.folded = wire.Encode(m.head, *m.body)
+		m.folded = wire.Encode(m.opened.head, m.opened.body)
 	}
 	return m.folded
 }

@@ -50,7 +50,7 @@ func (s *script) edit(m wire.Seq, text string) wire.Seq {
 }
 
 func (s *script) remove(m wire.Seq) wire.Seq {
-	head := s.line.find(m).head
+	head := s.line.find(m).open().head
 	return s.write(&content{head: wire.Envelope{Type: wire.KindDelete}, remove: &deletion{
 		Delete: wire.Delete{Message: m},
 		Was:    &remains{ID: head.ID, Room: head.Room, From: head.From, Author: head.Author, TS: head.TS},

@@ -9,7 +9,7 @@ type Watch struct {
 	Identity
 	of   wire.ParticipantID
 	room *Room
-	gone chan struct{} // closed by Run, or by Watch when there is no room
+	gone chan struct{} // closed by the room, or by Watch when there is no room
 }
 
 // Watch asks a room for a hold on what of sends. It returns at once; on success answer gets wire.Ack. Errors:

@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"context"
+	"slices"
 
 	"confab/rooms"
 	"confab/signaling/wire"
@@ -34,7 +35,7 @@ func signal(_ context.Context, s *Session, env wire.Envelope, msg wire.Signal) e
 	case wire.TheSFU:
 		m.SignalSFU(msg, s.answer(env))
 	default:
-		m.Signal(env.To, env.Data, s.answer(env))
+		m.Signal(env.To, slices.Clone(env.Data), s.answer(env)) // for later than this frame
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -28,24 +29,24 @@ const (
 // which melody does not.
 const never = 24 * 365 * time.Hour
 
-// A hub is melody as we use it: the upgrade, the read pump and the end of a connection. Nothing is given to its
-// write pump, which so keeps the stack of 2 KiB that it begins with: a write would make that 4 KiB for as long as
-// the connection lives. Frames are written by the session's writer, which exists only while there is something to
-// write; and because gorilla allows one writer, nothing here may call melody's Write, Close or Broadcast.
+// A hub is melody as we use it: the upgrade, the sessions and their end. A connection is read inside melody's connect
+// handler, which returns when it has ended; so melody starts its pumps only to end them. Idle, they are 3 of the 14 KiB
+// that a connection takes: a goroutine, a ticker and a channel for frames that nobody gives it, as they are written by
+// the session's writer, which exists only while there is something to write. And because gorilla allows one writer,
+// nothing here may call melody's Write, Close or Broadcast.
 type hub struct {
 	// Set by newHub, then constant.
 	server *Server
-	plain  *melody.Melody // frames limited to wire.MaxAuthFrameBytes until authentication raises it
-	inURL  *melody.Melody // for connections authenticated by their URL, before the first read
+	melody *melody.Melody
 
 	seed   maphash.Seed
 	shards [indexShards]hubShard
 }
 
-// hubShard finds our session for melody's. A map of our own costs 28 bytes a connection, melody's Keys 336.
+// hubShard holds some of the sessions that have a connection.
 type hubShard struct {
-	mu  sync.RWMutex
-	all map[*melody.Session]*Session // guarded by mu
+	mu  sync.Mutex
+	all map[*Session]struct{} // guarded by mu
 }
 
 // requestKey is how a Session travels through the upgrade.
@@ -54,7 +55,7 @@ type requestKey struct{}
 func newHub(server *Server) *hub {
 	h := &hub{server: server, seed: maphash.MakeSeed()}
 	for i := range h.shards {
-		h.shards[i].all = make(map[*melody.Session]*Session)
+		h.shards[i].all = make(map[*Session]struct{})
 	}
 	upgrader := &websocket.Upgrader{
 		HandshakeTimeout: writeWait,
@@ -65,29 +66,16 @@ func newHub(server *Server) *hub {
 		CheckOrigin:      server.originAllowed,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			w.Header().Set("Sec-Websocket-Version", "13") // RFC 6455 section 4.4
-			writeProblem(w, status, handshakeProblem(status, reason))
+			wire.WriteProblem(w, status, handshakeProblem(status, reason))
 		},
 		// No compression: the read limit would count compressed bytes, and a writer costs 650 KB.
 		EnableCompression: false,
 	}
-	h.plain = h.newMelody(upgrader, wire.MaxAuthFrameBytes)
-	h.inURL = h.newMelody(upgrader, wire.MaxFrameBytes)
+	h.melody = melody.New()
+	h.melody.Upgrader = upgrader
+	h.melody.Config = &melody.Config{WriteWait: writeWait, PongWait: never, PingPeriod: never, MessageBufferSize: 1}
+	h.melody.HandleConnect(h.connected)
 	return h
-}
-
-func (h *hub) newMelody(upgrader *websocket.Upgrader, readLimit int64) *melody.Melody {
-	m := melody.New()
-	m.Upgrader = upgrader
-	m.Config = &melody.Config{
-		WriteWait: writeWait, PongWait: never, PingPeriod: never, MaxMessageSize: readLimit, MessageBufferSize: 1,
-	}
-	m.HandleConnect(h.connected)
-	m.HandleMessage(func(ws *melody.Session, frame []byte) { h.find(ws).receive(frame) })
-	m.HandleMessageBinary(func(ws *melody.Session, _ []byte) { h.find(ws).receiveBinary() })
-	m.HandlePong(func(ws *melody.Session) { h.find(ws).alive() })
-	m.HandleError(h.failed)
-	// HandleClose stays unset: with it the client would get no echo of its close frame.
-	return m
 }
 
 func handshakeProblem(status int, reason error) *wire.Error {
@@ -101,27 +89,33 @@ func handshakeProblem(status int, reason error) *wire.Error {
 	}
 }
 
-func (h *hub) shard(ws *melody.Session) *hubShard {
-	return &h.shards[maphash.Comparable(h.seed, ws)%indexShards]
+func (h *hub) shard(s *Session) *hubShard {
+	return &h.shards[maphash.Comparable(h.seed, s)%indexShards]
 }
 
-// find returns the session of a connection. Every connection that melody reads has one.
-func (h *hub) find(ws *melody.Session) *Session {
-	shard := h.shard(ws)
-	shard.mu.RLock()
-	defer shard.mu.RUnlock()
-	return shard.all[ws]
+func (h *hub) add(s *Session) {
+	shard := h.shard(s)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	shard.all[s] = struct{}{}
+}
+
+func (h *hub) remove(s *Session) {
+	shard := h.shard(s)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	delete(shard.all, s)
 }
 
 // appendAll appends every session, authenticated or not.
 func (h *hub) appendAll(all []*Session) []*Session {
 	for i := range h.shards {
 		shard := &h.shards[i]
-		shard.mu.RLock()
-		for _, s := range shard.all {
+		shard.mu.Lock()
+		for s := range shard.all {
 			all = append(all, s)
 		}
-		shard.mu.RUnlock()
+		shard.mu.Unlock()
 	}
 	return all
 }
@@ -130,54 +124,44 @@ func (h *hub) appendAll(all []*Session) []*Session {
 // one can go: 12 KiB instead of 28 per connection. It returns when the connection is up or refused; refusals
 // are answered.
 func (h *hub) accept(w http.ResponseWriter, r *http.Request, s *Session) {
-	m := h.plain
-	if s.urlToken != "" {
-		m = h.inURL
-	}
 	started := make(chan struct{})
 	s.started = started
 	// The request must not live as long as the connection, nor end it: melody gets one with a context of its own.
 	r = r.WithContext(context.WithValue(context.Background(), requestKey{}, s))
 	if !h.server.hold() {
-		writeProblem(w, http.StatusServiceUnavailable, errGoingDown())
+		wire.WriteProblem(w, http.StatusServiceUnavailable, errGoingDown())
 		h.server.addresses.leave(s.peer)
 		return
 	}
-	go h.run(m, w, r, s) // not a closure: it would keep w and r as long as the connection lives
+	go h.run(w, r, s) // not a closure: it would keep w and r as long as the connection lives
 	<-started
 }
 
 // run is the read goroutine of a connection from the upgrade to its end. It keeps nothing but s alive: what is
 // on its stack stays as long as the connection.
-func (h *hub) run(m *melody.Melody, w http.ResponseWriter, r *http.Request, s *Session) {
+func (h *hub) run(w http.ResponseWriter, r *http.Request, s *Session) {
 	defer h.server.running.Done()
-	err := m.HandleRequest(w, r) // returns when the connection has ended
-	if s.started != nil {        // it never began: the upgrader has answered, unless the client was gone
+	err := h.melody.HandleRequest(w, r) // returns when the connection has ended
+	if s.started != nil {               // it never began: the upgrader has answered, unless the client was gone
 		h.server.metrics.connection("refused")
 		h.server.addresses.leave(s.peer)
 		h.server.log.Debug("upgrade failed", "err", err)
 		close(s.started)
 		return
 	}
-	shard := h.shard(s.conn.ws)
-	shard.mu.Lock()
-	delete(shard.all, s.conn.ws)
-	shard.mu.Unlock()
+	h.remove(s)
 	s.ended()
 }
 
-// connected runs on the read goroutine, before either pump.
+// connected is melody's connect handler: it serves a connection until it has ended, on the goroutine of run.
 func (h *hub) connected(ws *melody.Session) {
 	s := ws.Request.Context().Value(requestKey{}).(*Session)
 	ws.Request = nil // and with it the HTTP server's buffers
-	s.conn.ws = ws
+	s.conn.ws = ws.WebsocketConnection()
 	if canTryWrite {
-		s.conn.raw, _ = ws.WebsocketConnection().NetConn().(*rawConn)
+		s.conn.raw, _ = s.conn.ws.NetConn().(*rawConn)
 	}
-	shard := h.shard(ws)
-	shard.mu.Lock()
-	shard.all[ws] = s
-	shard.mu.Unlock()
+	h.add(s)
 	close(s.started)
 	s.started = nil
 	if h.server.down() {
@@ -188,16 +172,57 @@ func (h *hub) connected(ws *melody.Session) {
 		s.conn.close() // the reader would go on to wait for a client that waits for this
 		return
 	}
+	s.conn.ws.SetPongHandler(func(string) error {
+		s.alive()
+		return nil
+	})
+	// There is no close handler: gorilla's own gives the client the echo of its close frame.
+	s.conn.setReadLimit(wire.MaxAuthFrameBytes) // until authentication raises it
 	s.begin()
+	h.failed(s, read(s))
 }
 
-// failed hears of every error of a connection, reading and writing, from either pump. It must not call melody:
-// Close from here recurses until the stack overflows. Only a read error tells how the client ended.
-func (h *hub) failed(ws *melody.Session, err error) {
-	s := h.find(ws)
-	if s == nil {
-		return
+// frames are buffers for what is read. A connection holds one from a frame's header until the frame is dealt with.
+var frames = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxFrameKept is the size in bytes up to which a buffer is used again: long messages are rare.
+const maxFrameKept = 8 << 10
+
+// read hands what the client says to s until the connection ends, and returns why it did.
+func read(s *Session) error {
+	for {
+		kind, r, err := s.conn.ws.NextReader()
+		if err != nil {
+			return err
+		}
+		if err := receive(s, kind, r); err != nil {
+			return err
+		}
 	}
+}
+
+// receive reads one frame and hands it to s, which keeps nothing of it.
+func receive(s *Session, kind int, r io.Reader) error {
+	frame := frames.Get().(*bytes.Buffer)
+	defer func() {
+		if frame.Cap() <= maxFrameKept {
+			frame.Reset()
+			frames.Put(frame)
+		}
+	}()
+	if _, err := frame.ReadFrom(r); err != nil {
+		return err
+	}
+	if kind == websocket.TextMessage {
+		s.receive(frame.Bytes())
+	} else {
+		s.receiveBinary()
+	}
+	return nil
+}
+
+// failed hears how the reading ended. Only that tells how the client did.
+func (h *hub) failed(s *Session, err error) {
 	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 		s.clientCode.CompareAndSwap(0, int32(closed.Code))
 		return
@@ -213,28 +238,28 @@ func (h *hub) failed(ws *melody.Session, err error) {
 // A conn is a session's connection. Its methods may be called from any goroutine unless they say otherwise.
 type conn struct {
 	// Set before the first read, then constant.
-	ws  *melody.Session
+	ws  *websocket.Conn
 	raw *rawConn // nil when the connection can only be written to by waiting for it
 }
 
 // write writes a frame, however long that takes: the sweeper ends a write that takes too long. A deadline for each
 // would be an eighth of the cost of a write. Only from the session's writer: gorilla allows one.
 func (c conn) write(frame []byte) error {
-	return c.ws.WebsocketConnection().WriteMessage(websocket.TextMessage, frame)
+	return c.ws.WriteMessage(websocket.TextMessage, frame)
 }
 
 // ping asks the client for a sign of life, waiting for a write that is under way. A connection that cannot be written
 // to is the writer's or the sweeper's to end.
 func (c conn) ping() {
-	_ = c.ws.WebsocketConnection().WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait))
+	_ = c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait))
 }
 
 // setReadLimit changes what a frame may hold. Only from the read goroutine.
-func (c conn) setReadLimit(bytes int64) { c.ws.WebsocketConnection().SetReadLimit(bytes) }
+func (c conn) setReadLimit(bytes int64) { c.ws.SetReadLimit(bytes) }
 
 // writeClose sends a close frame, waiting at most limit for a write that is under way.
 func (c conn) writeClose(code wire.CloseCode, reason string, limit time.Duration) error {
-	return c.ws.WebsocketConnection().WriteControl(websocket.CloseMessage,
+	return c.ws.WriteControl(websocket.CloseMessage,
 		websocket.FormatCloseMessage(int(code), reason), time.Now().Add(limit))
 }
 
@@ -242,7 +267,7 @@ func (c conn) writeClose(code wire.CloseCode, reason string, limit time.Duration
 // read; and so that the system does not keep on offering it what nobody waits for any more, for minutes and up to
 // megabytes, the connection is reset (RFC 9293 section 3.10.4).
 func (c conn) abort() {
-	if socket, ok := c.ws.WebsocketConnection().NetConn().(interface{ SetLinger(sec int) error }); ok {
+	if socket, ok := c.ws.NetConn().(interface{ SetLinger(sec int) error }); ok {
 		_ = socket.SetLinger(0) // an error means that it is closed already
 	}
 	c.close()
@@ -250,7 +275,7 @@ func (c conn) abort() {
 
 // close ends a connection to which all has been said.
 func (c conn) close() {
-	raw := c.ws.WebsocketConnection().NetConn()
+	raw := c.ws.NetConn()
 	_ = raw.SetDeadline(time.Now()) // wakes reader and writer; an error means that it is closed already
 	_ = raw.Close()
 }
@@ -258,7 +283,7 @@ func (c conn) close() {
 // linger reads on for a moment after a refusal has been written, on the read goroutine, so that the close of the
 // socket does not overtake it: closing with unread data resets the connection (RFC 1122 section 4.2.2.13).
 func (c conn) linger() {
-	raw := c.ws.WebsocketConnection().NetConn()
+	raw := c.ws.NetConn()
 	_ = raw.SetReadDeadline(time.Now().Add(wire.SlowCloseTimeout))
 	_, _ = io.CopyN(io.Discard, raw, lingerBytes) // ends by the deadline, the bound or the client
 }

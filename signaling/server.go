@@ -2,7 +2,7 @@
 //
 // # Model
 //
-// A connection is upgraded, read and ended by melody (melody.go, the only file that knows it). A Session
+// A connection is upgraded, kept and ended by melody (melody.go, the only file that knows it). A Session
 // authenticates it, checks and dispatches its messages through the mux to handle_*.go, and these act on
 // rooms.Members. What rooms answer and say goes into the session's outbox and from there to the socket:
 //
@@ -11,7 +11,7 @@
 //
 // # Concurrency
 //
-// Each session has melody's two goroutines, the reader and one that sleeps, and no timer: one sweeper looks after
+// Each session has one goroutine, the reader, and no timer: one sweeper looks after
 // timeouts and pings for all. A few writers (flusher) write for all sessions, and a session that does not take a frame
 // at once has one of its own until it does. Messages of one session are handled in order, one at a time. Nothing that
 // a room calls (Session as rooms.Outlet, answers) blocks. A Server owns every goroutine that it starts; Drain and

@@ -81,7 +81,15 @@ func (s *Session) begin() {
 	if token := s.urlToken; token != "" {
 		s.urlToken = ""
 		s.admit(func() { s.authenticate(wire.Envelope{}, wire.Auth{Token: token}, true) })
-		s.widened = true // the hub's limit for these connections
+		s.widen()
+	}
+}
+
+// widen lets an authenticated client send longer frames. It runs on the read goroutine.
+func (s *Session) widen() {
+	if s.id != "" && !s.widened {
+		s.widened = true
+		s.conn.setReadLimit(wire.MaxFrameBytes)
 	}
 }
 
@@ -114,7 +122,7 @@ func (s *Session) survive(env wire.Envelope) {
 	}
 }
 
-// receive handles one text frame, on the read goroutine.
+// receive handles one text frame, on the read goroutine. Nothing of it may be kept: its memory is used again.
 func (s *Session) receive(frame []byte) {
 	s.received = s.alive()
 	if s.ending() {
@@ -132,10 +140,7 @@ func (s *Session) receive(frame []byte) {
 		}
 		return !s.ending()
 	})
-	if s.id != "" && !s.widened {
-		s.widened = true
-		s.conn.setReadLimit(wire.MaxFrameBytes)
-	}
+	s.widen()
 }
 
 // receiveBinary refuses a binary frame.

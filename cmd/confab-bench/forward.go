@@ -34,6 +34,10 @@ func serveForwarder(kind, addr string) error {
 	return forwardbench.Serve(ctx, forwardbench.Kind(kind), addr)
 }
 
+// mediaSettleTime is how long a forwarder gets after the last viewer has come: what is measured of the ways to them in
+// the beginning, with probes, is over then.
+const mediaSettleTime = 2 * time.Second
+
 // forward is media on its way through an SFU. Each window has a server process of its own: what one has left in
 // memory and in the scheduler does not count for the next.
 type forward struct {
@@ -78,7 +82,7 @@ func (f *forward) window(ctx context.Context) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	time.Sleep(settleTime)
+	time.Sleep(mediaSettleTime)
 	latency.reset()
 	found, err := f.measure(ctx, s, load, latency)
 	if err == nil {

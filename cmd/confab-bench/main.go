@@ -44,6 +44,7 @@ var scenarios = []*scenario{
 	{name: "sfu-even", title: "1 publisher, 100 viewers, evenly spaced", unit: "us", goal: 0.45, most: 3, media: true, open: openForward(viewers(100, false))},
 	{name: "sfu-burst", title: "1 publisher, 100 viewers, frames back to back", unit: "us", goal: 0.33, most: 3, media: true, open: openForward(viewers(100, true))},
 	{name: "sfu-audio", title: "20 rooms of 3, audio only", unit: "us", goal: 0.33, most: 3, media: true, open: openForward(forwardbench.Shape{Rooms: 20, Publishers: 3})},
+	{name: "sfu-full", title: "1 publisher, 200 viewers, evenly spaced", unit: "us", most: 3, media: true, open: openForward(viewers(200, false))},
 	{name: "sfu-even-50", title: "1 publisher, 50 viewers, evenly spaced", unit: "us", most: 3, media: true, open: openForward(viewers(50, false))},
 	{name: "sfu-burst-50", title: "1 publisher, 50 viewers, frames back to back", unit: "us", most: 3, media: true, open: openForward(viewers(50, true))},
 	{name: "sfu-even-20", title: "1 publisher, 20 viewers, evenly spaced", unit: "us", most: 3, media: true, open: openForward(viewers(20, false))},
@@ -122,7 +123,7 @@ func (o *options) wants(sc *scenario) bool {
 	if o.only != "" {
 		return slices.Contains(strings.Split(o.only, ","), sc.name)
 	}
-	return !o.quick || !slices.Contains([]string{"join-slow", "idle-100", "sfu-even-50", "sfu-burst-50", "sfu-even-20", "sfu-burst-20"}, sc.name)
+	return !o.quick || !slices.Contains([]string{"join-slow", "idle-100", "sfu-full", "sfu-even-50", "sfu-burst-50", "sfu-even-20", "sfu-burst-20"}, sc.name)
 }
 
 // wantsHub reports whether any scenario needs the server as a whole.

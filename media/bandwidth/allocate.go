@@ -22,6 +22,7 @@ const Paused = -1
 const (
 	upHeadroom = 15              // percent of the sum that must be to spare before a track goes up
 	upHold     = 3 * time.Second // after bandwidth took a track down, before it may go up again
+	pauseHold  = time.Second     // the same for its floor when it was paused: a picture that stands still is worse
 	downHold   = time.Second     // that what is sent may be a little too much before it is taken down
 	downSlack  = 75              // percent of what is sent; with less it is taken down at once
 	downNear   = 90              // percent of what is sent; with as much it is not taken down
@@ -45,6 +46,7 @@ type Track struct {
 	FPS      int     // frames a second that are shown; 0 = as many as there are
 	Enabled  bool    // the receiver wants it
 	Floor    int     // index of the layer below which the track is paused instead
+	Less     int     // layers below the largest useful one that it may have at most, the server being under load
 	Current  int     // index of the layer that is sent now, Paused if none
 }
 
@@ -60,7 +62,9 @@ type Choice struct {
 // smallest layer at least as large in width, height and frames a second is the last. A step above Current must leave
 // 15 % to spare, so that small changes of the budget change nothing; a step down is taken as soon as the budget asks
 // for it. An Allocator also waits between down and up.
-func Allocate(tracks []Track, budget int) []Choice { return allocate(tracks, budget, nil) }
+func Allocate(tracks []Track, budget int) []Choice {
+	return allocate(tracks, budget, func(*Track, int) bool { return false })
+}
 
 // Demand returns how many bits a second Allocate would use of an unlimited budget.
 func Demand(tracks []Track) int {
@@ -91,22 +95,32 @@ func Floors(tracks []Track) int {
 // An Allocator is Allocate with a memory of what went down lately. Its zero value is ready.
 type Allocator struct {
 	Carried bool // what is sent now is known to fit, whatever the budget: see Estimator.Carries
+	Drowned bool // not even the least that is sent now fits: see Estimator.Drowned
 
 	downs map[int]time.Time // when bandwidth last took a track down, by id; older ones than upHold are dropped
 	short time.Time         // since when the budget is less than what is sent, zero = it is not
 }
 
 // Allocate is like the function Allocate, but a track that bandwidth has taken down does not go above Current again
-// within 3 s, and nothing is taken down for a budget that is short by less than a quarter for less than 1 s, or by less
-// than a tenth, or while what is sent is Carried: estimates dip and bitrates vary, and a picture that is paused for
-// that is worse than a queue that becomes a little longer.
+// within 3 s, from pause to its floor within 1 s, and nothing is taken down for a budget that is short by less than a
+// quarter for less than 1 s, or by less than a tenth, or while what is sent is Carried: estimates dip and bitrates
+// vary, and a picture that is paused for that is worse than a queue that becomes a little longer. The most important
+// of the tracks that are sent keeps its floor whatever the budget, unless the path is Drowned: an estimate can be
+// wrong, and to find that out takes longer than a picture may stand still.
 func (a *Allocator) Allocate(now time.Time, tracks []Track, budget int) []Choice {
 	for id, at := range a.downs {
 		if now.Sub(at) >= upHold {
 			delete(a.downs, id)
 		}
 	}
-	choices := allocate(tracks, a.patient(now, tracks, budget), a.downs)
+	budget = a.patient(now, tracks, budget)
+	if !a.Drowned {
+		budget = max(budget, kept(tracks))
+	}
+	choices := allocate(tracks, budget, func(t *Track, next int) bool {
+		at, down := a.downs[t.ID]
+		return down && (t.Current != Paused || next != t.floor() || now.Sub(at) < pauseHold)
+	})
 	for i, c := range choices {
 		if c.Reason == wire.QualityBandwidth && c.Layer < tracks[i].Current {
 			if a.downs == nil {
@@ -116,6 +130,27 @@ func (a *Allocator) Allocate(now time.Time, tracks []Track, budget int) []Choice
 		}
 	}
 	return choices
+}
+
+// kept returns the bits a second that the most important of the tracks that are sent needs for its floor, 0 if nothing
+// is sent.
+func kept(tracks []Track) int {
+	first := -1
+	for i := range tracks {
+		t := &tracks[i]
+		if floor := t.floor(); floor != Paused && t.Current >= floor && (first < 0 || before(t, &tracks[first]) < 0) {
+			first = i
+		}
+	}
+	if first < 0 {
+		return 0
+	}
+	return tracks[first].Layers[tracks[first].floor()].Bitrate
+}
+
+// before compares two tracks by which of them is served first.
+func before(a, b *Track) int {
+	return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.ID, b.ID))
 }
 
 // patient returns the budget, or what is sent now if that is to go on in spite of it.
@@ -143,23 +178,21 @@ func (a *Allocator) patient(now time.Time, tracks []Track, budget int) int {
 // An allocation is one run of Allocate.
 type allocation struct {
 	tracks []Track
-	held   map[int]time.Time // by id: may not go above Current
-	tops   []int             // the layer that each track should get
-	layers []int             // the layer that each track has
-	left   int               // bits a second
-	used   int               // bits a second
+	held   func(t *Track, next int) bool // that layer, above Current, may not be taken yet
+	tops   []int                         // the layer that each track should get
+	layers []int                         // the layer that each track has
+	left   int                           // bits a second
+	used   int                           // bits a second
 }
 
-func allocate(tracks []Track, budget int, held map[int]time.Time) []Choice {
+func allocate(tracks []Track, budget int, held func(t *Track, next int) bool) []Choice {
 	a := allocation{tracks: tracks, held: held, left: max(budget, 0)}
 	a.tops, a.layers = make([]int, len(tracks)), make([]int, len(tracks))
 	order := make([]int, len(tracks))
 	for i := range tracks {
 		order[i], a.tops[i], a.layers[i] = i, tracks[i].top(), Paused
 	}
-	slices.SortStableFunc(order, func(i, j int) int {
-		return cmp.Or(cmp.Compare(tracks[j].Priority, tracks[i].Priority), cmp.Compare(tracks[i].ID, tracks[j].ID))
-	})
+	slices.SortStableFunc(order, func(i, j int) int { return before(&tracks[i], &tracks[j]) })
 	for again := true; again; { // the first round gives floors
 		again = false
 		for _, i := range order {
@@ -187,10 +220,8 @@ func (a *allocation) step(i int) bool {
 	if cost > a.left {
 		return false
 	}
-	if next > t.Current {
-		if _, held := a.held[t.ID]; held || cost > 0 && float64(a.used+cost)*(100+upHeadroom)/100 > float64(a.used+a.left) {
-			return false
-		}
+	if next > t.Current && (a.held(t, next) || cost > 0 && float64(a.used+cost)*(100+upHeadroom)/100 > float64(a.used+a.left)) {
+		return false
 	}
 	a.layers[i] = next
 	a.left -= cost
@@ -211,6 +242,24 @@ func (t *Track) above(i int) int {
 	return Paused
 }
 
+// useful returns the largest layer that is worth sending, Paused if there is none.
+func (t *Track) useful() int {
+	top := Paused
+	if !t.Enabled {
+		return top
+	}
+	want := t.want()
+	for i, l := range t.Layers {
+		if l.Bitrate <= 0 {
+			continue
+		}
+		if top = i; l.covers(want) {
+			break
+		}
+	}
+	return top
+}
+
 // floor returns the smallest layer that may be sent, Paused if there is none. A track that is shown smaller than its
 // Floor, or whose publisher does not send it, has a lower one.
 func (t *Track) floor() int {
@@ -226,19 +275,13 @@ func (t *Track) floor() int {
 	return floor
 }
 
-// top returns the largest layer worth sending, Paused if there is none.
+// top returns the largest layer that may be sent, Paused if there is none: the largest useful one, or as many layers
+// that are there below it as the server asks for.
 func (t *Track) top() int {
-	top := Paused
-	if !t.Enabled {
-		return top
-	}
-	want := t.want()
-	for i, l := range t.Layers {
-		if l.Bitrate <= 0 {
-			continue
-		}
-		if top = i; l.covers(want) {
-			break
+	top := t.useful()
+	for i, less := top-1, t.Less; i >= 0 && less > 0; i-- {
+		if t.Layers[i].Bitrate > 0 {
+			top, less = i, less-1
 		}
 	}
 	return top
@@ -274,6 +317,8 @@ func (t *Track) reason(layer, top int) wire.QualityReason {
 		return wire.QualityPublisher
 	case layer < top:
 		return wire.QualityBandwidth
+	case top < t.useful():
+		return wire.QualityServer
 	case !t.Layers[top].covers(t.want()):
 		return wire.QualityPublisher
 	case top < len(t.Layers)-1:

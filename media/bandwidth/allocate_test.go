@@ -97,6 +97,28 @@ func TestAllocateHeadroom(t *testing.T) {
 	}
 }
 
+// The server's load takes layers away, as many as there are, and says so; bandwidth may take more.
+func TestAllocateLess(t *testing.T) {
+	for _, c := range []struct {
+		less, budget, width int
+		want                Choice
+	}{
+		{0, 5e6, 0, Choice{2, wire.QualityFull}},
+		{1, 5e6, 0, Choice{1, wire.QualityServer}},
+		{2, 5e6, 0, Choice{0, wire.QualityServer}},
+		{3, 5e6, 0, Choice{0, wire.QualityServer}},
+		{1, 5e6, 640, Choice{0, wire.QualityServer}},
+		{1, 5e6, 320, Choice{0, wire.QualitySize}},
+		{1, 4e5, 0, Choice{0, wire.QualityBandwidth}},
+		{1, 0, 0, Choice{Paused, wire.QualityBandwidth}},
+	} {
+		track := with(camera(1), func(t *Track) { t.Less, t.Width = c.less, c.width })
+		if got := Allocate([]Track{track}, c.budget)[0]; got != c.want {
+			t.Errorf("%d less of %d with %d: %v, want %v", c.less, c.width, c.budget, got, c.want)
+		}
+	}
+}
+
 // After bandwidth took a track down it waits 3 s, not so after a change of size.
 func TestAllocatorHold(t *testing.T) {
 	var a Allocator
@@ -114,10 +136,12 @@ func TestAllocatorHold(t *testing.T) {
 		{3200 * time.Millisecond, 5e6, 320, 0},
 		{3300 * time.Millisecond, 5e6, 0, 2},
 		{4 * time.Second, 0, 0, Paused},
-		{5 * time.Second, 5e6, 0, Paused},
+		{4900 * time.Millisecond, 5e6, 0, Paused},
+		{5 * time.Second, 5e6, 0, 0}, // a picture that stands still waits for less
+		{6900 * time.Millisecond, 5e6, 0, 0},
 		{7 * time.Second, 5e6, 0, 2},
 	} {
-		track.Width = c.width
+		track.Width, a.Drowned = c.width, c.budget == 0
 		track.Current = a.Allocate(start.Add(c.after), []Track{track}, c.budget)[0].Layer
 		if track.Current != c.layer {
 			t.Fatalf("after %v: %d, want %d", c.after, track.Current, c.layer)
@@ -162,9 +186,36 @@ func TestAllocatorCarried(t *testing.T) {
 	if got := a.Allocate(time.Unix(1000, 0), []Track{track}, 10_000)[0].Layer; got != 1 {
 		t.Errorf("%d", got)
 	}
-	a.Carried = false
+	a.Carried, a.Drowned = false, true
 	if got := a.Allocate(time.Unix(1000, 0), []Track{track}, 10_000)[0].Layer; got != Paused {
 		t.Errorf("%d when it does not fit", got)
+	}
+}
+
+// As long as nothing proves that it does not fit, the first of what is sent keeps its floor, and no other does.
+func TestAllocatorKeepsOne(t *testing.T) {
+	sent := func(id, priority, layer int) Track {
+		return with(camera(id), func(t *Track) { t.Priority, t.Current = priority, layer })
+	}
+	for _, c := range []struct {
+		name    string
+		tracks  []Track
+		drowned bool
+		want    []int
+	}{
+		{"the first by number", []Track{sent(2, 0, 2), sent(1, 0, 2)}, false, []int{Paused, 0}},
+		{"the first by priority", []Track{sent(1, 0, 1), sent(2, PrioritySpeaker, 2)}, false, []int{Paused, 0}},
+		{"not what is paused", []Track{sent(1, 0, Paused), sent(2, 0, 0)}, false, []int{Paused, 0}},
+		{"not what nobody shows", []Track{with(sent(1, 0, 2), func(t *Track) { t.Enabled = false }), sent(2, 0, 2)}, false, []int{Paused, 0}},
+		{"not beyond proof", []Track{sent(1, 0, 2), sent(2, 0, 2)}, true, []int{Paused, Paused}},
+		{"a screen", []Track{with(sent(1, PriorityScreen, 1), func(t *Track) { t.Layers, t.Floor = screen, 1 })}, false, []int{1}},
+	} {
+		a := Allocator{Drowned: c.drowned}
+		for i, choice := range a.Allocate(time.Unix(1000, 0), c.tracks, 1000) {
+			if choice.Layer != c.want[i] || choice.Reason == wire.QualityFull {
+				t.Errorf("%s: track %d gets %+v, want layer %d", c.name, i, choice, c.want[i])
+			}
+		}
 	}
 }
 

@@ -13,7 +13,8 @@
 //   - Every 200 ms, at once when Feedback returns true, and when subscriptions change, it takes Estimator.Target, takes
 //     off what audio needs, and gives the rest to Allocator.Allocate, whose choices are the layers to send.
 //   - Every 20 ms it asks Estimator.Probe with what Demand says is wanted, plus audio, and sends what a Probe asks for.
-//   - It gives Target to Pacer.SetRate, and asks Pacer.Take before each packet of video.
+//   - It gives Target, or what is sent if that is more, to Pacer.SetRate; tells Pacer.Sent of each packet but those that
+//     a Probe asks for; and asks Pacer.Open before each packet of video.
 //
 // # What is taken from where
 //
@@ -32,8 +33,10 @@
 //
 // Of our own are: the queue that our own sending keeps is emptied by stepping back a little, which tells it from a queue
 // that others keep; the queue left by a large drop is emptied by sending half as much as it needs for up to 3 s; the
-// feedback that is lost is filled in for the acknowledged rate; during an outage the rate is halved every 500 ms, losses
-// in it don't count, and a probe follows it at once; the allocation with its floors, headroom and pause.
+// feedback that is lost is filled in for the acknowledged rate; a path that becomes longer leaves a gap in what comes,
+// which is measured over half a second where little is sent; packets that were overtaken are no loss; during an outage
+// the rate is halved every 500 ms, losses in it don't count, and a probe follows it at once; the allocation with its
+// floors, headroom and pause, in which one video goes on until loss or delay prove that it does not fit.
 //
 // # What it can't do
 //

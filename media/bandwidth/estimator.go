@@ -11,6 +11,7 @@ const (
 	silence       = 500 * time.Millisecond // without feedback while packets are out: an outage
 	ackedWindow   = 250 * time.Millisecond // the acknowledged rate is measured over it
 	ackedPackets  = 20                     // or over the time that so many take
+	stepWindow    = 500 * time.Millisecond // the same where little is sent: a path that becomes longer leaves a gap in what comes
 	sentWindow    = time.Second            // the sent rate is measured over it
 	limitedBelow  = 0.65                   // of the estimate is sent: too little to learn from
 	limitedUntil  = 0.85                   // of the estimate is sent: enough again
@@ -19,6 +20,8 @@ const (
 	collapsed     = 0.6                    // of what was sent is acknowledged: no need to look twice
 	standingQueue = 100 * time.Millisecond // longer than what passes in a moment
 	standingTime  = time.Second            // and lasting
+	drowningQueue = 400 * time.Millisecond // so long, and lasting: what is sent does not fit
+	drowningLoss  = 0.15                   // share of packets lost lately: the same
 	queueDrain    = time.Second            // after a drop it is emptied in about this time
 	drainMost     = 0.5                    // of the estimate is held back for it at most
 	drainTime     = 3 * time.Second        // for not longer than this
@@ -63,6 +66,7 @@ type Estimator struct {
 	limited   bool          // too little is sent to learn how much more the path carries
 	carried   time.Duration // when all that is sent was last seen to come, 0 = it does not
 	standing  time.Duration // since when there is a long queue, 0 = there is none
+	drowning  time.Duration // since when there is one as long as drowningQueue, 0 = there is none
 }
 
 // An outage is what is known about silence: the last one, or the one that is.
@@ -155,7 +159,7 @@ func (e *Estimator) take(at time.Duration, f *Feedback) (n news) {
 		}
 		p.fate = lost
 		if p.at >= e.outage.ended {
-			e.loss.add(p.at, int(p.size), true)
+			p.span = e.loss.add(p.at, int(p.size), true)
 		}
 	}
 	return n
@@ -174,9 +178,10 @@ func (e *Estimator) readClock(at time.Duration, reference int32) time.Duration {
 // arrived notes that p came.
 func (e *Estimator) arrived(p *sentPacket, came time.Duration, n *news) {
 	switch {
+	case p.at < e.outage.ended:
 	case p.fate == lost:
-		e.loss.found()
-	case p.at >= e.outage.ended:
+		e.loss.found(p.span)
+	default:
 		e.loss.add(p.at, int(p.size), false)
 	}
 	if p.fate != skipped {
@@ -229,6 +234,9 @@ func (e *Estimator) update(at time.Duration, n news) {
 	m.limited = e.limited
 	m.acked, m.known = e.coming.rate(ackedWindow, ackedPackets)
 	m.carried = m.known && steady && m.acked >= carriedAbove*sent
+	if lately, ok := e.coming.rate(stepWindow, 0); ok && m.limited {
+		m.acked = max(m.acked, lately)
+	}
 	before := e.rate.rate
 	if n.probed.rate > before && m.usage != overuse {
 		e.rate.prove(n.probed, at)
@@ -239,8 +247,14 @@ func (e *Estimator) update(at time.Duration, n news) {
 	}
 	e.proved(m, at)
 	e.noteCarried(sent, steady, at)
-	if m.known && !m.limited && m.usage == normal && e.queue.stays(at) {
-		e.rate.empty(m.acked, at)
+	if m.known && !m.limited && m.usage == normal {
+		switch e.queue.stays(at) {
+		case nobodys:
+		case ours:
+			e.rate.empty(m.acked, at)
+		case others:
+			e.rate.capacity.known = false // what was taken for it was a path that became longer, or the queue of others
+		}
 	}
 	e.clamp()
 	acked := 0.0
@@ -253,7 +267,7 @@ func (e *Estimator) update(at time.Duration, n news) {
 // proved raises the rate to what came in the last second without making a queue. A sender of fixed layers does not
 // follow each step down, and if that does no harm there was no need for it.
 func (e *Estimator) proved(m measurement, at time.Duration) {
-	if m.usage != normal || e.queue.length > queueLong || e.overused != 0 && at-e.overused < calmAfterOver {
+	if m.usage != normal || e.overused != 0 && at-e.overused < calmAfterOver {
 		return
 	}
 	if acked, ok := e.coming.rate(sentWindow, 0); ok && m.known {
@@ -263,11 +277,8 @@ func (e *Estimator) proved(m measurement, at time.Duration) {
 
 // noteCarried finds out whether what is sent comes: about as much in the last second, and without a queue that lasts.
 func (e *Estimator) noteCarried(sent float64, steady bool, at time.Duration) {
-	if e.queue.length < standingQueue {
-		e.standing = 0
-	} else if e.standing == 0 {
-		e.standing = at
-	}
+	since(&e.standing, at, e.queue.length >= standingQueue)
+	since(&e.drowning, at, e.queue.length >= drowningQueue)
 	acked, known := e.coming.rate(sentWindow, 0)
 	switch {
 	case !steady || !known || acked < collapsed*sent || e.standing != 0 && at-e.standing >= standingTime:
@@ -275,6 +286,21 @@ func (e *Estimator) noteCarried(sent float64, steady bool, at time.Duration) {
 	case acked >= carriedAbove*sent:
 		e.carried = at
 	}
+}
+
+// since keeps in t since when something holds, 0 = it does not.
+func since(t *time.Duration, at time.Duration, holds bool) {
+	if !holds {
+		*t = 0
+	} else if *t == 0 {
+		*t = at
+	}
+}
+
+// Drowned reports whether the path proves, by what it loses or by a long queue that stays, that it does not carry what
+// is sent now, however little that is. An estimate alone proves nothing, nor does silence.
+func (e *Estimator) Drowned(now time.Time) bool {
+	return e.loss.ratio() >= drowningLoss || e.drowning != 0 && e.since(now)-e.drowning >= standingTime
 }
 
 // Carries reports whether all that is sent now comes, so that no part of it need be taken down, whatever the target is:

@@ -276,6 +276,29 @@ func TestLossModel(t *testing.T) {
 	}
 }
 
+// What was overtaken counts as lost only until it comes, also when its observation is over.
+func TestLossTakenBack(t *testing.T) {
+	var l lossModel
+	var spans []uint8
+	for i := range 300 { // 30 a span
+		at := time.Duration(i) * 10 * time.Millisecond
+		if span := l.add(at, 1000, i%5 == 0); i%5 == 0 {
+			spans = append(spans, span)
+		}
+		l.update(1e6, 0)
+	}
+	if got := l.ratio(); math.Abs(got-0.2) > 0.02 {
+		t.Fatalf("a loss of %.3f", got)
+	}
+	for _, span := range spans {
+		l.found(span)
+	}
+	if got := l.ratio(); got != 0 || l.lost != 0 {
+		t.Errorf("a loss of %.3f and %d, when all has come", got, l.lost)
+	}
+	l.found(uint8(l.count - lossObservations - 1)) // long forgotten
+}
+
 func TestReceiverClock(t *testing.T) {
 	var c receiverClock
 	first, jumped := c.base(time.Second, -5)
@@ -314,22 +337,26 @@ func TestReceiverClockWraps(t *testing.T) {
 
 // A queue that goes away when less is sent is ours; one that doesn't is not, and then it is left alone for a while.
 func TestQueueStays(t *testing.T) {
-	for _, ours := range []bool{true, false} {
+	for _, whose := range []owner{ours, others} {
 		var q queueMeter
 		q.add(time.Second, 20*time.Millisecond)
-		length, steps := 40*time.Millisecond, 0
+		length, steps, found := 40*time.Millisecond, 0, 0
 		for at := time.Second; at < 20*time.Second; at += 100 * time.Millisecond {
 			q.least[0] = 20 * time.Millisecond // somebody else's queue is never empty for long, but often enough
 			q.add(at, 20*time.Millisecond+length)
-			if q.stays(at) {
+			switch q.stays(at) {
+			case nobodys:
+			case ours:
 				steps++
-				if ours {
+				if whose == ours {
 					length /= 2
 				}
+			case others:
+				found++
 			}
 		}
-		if ours && (steps != 1 || length > queueLong) || !ours && steps != emptyTries {
-			t.Errorf("ours %v: %d steps back, queue %v", ours, steps, length)
+		if whose == ours && (steps != 1 || found != 0 || length > queueLong) || whose == others && (steps != emptyTries || found != 1) {
+			t.Errorf("owner %d: %d steps back, found out %d times, queue %v", whose, steps, found, length)
 		}
 	}
 }

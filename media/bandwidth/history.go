@@ -27,6 +27,7 @@ type sentPacket struct {
 	seq   uint16
 	probe uint16 // the probe it is part of, 0 = none
 	fate  fate
+	span  uint8 // if lost: the observation of the loss model that it was counted in
 }
 
 // A history keeps the newest sent packets by transport-wide number. It grows, up to maxHistory, when a packet would be

@@ -16,9 +16,14 @@ type link struct {
 	limit    time.Duration // the queue's length beyond which packets are dropped
 	loss     float64       // share of packets lost by chance
 	jitter   time.Duration // added to the delay, evenly spread
+	inOrder  bool          // no packet overtakes another
+	changes  time.Duration // from then on delay and jitter are the next two, 0 = never
+	farther  time.Duration
+	rougher  time.Duration
 	stall    time.Duration // for so long nothing comes out, every 3 s
 	random   *rand.Rand
 	free     time.Duration // when the last packet is through the rate
+	last     time.Duration // when the last packet comes
 }
 
 // send returns when a packet comes out at the other end, and how long it waited; ok is false if it does not.
@@ -33,14 +38,27 @@ func (l *link) send(now time.Duration, size int) (came, waited time.Duration, ok
 	if l.random.Float64() < l.loss {
 		return 0, waited, false
 	}
-	came = l.free + l.delay
-	if l.jitter > 0 {
-		came += time.Duration(l.random.Int64N(int64(l.jitter)))
+	came = l.free + l.latency(now)
+	if l.inOrder {
+		came = max(came, l.last)
 	}
+	l.last = came
 	if into := came % (3 * time.Second); into < l.stall {
 		came += l.stall - into
 	}
 	return came, waited, true
+}
+
+// latency is how long a packet takes that never waits.
+func (l *link) latency(now time.Duration) time.Duration {
+	delay, jitter := l.delay, l.jitter
+	if l.changes != 0 && now >= l.changes {
+		delay, jitter = l.farther, l.rougher
+	}
+	if jitter > 0 {
+		delay += time.Duration(l.random.Int64N(int64(jitter)))
+	}
+	return delay
 }
 
 func constant(rate float64) func(time.Duration) float64 {
@@ -58,7 +76,8 @@ type crossing struct {
 type trial struct {
 	link     link
 	opts     Options
-	back     time.Duration                     // delay of the feedback
+	back     time.Duration                     // delay of the feedback; -1 = as the link's
+	frame    time.Duration                     // between two frames; 0 = 33 ms
 	media    func(now, target float64) float64 // bits a second of video, now in seconds
 	wanted   int                               // bits a second; 0 = all
 	mangle   func(i int, body []byte) []spoilt // what becomes of a feedback packet, nil = it arrives
@@ -136,14 +155,15 @@ func (s *trial) step() {
 			s.probe, s.probeNext, s.probeSent, s.probeOut = p, s.now+ProbeWait, 0, 0
 		}
 	}
-	if frame := s.now % (33 * time.Millisecond); frame == 0 {
+	if frame := cmp.Or(s.frame, 33*time.Millisecond); s.now%frame == 0 {
 		target := float64(s.est.Target(now))
-		bytes := (s.media(s.now.Seconds(), target) - audioPacket*8*50) * 0.033 / 8 * (0.8 + 0.4*s.random.Float64())
+		bytes := (s.media(s.now.Seconds(), target) - audioPacket*8*50) * frame.Seconds() / 8 * (0.8 + 0.4*s.random.Float64())
 		for ; bytes > 0; bytes -= videoPacket {
 			s.frames = append(s.frames, int(min(bytes, videoPacket)))
 		}
 	}
-	for len(s.frames) > 0 && s.pacer.Take(now, s.frames[0], false) {
+	for len(s.frames) > 0 && s.pacer.Open(now) {
+		s.pacer.Sent(now, s.frames[0])
 		s.packet(s.frames[0], s.probe.ID)
 		s.probed(s.frames[0])
 		s.frames = s.frames[1:]
@@ -213,7 +233,11 @@ func (s *trial) arrive() {
 				list = s.mangle(s.bodies, body)
 			}
 			for _, f := range list {
-				s.feedback = append(s.feedback, spoilt{s.now + s.back + f.at, f.body})
+				back := s.back
+				if back < 0 {
+					back = s.link.latency(s.now)
+				}
+				s.feedback = append(s.feedback, spoilt{s.now + back + f.at, f.body})
 			}
 		}
 	}

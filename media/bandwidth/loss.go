@@ -45,8 +45,8 @@ type lossModel struct {
 	from, to      time.Duration // when its packets were sent; from = where the one before ended
 }
 
-// add counts a packet whose fate is known.
-func (l *lossModel) add(sent time.Duration, size int, missing bool) {
+// add counts a packet whose fate is known, and returns in which observation: the low bits of its number.
+func (l *lossModel) add(sent time.Duration, size int, missing bool) uint8 {
 	if l.packets == 0 && l.count == 0 {
 		l.from = sent
 	}
@@ -56,10 +56,21 @@ func (l *lossModel) add(sent time.Duration, size int, missing bool) {
 		l.lost++
 	}
 	l.to = max(l.to, sent)
+	return uint8(l.count)
 }
 
-// found takes back that a packet was lost.
-func (l *lossModel) found() { l.lost = max(l.lost-1, 0) }
+// found takes back that a packet was lost, which was counted in an observation: others have overtaken it. Where that is
+// usual, as on a path with jitter, all of them would look like loss.
+func (l *lossModel) found(in uint8) {
+	age := int(uint8(l.count) - in)
+	switch {
+	case age == 0:
+		l.lost = max(l.lost-1, 0)
+	case age <= min(l.count, lossObservations):
+		o := &l.seen[(l.count-age)%lossObservations]
+		o.lost = max(o.lost-1, 0)
+	}
+}
 
 // restart forgets the observation under way and all before, as if sending began at sent.
 func (l *lossModel) restart(sent time.Duration) {

@@ -5,7 +5,7 @@ import "time"
 // Shape of what a Pacer lets through.
 const (
 	pacerFactor   = 2.5                    // times the target: frames are uneven (libwebrtc's default)
-	pacerBurst    = 20 * time.Millisecond  // of that rate may go at once
+	pacerBurst    = 40 * time.Millisecond  // of that rate may go at once (libwebrtc's burst interval)
 	pacerLeast    = 6000                   // bytes that may go at once at the smallest rates: five packets
 	pacerMost     = 60_000                 // bytes that may go at once at the largest rates: one write with UDP GSO
 	pacerMaxQueue = 250 * time.Millisecond // what waits is gone after it, even if that takes a higher rate
@@ -18,9 +18,9 @@ const (
 type Pacer struct {
 	rate   float64 // bytes a second, 0 = no limit
 	burst  float64 // bytes
-	tokens float64 // bytes that may be sent now; below 0 = owed
+	tokens float64 // bytes that may be sent now; 0 and below = owed
 	at     time.Time
-	dry    bool // closed until half a burst has gathered
+	closed bool // until half a burst has gathered
 }
 
 // SetRate sets the pace for a target in bits a second while waiting bytes of video are queued in front of the pacer.
@@ -34,30 +34,32 @@ func (p *Pacer) SetRate(now time.Time, target, waiting int) {
 	}
 }
 
-// Take reports whether a packet of size bytes may be sent now; if so, it is counted. Audio always may.
-func (p *Pacer) Take(now time.Time, size int, audio bool) bool {
+// Sent counts a packet of size bytes, of whatever kind, and reports whether video may follow it at once.
+func (p *Pacer) Sent(now time.Time, size int) bool {
 	if p.rate == 0 {
 		return true
 	}
 	p.fill(now)
-	if p.dry && p.tokens >= p.burst/2 {
-		p.dry = false
-	}
-	if !audio && (p.dry || p.tokens <= 0) {
-		p.dry = true
-		return false
-	}
 	p.tokens = max(p.tokens-float64(size), -p.burst)
-	return true
+	p.closed = p.closed || p.tokens <= 0
+	return !p.closed
 }
 
-// Next returns how long after the last Take that said no the next one for video will say yes.
+// Open reports whether video may be sent now, at least one packet.
+func (p *Pacer) Open(now time.Time) bool {
+	if p.closed {
+		p.fill(now)
+		p.closed = p.tokens < p.burst/2
+	}
+	return !p.closed
+}
+
+// Next returns how long after the last call of Sent or Open video may be sent again, 0 if it may.
 func (p *Pacer) Next() time.Duration {
-	if !p.dry {
+	if !p.closed {
 		return 0
 	}
-	missing := p.burst/2 - p.tokens
-	return max(time.Duration(missing/p.rate*float64(time.Second))+time.Microsecond, 0)
+	return max(time.Duration((p.burst/2-p.tokens)/p.rate*float64(time.Second))+time.Microsecond, 0)
 }
 
 func (p *Pacer) fill(now time.Time) {

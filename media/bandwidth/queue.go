@@ -37,23 +37,33 @@ func (q *queueMeter) add(at, delay time.Duration) {
 	q.length = delay - min(q.least[0], q.least[1])
 }
 
-// stays reports that there is a queue that does not go away, and less should be sent. If that does not help, the
-// queue is made by others: from then on it counts as empty. Without this, flows that fill every queue would get all.
-func (q *queueMeter) stays(at time.Duration) bool {
+// An owner is whose queue it is that does not go away.
+type owner uint8
+
+const (
+	nobodys owner = iota // there is none, or it is not known yet
+	ours                 // so less should be sent
+	others               // found out just now: from now on it counts as empty for a while
+)
+
+// stays says whether there is a queue that does not go away. If sending less does not help, it is made by others, or
+// the path has become longer. Without this, flows that fill every queue would get all.
+func (q *queueMeter) stays(at time.Duration) owner {
 	if q.emptied != 0 {
 		if at-q.emptied < emptyTime {
-			return false
+			return nobodys
 		}
 		q.emptied = 0
 		if float64(q.length) <= emptyShare*float64(q.then) {
 			q.failed = 0
 		} else if q.failed++; q.failed == emptyTries {
 			q.failed, q.others = 0, at+othersTime
+			return others
 		}
 	}
 	if q.length < queueLong || at < q.others {
-		return false
+		return nobodys
 	}
 	q.emptied, q.then = at, q.length
-	return true
+	return ours
 }

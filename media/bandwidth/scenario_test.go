@@ -259,8 +259,9 @@ func TestLadder(t *testing.T) {
 	s.media = func(now, target float64) (bitrate float64) {
 		if now-last >= 0.2 {
 			last = now
-			allocator.Carried = s.est.Carries(trialStart.Add(time.Duration(now * float64(second))))
-			choices := allocator.Allocate(trialStart.Add(time.Duration(now*float64(second))), tracks, int(target)-audioPacket*8*50)
+			at := trialStart.Add(time.Duration(now * float64(second)))
+			allocator.Carried, allocator.Drowned = s.est.Carries(at), s.est.Drowned(at)
+			choices := allocator.Allocate(at, tracks, int(target)-audioPacket*8*50)
 			for i, c := range choices {
 				if c.Layer != tracks[i].Current {
 					changes++
@@ -309,8 +310,9 @@ func TestStalls(t *testing.T) {
 			if now-last >= 0.1 {
 				last = now
 				before := track.Current
-				allocator.Carried = s.est.Carries(trialStart.Add(time.Duration(now * float64(second))))
-				track.Current = allocator.Allocate(trialStart.Add(time.Duration(now*float64(second))), []Track{track}, int(target)-audioPacket*8*50)[0].Layer
+				at := trialStart.Add(time.Duration(now * float64(second)))
+				allocator.Carried, allocator.Drowned = s.est.Carries(at), s.est.Drowned(at)
+				track.Current = allocator.Allocate(at, []Track{track}, int(target)-audioPacket*8*50)[0].Layer
 				if track.Current < before {
 					pauses++
 				}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"time"
 
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
@@ -33,9 +34,11 @@ type run struct {
 	count      int
 }
 
-// A Task is something to do at the end of a batch of received packets, when all that belongs together has come. The
-// rules of Sink apply.
-type Task interface{ EndOfBatch(w *Writer) }
+// A Task is something to do at the end of a batch of received packets, when all that belongs together has come; now is
+// the same for all tasks of a batch, whose packets leave together. The rules of Sink apply.
+type Task interface {
+	EndOfBatch(w *Writer, now time.Time)
+}
 
 // A Writer encrypts and sends. It exists while its shard is locked, for who is given it. Write all packets for one
 // transport in a row: those that have one size leave in one piece.
@@ -49,7 +52,6 @@ type Writer struct {
 	tasks  []Task
 	header rtp.Header
 	rtcp   rtcp.Header
-	plain  [maxPacket]byte // what WriteRTP puts together
 }
 
 // AtEnd has t done when the batch is over; within a Do, after it. A task that is given twice is done twice.
@@ -62,7 +64,36 @@ func (w *Writer) RTP(t *Transport, packet []byte) error {
 	if t.state != served || t.conn == nil {
 		return ErrNotServed
 	}
-	if classify(packet) != kindRTP || len(packet) > maxPacket {
+	if len(packet) > maxPacket {
+		w.shard.stats.Refused++
+		return ErrMalformed
+	}
+	return w.seal(t, w.room(t.conn, len(packet)+rtpOverhead), packet)
+}
+
+// WriteRTP is RTP for a packet in two parts. It is put together where it is to be encrypted.
+func (w *Writer) WriteRTP(t *Transport, header *rtp.Header, payload []byte) error {
+	if t.state != served || t.conn == nil {
+		return ErrNotServed
+	}
+	n := header.MarshalSize()
+	if n+len(payload) > maxPacket {
+		w.shard.stats.Refused++
+		return ErrMalformed
+	}
+	room := w.room(t.conn, n+len(payload)+rtpOverhead)
+	packet := room[:n+len(payload)]
+	if _, err := header.MarshalTo(packet[:n]); err != nil {
+		w.shard.stats.Refused++
+		return errors.Join(ErrMalformed, err)
+	}
+	copy(packet[n:], payload)
+	return w.seal(t, room, packet)
+}
+
+// seal encrypts a packet into room, where it may be already, and adds it to what is sent.
+func (w *Writer) seal(t *Transport, room, packet []byte) error {
+	if classify(packet) != kindRTP {
 		w.shard.stats.Refused++
 		return ErrMalformed
 	}
@@ -77,7 +108,7 @@ func (w *Writer) RTP(t *Transport, packet []byte) error {
 		w.shard.stats.Refused++
 		return ErrRepeated
 	}
-	encrypted, err := t.out.EncryptRTP(w.room(t.conn, len(packet)+rtpOverhead), packet, &w.header)
+	encrypted, err := t.out.EncryptRTP(room, packet, &w.header)
 	if err != nil {
 		w.shard.stats.Refused++
 		return errors.Join(ErrMalformed, err)
@@ -87,20 +118,6 @@ func (w *Writer) RTP(t *Transport, packet []byte) error {
 	}
 	w.append(t.conn, t.paths[len(t.paths)-1], len(encrypted))
 	return nil
-}
-
-// WriteRTP is RTP for a packet in two parts.
-func (w *Writer) WriteRTP(t *Transport, header *rtp.Header, payload []byte) error {
-	n := header.MarshalSize()
-	if n+len(payload) > len(w.plain) {
-		w.shard.stats.Refused++
-		return ErrMalformed
-	}
-	if _, err := header.MarshalTo(w.plain[:]); err != nil {
-		w.shard.stats.Refused++
-		return errors.Join(ErrMalformed, err)
-	}
-	return w.RTP(t, w.plain[:n+copy(w.plain[n:], payload)])
 }
 
 // RTCP encrypts and sends one compound packet, which is not changed. The errors are those above.
@@ -154,8 +171,11 @@ func (w *Writer) append(c *Conn, to netip.AddrPort, size int) {
 
 // finish does what was put off and sends everything.
 func (w *Writer) finish() {
-	for i := 0; i < len(w.tasks); i++ { // a task may add others
-		w.tasks[i].EndOfBatch(w)
+	if len(w.tasks) > 0 {
+		now := time.Now()
+		for i := 0; i < len(w.tasks); i++ { // a task may add others
+			w.tasks[i].EndOfBatch(w, now)
+		}
 	}
 	clear(w.tasks)
 	w.tasks = w.tasks[:0]

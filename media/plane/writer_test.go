@@ -249,7 +249,7 @@ type twice struct {
 	calls int
 }
 
-func (e *twice) EndOfBatch(w *Writer) {
+func (e *twice) EndOfBatch(w *Writer, _ time.Time) {
 	e.calls++
 	if err := w.RTP(e.wire.Transport, packetOf(e.t, 1, uint16(e.calls), 100)); err != nil {
 		e.t.Error(err)
@@ -296,7 +296,7 @@ func (f *forwardAll) next() []byte {
 	return nil
 }
 
-func (f *forwardAll) EndOfBatch(w *Writer) {
+func (f *forwardAll) EndOfBatch(w *Writer, _ time.Time) {
 	for _, t := range f.to {
 		for _, packet := range f.pending {
 			_ = w.RTP(t, packet)

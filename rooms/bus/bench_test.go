@@ -58,6 +58,7 @@ type counter struct{ n atomic.Int64 }
 
 func (c *counter) Record(rooms.Record) { c.n.Add(1) }
 func (c *counter) Reset(rooms.Tail)    {}
+func (c *counter) Wake()               {}
 
 // BenchmarkAppend is the hot path, server included. async/feeds is an append and its delivery to one feed.
 func BenchmarkAppend(b *testing.B) {

@@ -83,6 +83,22 @@ func (f *follower) receive(record rooms.Record, prev wire.Seq) {
 	f.mu.Unlock()
 }
 
+// wake lets the feeds act on what they have been given. mu must not be held: they may come back to the bus.
+func (f *follower) wake() {
+	var some [4]rooms.Feed
+	feeds := some[:0]
+	f.mu.Lock()
+	for _, s := range f.feeds {
+		if !s.stopped.Load() {
+			feeds = append(feeds, s.feed)
+		}
+	}
+	f.mu.Unlock()
+	for _, feed := range feeds {
+		feed.Wake()
+	}
+}
+
 // take delivers an arrival, holds it or drops it as known. mu is held.
 func (f *follower) take(a arrival) {
 	switch {

@@ -140,6 +140,7 @@ func (k *keeper) work() {
 			ctx, cancel := context.WithTimeout(k.bus.lifetime, appendPatience)
 			pause, err := f.check(ctx)
 			cancel()
+			f.wake()
 			if err != nil {
 				if k.bus.lifetime.Err() == nil {
 					k.bus.log.Debug("a timeline was not compared with the log; it is tried again", "timeline", f.at.subject, "err", err)

@@ -183,9 +183,10 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// A listener is a feed that keeps what it hears.
+// A listener is a feed that keeps what it hears, and shows it when it is woken.
 type listener struct {
 	mu      sync.Mutex
+	fresh   []func() // what it was told since it was woken
 	records []rooms.Record
 	resets  []rooms.Tail
 }
@@ -193,14 +194,22 @@ type listener struct {
 func (l *listener) Record(r rooms.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.records = append(l.records, r)
+	l.fresh = append(l.fresh, func() { l.records = append(l.records, r) })
 }
 
 func (l *listener) Reset(tail rooms.Tail) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.resets = append(l.resets, tail)
-	l.records = nil
+	l.fresh = append(l.fresh, func() { l.resets, l.records = append(l.resets, tail), nil })
+}
+
+func (l *listener) Wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, take := range l.fresh {
+		take()
+	}
+	l.fresh = nil
 }
 
 func (l *listener) heard() []rooms.Record {
@@ -227,6 +236,7 @@ type feedFunc func(rooms.Record)
 
 func (f feedFunc) Record(r rooms.Record) { f(r) }
 func (f feedFunc) Reset(rooms.Tail)      {}
+func (f feedFunc) Wake()                 {}
 
 // texts are the payloads, for comparing.
 func texts(records []rooms.Record) []string {

@@ -213,9 +213,7 @@ func TestKilledServer(t *testing.T) {
 	close(end)
 	writer.Wait()
 	answers.Wait()
-	if err := b.Ready(); err != nil {
-		t.Error(err)
-	}
+	eventually(t, "every connection is back", func() bool { return b.Ready() == nil })
 
 	append1(t, b, to, "killed.w.last", "last")
 	eventually(t, "the last record", func() bool {

@@ -58,6 +58,7 @@ func (s *shard) run() {
 			}
 			f.receive(record, prev)
 			s.bus.appender.echoed(first(msg.Header, nats.MsgIdHdr), record.Seq)
+			f.wake()
 		}
 	}
 }
@@ -163,6 +164,7 @@ func (b *Bus) Open(ctx context.Context, t rooms.Timeline, feed rooms.Feed) (room
 		b.keeper.leave(f)
 		return rooms.Tail{}, nil, fmt.Errorf("opening %s: %w", at.subject, err)
 	}
+	feed.Wake()
 	stop := func() {
 		if !sub.stopped.Swap(true) {
 			b.keeper.leave(f)

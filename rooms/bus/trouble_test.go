@@ -162,17 +162,30 @@ func TestGivingUp(t *testing.T) {
 	}
 }
 
+// A slowListener does nothing with what it is told until it is released.
+type slowListener struct {
+	listener
+	release chan struct{}
+}
+
+func (l *slowListener) Wake() {
+	l.mu.Lock()
+	told := len(l.fresh) > 0
+	l.mu.Unlock()
+	if told {
+		<-l.release
+	}
+	l.listener.Wake()
+}
+
 // TestSlowFeed: while one feed blocks, more comes than its shard holds. NATS drops it, and it is read from the log.
 func TestSlowFeed(t *testing.T) {
 	t.Parallel()
 	b := openBus(t, Options{History: 1 << 13})
 	to := timeline("slow")
 	release := make(chan struct{})
-	l := &listener{}
-	_, stop, err := b.Open(testContext(t), to, feedFunc(func(r rooms.Record) {
-		<-release
-		l.Record(r)
-	}))
+	l := &slowListener{release: release}
+	_, stop, err := b.Open(testContext(t), to, l)
 	if err != nil {
 		t.Fatal(err)
 	}

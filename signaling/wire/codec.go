@@ -26,7 +26,7 @@ func Lines(frame []byte, fn func(line []byte) bool) {
 
 // DecodeEnvelope reads one client message. It checks names and ids but not the body. Fields that only the
 // server sets are ignored, whatever a client writes there. On an error the envelope still bears the id when
-// one could be read, so that the answer can name the request.
+// one could be read, so that the answer can name the request. Data is a part of line: who keeps it copies it.
 //
 // Errors: *Error with CodeBadMessage.
 func DecodeEnvelope(line []byte) (Envelope, error) {
@@ -111,6 +111,14 @@ func Encode(head Envelope, body ServerMessage) []byte {
 
 // EncodeAck frames an acknowledgement without reflection: there is one for every message.
 func EncodeAck(head Envelope, ack Ack) []byte {
+	return AppendAck(make([]byte, 0, AckSize), head, ack)
+}
+
+// AckSize is what nearly every acknowledgement fits in, in bytes.
+const AckSize = 192
+
+// AppendAck appends what EncodeAck makes.
+func AppendAck(dst []byte, head Envelope, ack Ack) []byte {
 	var data [96]byte
 	b := append(data[:0], '{')
 	if ack.Seq != 0 {
@@ -123,7 +131,7 @@ func EncodeAck(head Envelope, ack Ack) []byte {
 		b = append(append(append(comma(b), `"durability":"`...), ack.Durability...), '"')
 	}
 	b = append(b, '}')
-	return AppendEnvelope(make([]byte, 0, len(b)+len(head.ID)+len(head.Room)+len(head.Thread)+64), head, KindAck, b)
+	return AppendEnvelope(dst, head, KindAck, b)
 }
 
 func comma(b []byte) []byte {

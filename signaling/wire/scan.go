@@ -66,7 +66,7 @@ func (p *scanner) envelopeField(e *Envelope) bool {
 		if e.Data != nil || start >= len(p.s) || p.s[start] != '{' || !p.value(scanDepth) {
 			return false
 		}
-		e.Data = append(e.Data, p.s[start:p.i]...) // the caller keeps the frame's memory
+		e.Data = p.s[start:p.i:p.i]
 		return true
 	}
 	value, ok := p.plain()

@@ -59,6 +59,11 @@ test('network: five percent of loss freeze no picture', async (scene) => {
   assert(longest(seen) < 2000, `a freeze of ${longest(seen)} ms`);
 }, { limit: 90 });
 
+test('network: a long way with jitter freezes no picture', async (scene) => {
+  const seen = await endure(scene, '200 ms round trip, 50 ms jitter', 15, async ({ set }) => set({ delayMs: 75, jitterMs: 50 }));
+  assert(longest(seen) < 2000, `a freeze of ${longest(seen)} ms`);
+}, { limit: 90 });
+
 test('network: a path that narrows to 500 kbit/s and widens again goes on showing a picture', async (scene) => {
   const seen = await endure(scene, '4 Mbit/s, 500 kbit/s, 4 Mbit/s', 30, async ({ set }) => {
     set({ kbps: 4000 });
