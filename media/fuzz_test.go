@@ -140,10 +140,10 @@ func FuzzReported(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var d downlink
 		d.init(1000)
-		for range 50 {
-			d.number(1200, sendsVideo)
-		}
 		now := time.Now()
+		for range 50 {
+			d.number(now, 1200, sendsVideo)
+		}
 		for i := range 3 {
 			d.reported(b, now.Add(time.Duration(i)*50*time.Millisecond))
 		}
