@@ -252,9 +252,6 @@ func (e *egress) take(choice bandwidth.Choice) {
 	switch {
 	case choice.Layer >= 0:
 		next = s.options[choice.Layer].target
-		if choice.Reason != wire.QualityBandwidth && choice.Reason != wire.QualityServer && s.in.index(next)+1 < s.wished.layers {
-			s.reason = wire.QualityPublisher // a layer that has not come at all yet would be the one
-		}
 	case choice.Reason != wire.QualityBandwidth:
 		return // nothing comes: it goes on with whatever will
 	}

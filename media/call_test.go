@@ -2,6 +2,7 @@ package media
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -494,5 +495,49 @@ func TestChurn(t *testing.T) {
 	})
 	if n := len(*ann.peer.sending.Load()); n > 16 {
 		t.Errorf("%d sections to ann: they are not used again", n)
+	}
+}
+
+// The publisher of a video that somebody cannot decode is told which codec to avoid, once, and what it sends in another
+// one then comes to that one too.
+func TestAvoidedCodec(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	ann, cem := join(t, s, "room", "ann", allGrants()), join(t, s, "room", "cem", allGrants())
+	first := ann.publish(wire.Screen, webrtc.MimeTypeVP8)
+	ann.do(func() { ann.offer(nil) })
+	cem.publish(wire.Microphone, webrtc.MimeTypeOpus)
+	cem.do(func() { cem.offer(nil) })
+	more(t, cem, "ann", wire.Screen, 50)
+	if list := told[wire.PublishMedia](ann); len(list) > 0 {
+		t.Fatalf("%+v, and all can decode it", list)
+	}
+
+	ben := joinFrom(t, s, "room", "ben", allGrants(), func(_ *webrtc.SettingEngine, media *webrtc.MediaEngine) {
+		shiftPayloadTypes(t, media) // without VP8
+	})
+	ben.publish(wire.Microphone, webrtc.MimeTypeOpus)
+	ben.do(func() { ben.offer(nil) })
+	want := []wire.PublishMedia{{Source: wire.Screen, Layers: 1, Avoid: "VP8"}}
+	eventually(t, "ann is told", func() bool { return len(told[wire.PublishMedia](ann)) > 0 })
+	more(t, cem, "ann", wire.Screen, 200)
+	if list := told[wire.PublishMedia](ann); !slices.Equal(list, want) {
+		t.Errorf("%+v, want %+v", list, want)
+	}
+	if n := len(ben.got("ann", wire.Screen)); n > 0 {
+		t.Errorf("ben got %d packets of VP8", n)
+	}
+
+	ann.do(func() {
+		if err := ann.pc.RemoveTrack(first.rtp.Sender()); err != nil {
+			t.Error(err)
+		}
+	})
+	key, delta := unhex(t, "8c 80 2a 18 02 80 02 e0 49 83 42"), unhex(t, "cc 80 2b 86 00")
+	ann.publishRaw(wire.Screen, webrtc.MimeTypeVP9, key, delta, false)
+	ann.do(func() { ann.offer(nil) })
+	more(t, ben, "ann", wire.Screen, 50)
+	more(t, cem, "ann", wire.Screen, 50)
+	if list := told[wire.PublishMedia](ann); !slices.Equal(list, want) {
+		t.Errorf("%+v, want %+v", list, want)
 	}
 }

@@ -46,6 +46,23 @@ type demand struct {
 	told   bool            // guarded by mu: the publisher has been told something
 	has    use             // guarded by mu: what it was told last
 	less   time.Time       // guarded by mu: since when all wish less than that; zero = they do not
+	avoid  bool            // guarded by mu: some receiver cannot decode it
+	warned bool            // guarded by mu: the publisher knows that
+}
+
+// miss notes that a receiver cannot decode the video, and reports whether the publisher does not know that yet.
+func (d *demand) miss() (news bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.avoid = true
+	return !d.warned
+}
+
+// avoids reports whether the video is wanted in another codec.
+func (d *demand) avoids() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.avoid
 }
 
 // wish notes how much e uses; no layers, when it is gone. It reports whether that is more than the publisher knows of.
@@ -61,8 +78,8 @@ func (d *demand) wish(e *egress, u use) (more bool) {
 	return d.told && u.exceeds(d.has)
 }
 
-// due returns what to tell the publisher now of a track with so many layers: more at once, less once it has been less
-// for demandFalls. A publisher that was told nothing sends all.
+// due returns what to tell the publisher now of a track with so many layers: that another codec is wanted and more at
+// once, less once it has been less for demandFalls. A publisher that was told nothing sends all.
 func (d *demand) due(now time.Time, have int) (u use, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -75,6 +92,11 @@ func (d *demand) due(now time.Time, have int) (u use, ok bool) {
 		has = d.has
 	}
 	switch {
+	case d.avoid && !d.warned:
+		d.warned = true
+		if has.exceeds(u) {
+			u = has
+		}
 	case u == has:
 		d.less = time.Time{}
 		return use{}, false
@@ -95,5 +117,9 @@ func (in *ingress) publishMedia(now time.Time) (wire.PublishMedia, bool) {
 		return wire.PublishMedia{}, false
 	}
 	u, ok := in.demand.due(now, in.layers())
-	return wire.PublishMedia{Source: in.key.source, Layers: u.layers, Bitrate: u.bitrate}, ok
+	msg := wire.PublishMedia{Source: in.key.source, Layers: u.layers, Bitrate: u.bitrate}
+	if in.demand.avoids() {
+		msg.Avoid = codecName(in.codec.MimeType)
+	}
+	return msg, ok
 }

@@ -41,7 +41,7 @@
 // "look again": what a peer sends is worked out from the room's state, so no change can be lost or arrive twice.
 //
 // Locks are taken in this order, each only briefly: the shard's of the plane, then an egress's, then a stream's; a
-// room's listener's, then the room's, then a stream's; a demand's alone. Two streams' are never held at once. What the
+// room's listener's, then the room's, then a stream's; a demand's last. Two streams' are never held at once. What the
 // plane calls (stream.RTP, Peer.RTCP, Peer.EndOfBatch) holds the shard and passes its Writer on; whoever has none must
 // hold no other lock when it calls the plane.
 //

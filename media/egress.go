@@ -77,7 +77,7 @@ type outlet struct {
 	payloadType uint8
 	rtxType     uint8 // 0 = no retransmissions
 	redType     uint8 // 0 = it cannot read RED
-	levelID     uint8
+	extraID     uint8
 	ddID        uint8
 	ccID        uint8
 	number      [2]byte // transport-wide, in header
@@ -225,13 +225,16 @@ func (e *egress) follow(b *binding, now time.Time) bool {
 	if e.feed == nil || e.feed.in != f.in {
 		codec, rtx, ok := matchCodec(f.in.codec, b.codecs)
 		if !ok {
-			return false // the client cannot decode it
+			if f.in.video && f.in.demand.miss() {
+				poke(f.in.peer.due) // its publisher may have another codec
+			}
+			return false
 		}
 		e.detach()
 		e.rewriter.forget()
 		e.payloadType, e.rtxType = uint8(codec.PayloadType), rtx
 		_, e.redType = redTypes(b.codecs)
-		e.levelID = extensionID(b.extensions, uriAudioLevel)
+		e.extraID = extensionID(b.extensions, uriExtra(f.in.video))
 		e.ddID = extensionID(b.extensions, uriDependencyDescriptor)
 		e.ccID = extensionID(b.extensions, uriTransportCC)
 	}

@@ -170,14 +170,26 @@ func (o *outlet) fillHeader(ssrc uint32, payloadType uint8, seq uint16, ts uint3
 		Version: 2, Marker: o.scratch.marker, PayloadType: payloadType, SequenceNumber: seq, Timestamp: ts, SSRC: ssrc,
 		Extensions: h.Extensions[:0],
 	}
-	if o.ddID != 0 && len(o.scratch.dd) > 0 {
-		_ = h.SetExtension(o.ddID, o.scratch.dd) // fails only for what cannot have come in
+	large, small := extension{o.ddID, o.scratch.dd}, extension{o.extraID, o.scratch.extra}
+	if len(small.data) > len(large.data) {
+		large, small = small, large
 	}
-	if o.levelID != 0 && len(o.scratch.level) > 0 {
-		_ = h.SetExtension(o.levelID, o.scratch.level)
-	}
+	large.put(h)
+	small.put(h)
 	if o.ccID != 0 {
 		_ = h.SetExtension(o.ccID, o.number[:])
+	}
+}
+
+// An extension is one of a header.
+type extension struct {
+	id   uint8 // 0 = not negotiated
+	data []byte
+}
+
+func (x extension) put(h *rtp.Header) {
+	if x.id != 0 && len(x.data) > 0 {
+		_ = h.SetExtension(x.id, x.data) // fails only for what cannot have come in
 	}
 }
 

@@ -64,7 +64,7 @@ func (c sinkContext) CodecParameters() []webrtc.RTPCodecParameters {
 }
 
 func (c sinkContext) HeaderExtensions() []webrtc.RTPHeaderExtensionParameter {
-	return []webrtc.RTPHeaderExtensionParameter{{URI: uriAudioLevel, ID: 7}, {URI: uriDependencyDescriptor, ID: 9}}
+	return []webrtc.RTPHeaderExtensionParameter{{URI: uriAudioLevel, ID: 7}, {URI: uriColorSpace, ID: 8}, {URI: uriDependencyDescriptor, ID: 9}}
 }
 func (c sinkContext) SSRC() webrtc.SSRC                       { return 5000 }
 func (c sinkContext) SSRCRetransmission() webrtc.SSRC         { return 5001 }
@@ -88,7 +88,7 @@ func bareStream(mime string) *stream {
 
 // addBare adds a stream to a track that is fed by hand.
 func addBare(in *ingress, index int) *stream {
-	s := &stream{in: in, index: index, payloadType: 96, ssrc: uint32(100 + index), levelID: 1, ddID: 2}
+	s := &stream{in: in, index: index, payloadType: 96, ssrc: uint32(100 + index), extraID: 1, ddID: 2}
 	s.init()
 	in.streams[index].Store(s)
 	return s
@@ -121,7 +121,7 @@ func rawPacket(t testing.TB, in *stream, n uint32, key bool) []byte {
 		Payload: testPayload(in.in.video, key, n),
 	}
 	if !in.in.video {
-		if err := p.SetExtension(in.levelID, []byte{byte(n)}); err != nil {
+		if err := p.SetExtension(in.extraID, []byte{byte(n)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -417,6 +417,52 @@ func BenchmarkForward(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*subscribers), "ns/forwarded")
+		})
+	}
+}
+
+// What says how a picture is to be decoded and shown reaches the receiver, whichever is the longer.
+func TestColorSpacePassesOn(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		color, dd int // bytes
+	}{
+		{"color space alone", 4, 0},
+		{"descriptor alone", 0, 3},
+		{"both short", 4, 3},
+		{"with the structure of a key frame", 4, 40},
+		{"with HDR metadata", 28, 3},
+		{"both long", 28, 40},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			in, w := bareStream(webrtc.MimeTypeVP8), &sink{}
+			e := subscriber(t.Context(), t, in, w)
+			color, dd := bytes.Repeat([]byte{0x5a}, test.color), bytes.Repeat([]byte{0}, test.dd)
+			p := rtp.Packet{
+				Header:  rtp.Header{Version: 2, PayloadType: in.payloadType, SequenceNumber: 9, Marker: true},
+				Payload: testPayload(true, true, 0),
+			}
+			large, small := extension{in.extraID, color}, extension{in.ddID, dd}
+			if test.dd > test.color {
+				large, small = small, large
+			}
+			large.put(&p.Header)
+			small.put(&p.Header)
+			b, err := p.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			in.receive(b, time.Now())
+			e.pump(nil, time.Now())
+			if len(w.sent) != 1 {
+				t.Fatalf("%d packets were sent", len(w.sent))
+			}
+			if got := w.sent[0].GetExtension(8); !bytes.Equal(got, color) {
+				t.Errorf("color space is % x, want % x", got, color)
+			}
+			if got := w.sent[0].GetExtension(9); len(got) != len(dd) {
+				t.Errorf("the descriptor has %d bytes, want %d", len(got), len(dd))
+			}
 		})
 	}
 }

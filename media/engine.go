@@ -26,6 +26,7 @@ const (
 	uriRepairedRid          = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 	uriTransportCC          = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 	uriAudioLevel           = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+	uriColorSpace           = "http://www.webrtc.org/experiments/rtp-hdrext/color-space"
 	uriDependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 )
 
@@ -163,6 +164,7 @@ func registerExtensions(media *webrtc.MediaEngine) error {
 		{uriRid, []webrtc.RTPCodecType{video}, in},
 		{uriRepairedRid, []webrtc.RTPCodecType{video}, in},
 		{uriAudioLevel, []webrtc.RTPCodecType{audio}, nil},
+		{uriColorSpace, []webrtc.RTPCodecType{video}, nil},
 		{uriDependencyDescriptor, []webrtc.RTPCodecType{video}, nil},
 	} {
 		for _, kind := range ext.kinds {
@@ -172,6 +174,15 @@ func registerExtensions(media *webrtc.MediaEngine) error {
 		}
 	}
 	return nil
+}
+
+// uriExtra names the header extension that receivers get as it comes: of audio its level, of video its color space, which
+// browsers believe before the bitstream. Without it a picture in another range of values has wrong colors.
+func uriExtra(video bool) string {
+	if video {
+		return uriColorSpace
+	}
+	return uriAudioLevel
 }
 
 // extensionID finds the negotiated id of a header extension, 0 if there is none.

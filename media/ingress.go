@@ -233,9 +233,14 @@ func appendQualities(list []quality, stream, spatial uint8, size size, flows [ma
 	return append(list, full)
 }
 
-// layers is how many layers the track has in space, simulcast or SVC.
-func (in *ingress) layers() int {
-	n := max(len(in.rids), 1)
+// layers is how many layers the track can have in space, simulcast or SVC.
+func (in *ingress) layers() int { return max(len(in.rids), in.come()) }
+
+// come is how many of them have ever come, counted from the smallest one up. A small camera has fewer than there is room
+// for, and nobody misses the others.
+func (in *ingress) come() int {
+	n := 1
+	in.each(func(s *stream) { n = max(n, s.index+1) })
 	for _, q := range *in.qualities.Load() {
 		n = max(n, int(q.layer.spatial)+1)
 	}

@@ -85,7 +85,7 @@ func (s *selected) quality(from, to sentCount) wire.MediaQuality {
 	}
 	index := s.in.index(largest.target)
 	msg.Width, msg.Height = largest.size.width, largest.size.height
-	msg.Layer = fmt.Sprintf("%d/%d", index+1, s.in.layers())
+	msg.Layer = fmt.Sprintf("%d/%d", index+1, s.in.come())
 	if rates > 1 {
 		msg.Layer += fmt.Sprintf(" T%d/%d", min(int(to.layer.temporal)+1, rates), rates)
 	}

@@ -10,16 +10,16 @@ type packet struct {
 	marker  bool
 	red     bool // the payload is RED
 	layering
-	level   []byte // audio level extension (RFC 6464), empty = none
+	extra   []byte // header extension passed on as it is, see uriExtra; empty = none
 	dd      []byte // AV1 dependency descriptor extension, empty = none
 	payload []byte
 }
 
 // copyTo copies p over dst, whose slices it reuses.
 func (p *packet) copyTo(dst *packet) {
-	level, dd, payload := dst.level[:0], dst.dd[:0], dst.payload[:0]
+	extra, dd, payload := dst.extra[:0], dst.dd[:0], dst.payload[:0]
 	*dst = *p
-	dst.level = append(level, p.level...)
+	dst.extra = append(extra, p.extra...)
 	dst.dd = append(dd, p.dd...)
 	dst.payload = append(payload, p.payload...)
 }

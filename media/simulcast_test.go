@@ -498,6 +498,32 @@ func TestMediaQuality(t *testing.T) {
 	})
 }
 
+// A camera that is too small for its largest layer sends all it has, however large it is shown.
+func TestSmallCamera(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		ann, ben := l.join("ann", "10.0.0.2"), l.join("ben", "10.0.0.3")
+		defer ann.close()
+		defer ben.close()
+		layers := ann.publishSimulcast("q", "h", "f")
+		layers[2].paused.Store(true)
+		ann.do(func() { ann.offer(nil) })
+		ben.publish(wire.Microphone, webrtc.MimeTypeOpus)
+		ben.do(func() { ben.offer(nil) })
+		show(t, ben, size{1280, 720}, 0)
+		time.Sleep(5 * time.Second)
+		list := told[wire.MediaQuality](ben)
+		if len(list) == 0 {
+			t.Fatal("nothing")
+		}
+		if got := list[len(list)-1]; got.Width != 640 || got.Layer != "2/2 T2/2" || got.Reason != wire.QualityFull {
+			t.Errorf("%+v", got)
+		}
+		for _, told := range told[wire.PublishMedia](ann) {
+			t.Errorf("%+v: the largest layer is wanted, should there be one", told)
+		}
+	})
+}
+
 func TestSimulcastSection(t *testing.T) {
 	for _, c := range []struct {
 		attributes string

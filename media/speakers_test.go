@@ -129,7 +129,7 @@ func TestActiveSpeakers(t *testing.T) {
 func levelPacket(t testing.TB, s *stream, n uint32, level byte) []byte {
 	t.Helper()
 	p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: s.payloadType, SequenceNumber: uint16(n), Timestamp: 960 * n}, Payload: testPayload(false, false, n)}
-	if err := p.SetExtension(s.levelID, []byte{level}); err != nil {
+	if err := p.SetExtension(s.extraID, []byte{level}); err != nil {
 		t.Fatal(err)
 	}
 	b, err := p.Marshal()

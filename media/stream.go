@@ -27,7 +27,7 @@ type stream struct {
 	payloadType uint8
 	redType     uint8 // of the same audio as RED, 0 = none
 	ssrc        uint32
-	levelID     uint8 // header extension ids, 0 = none
+	extraID     uint8 // header extension ids, 0 = none
 	ddID        uint8
 
 	taking sync.Mutex // held by take: when the plane has claimed the stream, pion may have packets left
@@ -60,7 +60,7 @@ func newStream(in *ingress, index int, t remoteTrack) *stream {
 		in: in, index: index, rid: t.track.RID(), track: t.track, receiver: t.receiver,
 		// Of a layer, pion knows the payload type only once a packet was read, but its codec at once.
 		payloadType: uint8(t.track.Codec().PayloadType), ssrc: uint32(t.track.SSRC()),
-		levelID: extensionID(extensions, uriAudioLevel), ddID: extensionID(extensions, uriDependencyDescriptor),
+		extraID: extensionID(extensions, uriExtra(in.video)), ddID: extensionID(extensions, uriDependencyDescriptor),
 	}
 	if opus, red := redTypes(t.receiver.GetParameters().Codecs); !in.video && opus != 0 && red != 0 {
 		s.payloadType, s.redType = opus, red
@@ -158,7 +158,7 @@ func (s *stream) nack(now time.Time) *rtcp.TransportLayerNack {
 
 // speaks reports whether the packet whose header was just read is loud.
 func (s *stream) speaks() bool {
-	level := s.header.GetExtension(s.levelID)
+	level := s.header.GetExtension(s.extraID)
 	return len(level) > 0 && loudest-level[0]&0x7f >= speechStarts
 }
 
@@ -198,11 +198,11 @@ func (s *stream) store(payload []byte, now time.Time) bool {
 	slot.ts, slot.marker = s.header.Timestamp, s.header.Marker
 	slot.red = s.header.PayloadType != s.payloadType
 	slot.payload = append(slot.payload[:0], payload...)
-	slot.level = append(slot.level[:0], s.header.GetExtension(s.levelID)...)
+	slot.extra = append(slot.extra[:0], s.header.GetExtension(s.extraID)...)
 	slot.dd = append(slot.dd[:0], s.header.GetExtension(s.ddID)...)
 	s.stats.count(seq, slot.ts, s.in.clock, now)
 	if !s.in.video {
-		s.voice.hear(slot.level, now)
+		s.voice.hear(slot.extra, now)
 		return true
 	}
 	slot.layering = s.in.kind.describe(payload, slot.dd, slot.marker, &s.dependencies)

@@ -52,6 +52,7 @@ type PublishMedia struct {
 	Source  Source `json:"source"`
 	Layers  int    `json:"layers"`            // how many, from the smallest one up; 0 = none: encode nothing
 	Bitrate int    `json:"bitrate,omitempty"` // bits a second that the largest of them may have; absent = as the client likes
+	Avoid   string `json:"avoid,omitempty"`   // codec that somebody here cannot decode, as in "AV1"; it is to be sent in another one
 }
 
 // MediaQuality is what the SFU sends, and why not more.

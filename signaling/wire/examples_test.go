@@ -245,7 +245,7 @@ var callExamples = map[string]pair{
 	"subscribe-media.client.json": full(request(), SubscribeMedia{
 		Participant: graceHere.ID, Source: Screen, Enabled: true, Width: 1920, Height: 1080, FPS: 15,
 	}).orJust(request(), SubscribeMedia{Participant: graceHere.ID, Source: Camera}),
-	"publish-media.server.json": full(Envelope{Room: "daily", TS: sentAt}, PublishMedia{Source: Camera, Layers: 2, Bitrate: 500000}).
+	"publish-media.server.json": full(Envelope{Room: "daily", TS: sentAt}, PublishMedia{Source: Camera, Layers: 2, Bitrate: 500000, Avoid: "AV1"}).
 		orJust(Envelope{Room: "daily"}, PublishMedia{Source: Camera}),
 	"media-quality.server.json": full(Envelope{Room: "daily", TS: sentAt}, MediaQuality{
 		Participant: graceHere.ID, Source: Screen, Width: 1280, Height: 720, FPS: 15, Bitrate: 900000, Codec: "VP8", Layer: "2/3",

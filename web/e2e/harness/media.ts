@@ -47,10 +47,11 @@ export async function receptionOf({ participant, source }: { participant: string
   };
 }
 
-/** Sound that arrived from `participant` and was played: `totalAudioEnergy` stays 0 while an element is muted. */
-export async function audioEnergyOf(participant: string): Promise<number> {
+/** Sound that arrived from a participant, or from one source of theirs, and was played: `totalAudioEnergy` stays 0 while an element is muted. */
+export async function audioEnergyOf(of: string | { readonly participant: string; readonly source: string }): Promise<number> {
   let energy = 0;
-  const elements = document.querySelectorAll<HTMLAudioElement>(`audio[data-participant="${participant}"]`);
+  const selector = typeof of === 'string' ? `[data-participant="${of}"]` : `[data-participant="${of.participant}"][data-source="${of.source}"]`;
+  const elements = document.querySelectorAll<HTMLAudioElement>(`audio${selector}`);
   const tracks = [...elements].flatMap((element) => (element.srcObject as MediaStream | null)?.getAudioTracks() ?? []);
   for (const connection of globalThis.e2e.connections) {
     if (connection.connectionState === 'closed') continue;
@@ -90,4 +91,61 @@ export function longestGap(participant: string): { readonly gap: number; readonl
   const gap = Math.max(...until.slice(1).map((time, at) => time - (until[at] ?? time)));
   times.splice(0, frames - 1);
   return { gap: Math.round(gap), frames };
+}
+
+/** What of a picture has come so far. */
+export interface Received {
+  /** As in `video/VP9`. */
+  readonly codec: string;
+  /** Of the last decoded picture. */
+  readonly width: number;
+  readonly frames: number;
+  readonly bytes: number;
+}
+
+/** What a tile has received, null while nothing comes. */
+export async function receivedOf({ participant, source }: { participant: string; source: string }): Promise<Received | null> {
+  const video = document.querySelector<HTMLVideoElement>(`[data-testid="tile"][data-participant="${participant}"][data-source="${source}"] video`);
+  const track = (video?.srcObject as MediaStream | null)?.getVideoTracks()[0];
+  for (const connection of globalThis.e2e.connections) {
+    const receiver = connection.connectionState === 'closed' ? undefined : connection.getReceivers().find((one) => one.track === track);
+    if (!receiver) continue;
+    const reports = new Map<string, Record<string, unknown>>();
+    (await receiver.getStats()).forEach((report: Record<string, unknown>, id) => reports.set(id, report));
+    for (const report of reports.values()) {
+      if (report.type !== 'inbound-rtp') continue;
+      const { frameWidth, framesDecoded, bytesReceived, codecId } = report;
+      return {
+        codec: String(reports.get(String(codecId))?.mimeType ?? ''), width: Number(frameWidth ?? 0),
+        frames: Number(framesDecoded ?? 0), bytes: Number(bytesReceived ?? 0),
+      };
+    }
+  }
+  return null;
+}
+
+/** One simulcast layer that a page sends. */
+export interface Sent {
+  readonly rid: string;
+  /** Whether it is to be encoded. */
+  readonly active: boolean;
+  /** Of the last encoded picture, 0 = there was none. */
+  readonly width: number;
+  /** Pictures in the last second. */
+  readonly fps: number;
+}
+
+/** The layers that a page sends, in the order of their names. */
+export async function sentOf(): Promise<Sent[]> {
+  const layers: Sent[] = [];
+  for (const connection of globalThis.e2e.connections) {
+    if (connection.connectionState === 'closed') continue;
+    for (const report of (await connection.getStats()).values() as Iterable<Record<string, unknown>>) {
+      if (report.type !== 'outbound-rtp' || !report.rid) continue;
+      layers.push({
+        rid: String(report.rid), active: report.active === true, width: Number(report.frameWidth ?? 0), fps: Number(report.framesPerSecond ?? 0),
+      });
+    }
+  }
+  return layers.sort((a, b) => a.rid.localeCompare(b.rid));
 }

@@ -91,6 +91,30 @@ export function announcedOnly(): void {
   });
 }
 
+/** A browser without AV1: it does not offer it, and answers as if it had not been offered. */
+export function withoutAV1(): void {
+  const capabilities = RTCRtpReceiver.getCapabilities.bind(RTCRtpReceiver);
+  RTCRtpReceiver.getCapabilities = (kind) => {
+    const all = capabilities(kind);
+    return all && { ...all, codecs: all.codecs.filter(({ mimeType }) => mimeType !== 'video/AV1') };
+  };
+  const without = (sdp: string): string => {
+    const types = [...sdp.matchAll(/^a=rtpmap:(\d+) AV1\//gm)].map(([, type]) => String(type));
+    types.push(...types.flatMap((type) => [...sdp.matchAll(new RegExp(`^a=fmtp:(\\d+) apt=${type}\\r$`, 'gm'))].map(([, rtx]) => String(rtx))));
+    return types.reduce((text, type) => text
+      .replaceAll(new RegExp(`^a=(rtpmap|fmtp|rtcp-fb):${type} .*\r\n`, 'gm'), '')
+      .replaceAll(new RegExp(`^(m=video .*) ${type}(?= |\r)`, 'gm'), '$1'), sdp);
+  };
+  globalThis.RTCPeerConnection = new Proxy(RTCPeerConnection, {
+    construct(target, args, newTarget) {
+      const connection = Reflect.construct(target, args, newTarget) as RTCPeerConnection;
+      const take = connection.setRemoteDescription.bind(connection);
+      connection.setRemoteDescription = (description: RTCSessionDescriptionInit) => take({ type: description.type, sdp: without(description.sdp ?? '') });
+      return connection;
+    },
+  });
+}
+
 /** How each connection that is open sends at present. */
 export interface Way {
   readonly local: string;

@@ -17,8 +17,8 @@ export interface Theatre {
 export interface PersonOptions extends BrowserContextOptions {
   readonly devices?: Devices;
   readonly server?: { readonly url: string };
-  /** Runs in every page before its own code. */
-  readonly init?: () => void;
+  /** Run in every page before its own code. */
+  readonly init?: (() => void) | readonly (() => void)[];
 }
 
 let rooms = 0;
@@ -68,7 +68,7 @@ export class Scene {
     this.onEnd(() => context.close());
     context.setDefaultTimeout(10_000);
     await context.addInitScript(installProbe);
-    if (init) await context.addInitScript(init);
+    for (const script of [init ?? []].flat()) await context.addInitScript(script);
     context.on('page', (page) => this.#watches.push(watchPage(page, name, server.url)));
     const person = new Person(name, this.room, server.url, context, await context.newPage());
     this.#people.push(person);

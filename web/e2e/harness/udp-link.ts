@@ -74,13 +74,14 @@ export class UdpLink {
   readonly #front: Socket;
   readonly #port: number;
   readonly #paths = new Map<number, Path>();
+  #closed = false;
 
   private constructor(front: Socket, port: number) {
     this.#front = front;
     this.#port = port;
     front.on('message', (datagram, from) => {
       const path = this.#path(from.port, from.address);
-      path.up.pass(datagram.length, () => path.socket.send(datagram, this.#port, serverHost, ignore));
+      path.up.pass(datagram.length, () => this.#closed || path.socket.send(datagram, this.#port, serverHost, ignore));
     });
   }
 
@@ -101,7 +102,9 @@ export class UdpLink {
     path.up.conditions = path.down.conditions = conditions;
   }
 
+  /** What is still on its way is lost. */
   close(): void {
+    this.#closed = true;
     this.#front.close();
     for (const { socket } of this.#paths.values()) socket.close();
     this.#paths.clear();
@@ -116,7 +119,7 @@ export class UdpLink {
     this.#paths.set(client, path);
     socket.bind(0, serverHost);
     socket.on('message', (datagram) => {
-      path.down.pass(datagram.length, () => this.#front.send(datagram, client, address, ignore));
+      path.down.pass(datagram.length, () => this.#closed || this.#front.send(datagram, client, address, ignore));
     });
     return path;
   }

@@ -1,5 +1,7 @@
 import './media';
 import './sfu';
+import './screens';
+import './layers';
 import './recording';
 import './through';
 import './chat';

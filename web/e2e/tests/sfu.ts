@@ -1,5 +1,5 @@
 import { launchFirefox } from '../harness/firefox';
-import { audioEnergyOf, longestGap, receptionOf, watchFrames } from '../harness/media';
+import { audioEnergyOf, longestGap, receivedOf, receptionOf, watchFrames } from '../harness/media';
 import { untilMoving, type Person } from '../harness/person';
 import { installProbe } from '../harness/probe';
 import type { Scene } from '../harness/scene';
@@ -71,8 +71,14 @@ test('sfu: six people all see all others', async (scene) => {
   await oneConnectionEach(people);
 }, { limit: 180 });
 
-/** The 300 ms that a change may take, a frame interval of the fake cameras, and some for what the own cameras don't show. */
-const gapLimitMs = 600;
+/** What a change may take. */
+const gapLimitMs = 300;
+/** Between two frames of the fake cameras. */
+const frameMs = 100;
+/** A machine on which one's own camera stands still no longer between two frames has time. */
+const quietMs = 125;
+/** On another one the rest, encoders and decoders, has as little; that much more does not show in the own cameras. */
+const busyMs = 200;
 
 test('sfu: a call of two goes to the server for a screen and back, and nobody sees it', async (scene) => {
   const people = (await scene.inRoom(['Ada', 'Grace'])) as [Person, Person];
@@ -105,10 +111,11 @@ async function untilUnbroken(people: readonly Person[], change: string): Promise
   const own = new Map(await Promise.all(people.map(async (one) => [one, (await one.page.evaluate(longestGap, await one.id())).gap] as const)));
   for (const [one, other] of pairs(people)) {
     const { gap, frames } = await one.page.evaluate(longestGap, await other.id());
-    const still = (own.get(one) ?? 0) + (own.get(other) ?? 0);
-    process.stdout.write(`      ${change}: ${one.name} saw ${frames} frames of ${other.name}, longest gap ${gap} ms (own cameras: ${still} ms)\n`);
+    const still = [own.get(one) ?? 0, own.get(other) ?? 0] as const;
+    const limit = gapLimitMs + frameMs + (Math.max(...still) <= quietMs ? 0 : busyMs + still[0] + still[1]);
+    process.stdout.write(`      ${change}: ${one.name} saw ${frames} frames of ${other.name}, longest gap ${gap} ms (own cameras: ${still.join(' and ')} ms)\n`);
     assert(frames > 20, `${one.name} sees ${other.name} all the time`);
-    assert(gap < gapLimitMs + still, `${one.name} saw nothing new of ${other.name} for ${gap} ms; the own cameras stood still for ${still} ms`);
+    assert(gap <= limit, `${one.name} saw nothing new of ${other.name} for ${gap} ms, of ${limit}; the own cameras stood still for ${still.join(' and ')} ms`);
   }
 }
 
@@ -140,4 +147,8 @@ test('sfu: Firefox and Chromium see and hear each other through the server', asy
     until('Chromium hears Firefox', async () => (await energyOfGrace()) > 0, { seconds: 30 }),
   ]);
   await oneConnectionEach([ada]);
+  await ada.press('share-toggle', true);
+  await untilMoving('Firefox sees the screen of Chromium', () => page.evaluate(receptionOf, { participant: id, source: 'screen' }), { seconds: 30 });
+  const codec = await page.evaluate(receivedOf, { participant: id, source: 'screen' });
+  process.stdout.write(`      Firefox receives the screen in ${codec?.codec}\n`);
 }, { limit: 90 });

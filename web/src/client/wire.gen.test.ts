@@ -779,7 +779,7 @@ const fromServer: Golden<ServerMessages> = {
       "type": "publish-media",
       "room": "daily",
       "ts": 1767225660500,
-      "data": {"source": "camera", "layers": 2, "bitrate": 500000}
+      "data": {"source": "camera", "layers": 2, "bitrate": 500000, "avoid": "AV1"}
     },
     {"type": "publish-media", "room": "daily", "data": {"source": "camera", "layers": 0}},
   ],

@@ -504,6 +504,8 @@ export interface PublishMedia {
   layers: number;
   /** bits a second that the largest of them may have; absent = as the client likes */
   bitrate?: number;
+  /** codec that somebody here cannot decode, as in "AV1"; it is to be sent in another one */
+  avoid?: string;
 }
 
 /** MediaQuality is what the SFU sends, and why not more. */

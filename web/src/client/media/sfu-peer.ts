@@ -54,6 +54,8 @@ export class SfuPeer implements Path {
   #held!: boolean;
   readonly #received = new Map<string, RTCRtpReceiver>();
   #wanted = new Map<Source, PublishMedia>();
+  /** Codecs of each source that not everybody can decode. */
+  readonly #avoided = new Map<Source, Set<string>>();
   /** One change of a sender's track or parameters after the other: parameters are good for one change. */
   #tuning: Promise<void> = Promise.resolve();
   /** One signal after the other: candidates wait here until the description before them is set. */
@@ -93,8 +95,23 @@ export class SfuPeer implements Path {
 
   /** How much of a source somebody receives. */
   publish(wanted: PublishMedia): void {
-    this.#wanted.set(wanted.source, wanted);
-    this.#tune(wanted.source);
+    const { source, avoid } = wanted;
+    this.#wanted.set(source, wanted);
+    const avoided = this.#avoided.get(source) ?? new Set();
+    if (avoid && !avoided.has(avoid)) {
+      this.#avoided.set(source, avoided.add(avoid));
+      this.#move(source);
+    } else this.#tune(source);
+  }
+
+  /** Sends a source in another media section: the codecs of one are for its life. */
+  #move(source: Source): void {
+    const transceiver = this.senders.get(source);
+    if (!transceiver) return;
+    this.senders.delete(source);
+    transceiver.direction = 'inactive';
+    void transceiver.sender.replaceTrack(null).catch(() => undefined);
+    this.update();
   }
 
   signal(signal: Signal): void {
@@ -188,7 +205,7 @@ export class SfuPeer implements Path {
       direction: this.#directionOf(source), sendEncodings: encodingsOf(source),
     });
     this.senders.set(source, transceiver);
-    if (isVideo(source)) preferCodecs(transceiver, source);
+    if (isVideo(source)) preferCodecs(transceiver, source, this.#avoided.get(source) ?? new Set());
     if (track) this.#tune(source);
   }
 
@@ -265,9 +282,9 @@ export class SfuPeer implements Path {
     await pc.setRemoteDescription(description);
     if (pc !== this.#pc) return;
     this.#settled(tracks);
-    if (!first) return;
+    // Now it is known in which codec each is sent.
     for (const source of this.senders.keys()) this.#tune(source);
-    this.#events.begun();
+    if (first) this.#events.begun();
   }
 
   #settled(tracks: Tracks): void {

@@ -16,6 +16,7 @@ beforeEach(() => {
   stubPage();
   FakePeerConnection.all.clear();
   FakePeerConnection.network = true;
+  FakePeerConnection.videoCodec = 'video/VP8';
   house = new House();
 });
 afterEach(() => {
@@ -247,6 +248,42 @@ describe('what is published', () => {
     a.media.set('screen', true);
     await tick(200);
     expect(encodings(a, '2')).toEqual([{ maxBitrate: 4_000_000, active: true }]);
+  });
+
+  it('is a screen of which pictures can be left out, where its codec is good at that', async () => {
+    FakePeerConnection.videoCodec = 'video/AV1';
+    const [a] = (await call('p-a')) as [Guest];
+    a.media.set('screen', true);
+    await tick(200);
+    expect(encodings(a, '2')).toEqual([{ maxBitrate: 4_000_000, active: true, scalabilityMode: 'L1T3' }]);
+    expect(encodings(a, '1').map((one) => 'scalabilityMode' in one)).toEqual([false, false, false]);
+  });
+
+  it('is in another codec, in another section, when somebody cannot decode it', async () => {
+    const codecs = ['video/VP8', 'video/rtx', 'video/AV1', 'video/VP9'].map((mimeType) => ({ mimeType }));
+    vi.stubGlobal('RTCRtpReceiver', { getCapabilities: () => ({ codecs }) });
+    const [a, b] = (await call('p-a', 'p-b')) as [Guest, Guest];
+    a.media.set('screen', true);
+    await tick(200);
+    expectWhole(a, b);
+    const screens = () => newest(a)?.getTransceivers().filter(({ preferred }) => preferred[0] === 'video/VP9') ?? [];
+    expect(screens().map(({ preferred }) => preferred)).toEqual([['video/VP9', 'video/VP8', 'video/rtx', 'video/AV1']]);
+
+    const avoid = (codec: string) => {
+      a.say('publish-media', { source: 'screen', layers: 1, avoid: codec }, 'sfu');
+      return tick(300);
+    };
+    await avoid('AV1');
+    await avoid('AV1');
+    expect(screens().map(({ preferred, direction }) => [preferred.length, direction])).toEqual([[4, 'inactive'], [3, 'sendonly']]);
+    expect(screens().map(({ sender }) => sender.track !== null)).toEqual([false, true]);
+    expectWhole(a, b);
+
+    // One in which all can is not there: the last one that is tried goes on.
+    await avoid('VP9');
+    await avoid('VP8');
+    expect(newest(a)?.getTransceivers().filter(({ direction }) => direction === 'sendonly').at(-1)?.preferred).toEqual(['video/VP9', 'video/VP8', 'video/rtx', 'video/AV1']);
+    expectWhole(a, b);
   });
 
   it('is only what somebody receives', async () => {

@@ -40,9 +40,10 @@ class FakeTransceiver {
   mid: string | null = null;
   currentDirection: RTCRtpTransceiverDirection | null = null;
   direction: RTCRtpTransceiverDirection;
+  preferred: string[] = [];
   readonly kind: string;
   readonly sender: {
-    track: FakeTrack | null; parameters: { encodings: RTCRtpEncodingParameters[] };
+    track: FakeTrack | null; parameters: { encodings: RTCRtpEncodingParameters[]; codecs: { mimeType: string }[] };
     replaceTrack(t: FakeTrack | null): Promise<void>; getParameters(): object; setParameters(p: object): Promise<void>;
   };
   readonly receiver: { track: FakeTrack; getStats(): Promise<Map<string, object>>; getSynchronizationSources(): object[] };
@@ -60,12 +61,14 @@ class FakeTransceiver {
     };
     this.sender = {
       track,
-      parameters: { encodings: encodings.length > 0 ? encodings : [{}] },
+      parameters: { encodings: encodings.length > 0 ? encodings : [{}], codecs: [] },
       replaceTrack: async (t) => { this.sender.track = t; },
       getParameters: () => structuredClone(this.sender.parameters),
       setParameters: async (p) => { this.sender.parameters = p as typeof this.sender.parameters; },
     };
   }
+
+  setCodecPreferences(codecs: { mimeType: string }[]): void { this.preferred = codecs.map(({ mimeType }) => mimeType); }
 
   /** Grows with the time as long as the other side sends something. */
   #flow(pc: FakePeerConnection): number {
@@ -95,6 +98,8 @@ export class FakePeerConnection {
   static all = new Map<string, FakePeerConnection>();
   /** Whether paths can come up at all. */
   static network = true;
+  /** What video is negotiated in. */
+  static videoCodec = 'video/VP8';
 
   /** Whether what is sent arrives. */
   media = true;
@@ -327,6 +332,9 @@ export class FakePeerConnection {
 
   #becomeStable(): void {
     this.signalingState = 'stable';
+    for (const t of this.#transceivers) {
+      if (t.kind === 'video' && sends(t.currentDirection ?? 'inactive')) t.sender.parameters.codecs = [{ mimeType: FakePeerConnection.videoCodec }];
+    }
     this.#stable = { local: this.localDescription, remote: this.remoteDescription, mids: new Set(this.#transceivers.filter((t) => t.mid !== null)) };
     setTimeout(settlePaths, 1);
   }
