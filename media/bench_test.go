@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"confab/media/rtctest"
 	"confab/signaling/wire"
 
 	"github.com/pion/ice/v4"
-	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
 	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/stdnet"
@@ -202,24 +202,11 @@ func benchmarkNaive(b *testing.B, viewers int) {
 
 func naivePeer(b *testing.B, mux ice.UDPMux) *webrtc.PeerConnection {
 	b.Helper()
-	settings := webrtc.SettingEngine{LoggerFactory: logFactory{slog.New(slog.DiscardHandler)}}
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	settings.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
+	settings := rtctest.Loopback()
 	if mux != nil {
 		settings.SetICEUDPMux(mux)
 	}
-	var media webrtc.MediaEngine
-	if err := media.RegisterDefaultCodecs(); err != nil {
-		b.Fatal(err)
-	}
-	registry := &interceptor.Registry{}
-	if err := webrtc.RegisterDefaultInterceptors(&media, registry); err != nil {
-		b.Fatal(err)
-	}
-	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(&media), webrtc.WithInterceptorRegistry(registry))
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := rtctest.New(rtctest.Options{Settings: &settings})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -228,23 +215,9 @@ func naivePeer(b *testing.B, mux ice.UDPMux) *webrtc.PeerConnection {
 
 func connectNaive(b *testing.B, from, to *webrtc.PeerConnection) {
 	b.Helper()
-	must := func(err error) {
-		if err != nil {
-			b.Fatal(err)
-		}
+	if err := rtctest.Negotiate(from, to, nil); err != nil {
+		b.Fatal(err)
 	}
-	gathered := webrtc.GatheringCompletePromise(from)
-	offer, err := from.CreateOffer(nil)
-	must(err)
-	must(from.SetLocalDescription(offer))
-	<-gathered
-	must(to.SetRemoteDescription(*from.LocalDescription()))
-	gathered = webrtc.GatheringCompletePromise(to)
-	answer, err := to.CreateAnswer(nil)
-	must(err)
-	must(to.SetLocalDescription(answer))
-	<-gathered
-	must(from.SetRemoteDescription(*to.LocalDescription()))
 	eventually(b, "a connection", func() bool { return from.ConnectionState() == webrtc.PeerConnectionStateConnected })
 }
 

@@ -3,6 +3,7 @@ package media
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -78,15 +79,24 @@ func (c *Calls) SetGrants(room wire.RoomID, of wire.ParticipantID, grants wire.G
 	}
 }
 
-// Leave ends a participant's peer.
+// Leave ends a participant's peer, and has the others of the room forget what they wanted to see of it.
 func (c *Calls) Leave(room wire.RoomID, who wire.ParticipantID) {
 	key := seatKey{room, who}
 	c.mu.Lock()
 	s := c.seats[key]
 	delete(c.seats, key)
+	var others []*seat
+	for other, seat := range c.seats {
+		if other.room == room {
+			others = append(others, seat)
+		}
+	}
 	c.mu.Unlock()
 	if s != nil {
 		s.leave()
+	}
+	for _, other := range others {
+		other.put(func(ctx context.Context) { other.forget(ctx, who) }, true)
 	}
 }
 
@@ -247,6 +257,8 @@ func (s *seat) signal(ctx context.Context, msg wire.Signal) error {
 	if d := msg.Description; d != nil && d.Type == "offer" {
 		session := sessionID(d.SDP)
 		switch {
+		case session == "": // not that of another connection, for which the one there is would end
+			return wire.Errorf(wire.CodeBadMessage, "the description is no SDP")
 		case live && session == s.session:
 		case !live && session == s.session, !live && namesOurSections(d.SDP):
 			return errNoPeer() // this peer connection has been answered by one that is no more
@@ -282,11 +294,9 @@ func (s *seat) join(ctx context.Context) error {
 }
 
 func (s *seat) subscribe(ctx context.Context, msg wire.SubscribeMedia) error {
-	key := trackKey{msg.Participant, msg.Source}
-	if limit := s.calls.server.limits.Subscriptions; len(s.subscriptions) >= limit {
-		if _, known := s.subscriptions[key]; !known {
-			s.forgetOther()
-		}
+	key, limit := trackKey{msg.Participant, msg.Source}, s.calls.server.limits.Subscriptions
+	if _, known := s.subscriptions[key]; !known && len(s.subscriptions) >= limit {
+		return tooManySubscriptions(limit)
 	}
 	s.subscriptions[key] = msg
 	if !s.live() {
@@ -295,11 +305,13 @@ func (s *seat) subscribe(ctx context.Context, msg wire.SubscribeMedia) error {
 	return s.peer.Subscribe(ctx, msg)
 }
 
-// forgetOther makes room for one subscription: in a long call people come and go.
-func (s *seat) forgetOther() {
-	for key := range s.subscriptions {
-		delete(s.subscriptions, key)
-		return
+// forget drops the subscriptions of a participant who has left.
+func (s *seat) forget(ctx context.Context, who wire.ParticipantID) {
+	maps.DeleteFunc(s.subscriptions, func(key trackKey, _ wire.SubscribeMedia) bool { return key.participant == who })
+	if s.live() {
+		if err := s.peer.forget(ctx, who); err != nil {
+			s.peer.log.Debug("forgetting subscriptions", "error", err)
+		}
 	}
 }
 

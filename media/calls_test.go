@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"confab/media/rtctest"
 	"confab/signaling/wire"
 
 	"github.com/pion/webrtc/v4"
@@ -57,9 +58,7 @@ func (b *postbox) answerTo(t *testing.T, id wire.ParticipantID, n int) webrtc.Se
 
 func newCaller(t *testing.T, c *Calls, id wire.ParticipantID) *caller {
 	t.Helper()
-	settings := webrtc.SettingEngine{}
-	settings.SetIncludeLoopbackCandidate(true)
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+	pc, err := rtctest.New(rtctest.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,15 +72,13 @@ func newCaller(t *testing.T, c *Calls, id wire.ParticipantID) *caller {
 // offer makes an offer with all candidates in it and brings it to the SFU. It returns the error of the answer.
 func (c *caller) offer(generation int) error {
 	c.t.Helper()
-	gathered := webrtc.GatheringCompletePromise(c.pc)
 	offer, err := c.pc.CreateOffer(nil)
 	if err == nil {
-		err = c.pc.SetLocalDescription(offer)
+		_, err = rtctest.Gather(c.pc, offer)
 	}
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	<-gathered
 	return c.send(generation)
 }
 
@@ -167,6 +164,67 @@ func TestCallsRefuseWhatOthersHaveBegun(t *testing.T) {
 	err := ada.signal(wire.Signal{Description: &wire.SessionDescription{Type: "offer", SDP: sdp}})
 	if codeOf(err) != wire.CodeNotFound || !strings.Contains(err.Error(), "make a new one") {
 		t.Errorf("an offer with sections of an SFU: %v", err)
+	}
+}
+
+// What is no description at all is refused, and the connection that there is goes on.
+func TestCallsKeepPeerAtGarbage(t *testing.T) {
+	server, box := newTestServer(t, Limits{}), &postbox{mail: map[wire.ParticipantID][]wire.Signal{}}
+	calls := NewCalls(server, box.deliver)
+	defer calls.Close()
+	ada := newCaller(t, calls, "ada")
+	if err := ada.offer(1); err != nil {
+		t.Fatal(err)
+	}
+	ada.connect(box.answerTo(t, "ada", 0))
+	peer := server.rooms["room"].peer("ada")
+	for _, sdp := range []string{"", "hello", "v=0\r\ns=-\r\n", "o=\r\n"} {
+		err := ada.signal(wire.Signal{Description: &wire.SessionDescription{Type: "offer", SDP: sdp}})
+		if codeOf(err) != wire.CodeBadMessage {
+			t.Errorf("%q: %v", sdp, err)
+		}
+	}
+	if server.rooms["room"].peer("ada") != peer || peer.Err() != nil {
+		t.Errorf("another peer, or one that has ended: %v", peer.Err())
+	}
+}
+
+// In a long call people come and go: who has left takes no place among the subscriptions.
+func TestCallsForgetWhoLeaves(t *testing.T) {
+	server, box := newTestServer(t, Limits{Subscriptions: 2}), &postbox{mail: map[wire.ParticipantID][]wire.Signal{}}
+	calls := NewCalls(server, box.deliver)
+	defer calls.Close()
+	ada, grace := newCaller(t, calls, "ada"), newCaller(t, calls, "grace")
+	if err := ada.offer(1); err != nil {
+		t.Fatal(err)
+	}
+	subscribe := func(c *caller, to wire.ParticipantID) wire.ErrorCode {
+		result := make(chan error, 1)
+		msg := wire.SubscribeMedia{Participant: to, Source: wire.Camera}
+		calls.Subscribe("room", c.id, allGrants(), msg, func(_ wire.ServerMessage, err error) { result <- err })
+		return codeOf(<-result)
+	}
+	for _, c := range []*caller{ada, grace} { // with a peer, and without
+		for _, id := range []wire.ParticipantID{"one", "two", "one"} {
+			if code := subscribe(c, id); code != "" {
+				t.Errorf("%s to %s: %s", c.id, id, code)
+			}
+		}
+		if code := subscribe(c, "three"); code != wire.CodeRateLimited {
+			t.Errorf("%s, one too many: %q", c.id, code)
+		}
+	}
+	for n := range 50 {
+		calls.Leave("room", "two")
+		calls.Leave("elsewhere", "one")
+		for _, c := range []*caller{ada, grace} {
+			if code := subscribe(c, "two"); code != "" {
+				t.Fatalf("%s, round %d: %s", c.id, n, code)
+			}
+		}
+	}
+	if code := subscribe(ada, "three"); code != wire.CodeRateLimited {
+		t.Errorf("who has left another room is forgotten in this one: %q", code)
 	}
 }
 

@@ -189,16 +189,22 @@ func readMapped(conn net.PacketConn, id [stun.TransactionIDSize]byte, seen chan<
 		if err != nil {
 			return
 		}
-		answer := &stun.Message{Raw: slices.Clone(b[:n])}
-		var mapped stun.XORMappedAddress
-		if answer.Decode() != nil || answer.TransactionID != id || answer.Type != stun.BindingSuccess || mapped.GetFrom(answer) != nil {
-			continue
-		}
-		if ip, ok := netip.AddrFromSlice(mapped.IP); ok {
-			seen <- netip.AddrPortFrom(ip.Unmap(), uint16(mapped.Port))
+		if at, ok := mappedAddress(b[:n], id); ok {
+			seen <- at
 			return
 		}
 	}
+}
+
+// mappedAddress is what an answer to a request says; false: it is none.
+func mappedAddress(b []byte, id [stun.TransactionIDSize]byte) (netip.AddrPort, bool) {
+	answer := &stun.Message{Raw: slices.Clone(b)}
+	var mapped stun.XORMappedAddress
+	if answer.Decode() != nil || answer.TransactionID != id || answer.Type != stun.BindingSuccess || mapped.GetFrom(answer) != nil {
+		return netip.AddrPort{}, false
+	}
+	ip, ok := netip.AddrFromSlice(mapped.IP)
+	return netip.AddrPortFrom(ip.Unmap(), uint16(mapped.Port)), ok
 }
 
 // reflexiveCandidates are what clients are told besides pion's own candidates. pion need not know of them: their base

@@ -260,9 +260,7 @@ func transportID(c *client, source wire.Source) uint8 {
 }
 
 func (c *client) labelOf(mid string) wire.TrackLabel {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.theirs[mid]
+	return c.Theirs()[mid]
 }
 
 // What is kept for who comes late, half a megabyte here, is let out in step with what its path may carry, and yet soon;

@@ -186,6 +186,9 @@ func (e *egress) pump(w *plane.Writer, now time.Time) (left int) {
 	b := e.bound.Load()
 	if b == nil || !e.follow(b, now) {
 		e.detach()
+		if e.want.Load() == nil {
+			e.release()
+		}
 		return 0
 	}
 	video := e.kind == webrtc.RTPCodecTypeVideo
@@ -276,12 +279,21 @@ func (e *egress) detach() {
 	e.from, e.to = nil, nil
 }
 
-// drop is detach from outside, when nobody pumps any more; nothing is wished for either.
+// release lets go of a track that has ended, and with it of its peer: who is there would keep who has left, that one who
+// had left before, and so on for as long as the call lasts.
+func (o *outlet) release() {
+	o.feed, o.line = nil, timeline{}
+	o.rewriter.forget()
+}
+
+// drop is detach and release from outside, when nobody pumps any more; nothing is wished for either.
 func (e *egress) drop() {
 	e.mu.Lock()
 	e.detach()
+	e.release()
 	e.mu.Unlock()
 	e.selected.wish(e, use{})
+	e.selected = selected{}
 }
 
 const (

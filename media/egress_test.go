@@ -143,6 +143,31 @@ func keyAt(list ...uint32) func(uint32) bool {
 	return func(n uint32) bool { return slices.Contains(list, n) }
 }
 
+// Who is there keeps nothing of who has left. Else that one would keep those who had left before, and so on.
+func TestEndedTracksAreLetGo(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	ben, _, _ := start(t, s, "ben")
+	for _, id := range []wire.ParticipantID{"ann", "cem"} {
+		c, _, _ := start(t, s, id)
+		more(t, ben, id, wire.Camera, 5)
+		more(t, c, "ben", wire.Camera, 5)
+		c.close()
+		for name, p := range map[string]*Peer{"who is there": ben.peer, "who has left": c.peer} {
+			eventually(t, name+" keeps nothing", func() bool {
+				for _, e := range *p.sending.Load() {
+					e.mu.Lock()
+					kept := e.feed != nil || e.line.source != nil || slices.ContainsFunc(e.rewriter.runs, func(r run) bool { return r.source != nil })
+					e.mu.Unlock()
+					if kept {
+						return false
+					}
+				}
+				return true
+			})
+		}
+	}
+}
+
 // A subscriber whose transport blocks delays nobody; when it moves again, it goes on with a newer key frame and
 // unbroken numbers.
 func TestBlockedSubscriber(t *testing.T) {

@@ -242,12 +242,17 @@ func (t *tap) Close() error {
 	return t.Buffer.Close()
 }
 
+// maxStray is how many streams beyond the limit a client may bring until it is sent away. pion keeps a kilobyte of each
+// for as long as the connection lasts; only packets with the client's own keys bring one.
+const maxStray = 1024
+
 // taps are those of one peer, at most limit of them with room for packets. It is safe for concurrent use.
 type taps struct {
 	limit int
 
-	mu   sync.Mutex
-	open map[uint32]*tap // guarded by mu; by SSRC, those that are not stray
+	mu     sync.Mutex
+	open   map[uint32]*tap // guarded by mu; by SSRC, those that are not stray
+	strays int             // guarded by mu: how many have come
 }
 
 func (l *taps) add(t *tap) *tap {
@@ -255,6 +260,8 @@ func (l *taps) add(t *tap) *tap {
 	defer l.mu.Unlock()
 	if t.stray = len(l.open) >= l.limit; !t.stray {
 		l.open[t.ssrc] = t
+	} else if l.strays++; l.strays > maxStray {
+		t.peer.end(ErrStreams)
 	}
 	return t
 }

@@ -147,6 +147,18 @@ func (p *Peer) showView() {
 	}
 }
 
+// Mute has nothing of some sources forwarded, of an encoder that does not fall silent by itself; nil = none is muted any
+// more. Unlike one that is taken from the grants, a muted source may stand in offers: ICE restarts go on. Errors:
+// *wire.Error with unavailable when the peer has ended, with timeout for ctx.
+func (p *Peer) Mute(ctx context.Context, sources []wire.Source) error {
+	sources = slices.Clone(sources)
+	return p.call(ctx, func() error {
+		p.muted = sources
+		p.republish()
+		return nil
+	})
+}
+
 // OnConnection has fn told when the connection is up and when it is down: at once after each change, the second
 // after five seconds of silence. It is called before the first signal; fn must not block.
 func (p *Peer) OnConnection(fn func(up bool)) {

@@ -49,8 +49,8 @@ func TestPlay(t *testing.T) {
 
 	eve.mu.Lock()
 	defer eve.mu.Unlock()
-	if len(eve.received) != 2 || eve.offers != 0 {
-		t.Errorf("the viewer got %d tracks and %d offers", len(eve.received), eve.offers)
+	if len(eve.received) != 2 || eve.Counts().Offers != 0 {
+		t.Errorf("the viewer got %d tracks and %d offers", len(eve.received), eve.Counts().Offers)
 	}
 }
 
@@ -70,7 +70,7 @@ func player(t testing.TB, s *Server, id wire.ParticipantID, v View) *client {
 			played <- err
 			return
 		}
-		c.pending = &offer
+		c.Pending = &offer
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		played <- c.peer.Play(ctx, v, wire.Signal{Description: &wire.SessionDescription{Type: "offer", SDP: offer.SDP}})

@@ -10,12 +10,12 @@ import (
 type Limits struct {
 	PeersPerRoom  int // 100; beyond it Join fails with room-full
 	UpTracks      int // 8 media sections a client may send on; an offer or answer with more fails with too-large
-	Streams       int // 64 RTP streams open from one client, retransmissions included; what others bring is dropped
+	Streams       int // 64 RTP streams open from one client, retransmissions included; what others bring is dropped, and beyond maxStray of them the peer ends
 	DownTracks    int // 128 tracks sent to one client; later ones are not sent until others end
-	MediaSections int // 192 media sections in one description; beyond it too-large
+	MediaSections int // 192 media sections in one description, four times as many in all; beyond it too-large
 	SDPBytes      int // 64 KiB; a larger description fails with too-large
 	Candidates    int // 64 of one generation; beyond it rate-limited
-	Subscriptions int // 256 explicit subscriptions remembered, of tracks there are or will be; beyond it rate-limited
+	Subscriptions int // 256 explicit subscriptions, of tracks there are or will be, until their participants leave; beyond it rate-limited
 	RTCPPerSecond int // 500 RTCP packets processed of one peer; what comes above is read and dropped
 	Requests      int // 64 signals waiting for one peer; beyond it the caller waits, as long as its context lets it
 	TCPConns      int // 1024 connections of each TCP port; beyond it they are closed

@@ -83,6 +83,9 @@ func TestRefused(t *testing.T) {
 		{"too many sections", allGrants(), wire.Signal{Description: sdpOffer("audio recvonly", "audio recvonly", "audio recvonly", "audio recvonly", "audio recvonly", "audio recvonly")}, wire.CodeTooLarge},
 		{"too large", allGrants(), wire.Signal{Description: &wire.SessionDescription{Type: "offer", SDP: strings.Repeat("a", 4001)}}, wire.CodeTooLarge},
 		{"no SDP", allGrants(), wire.Signal{Description: &wire.SessionDescription{Type: "offer", SDP: "hello"}}, wire.CodeBadMessage},
+		{"a mid without end", allGrants(), wire.Signal{Description: replaced(sdpOffer("audio recvonly"), "a=mid:0", "a=mid:"+strings.Repeat("0", maxSectionName+1))}, wire.CodeBadMessage},
+		{"a rid without end", allGrants(), wire.Signal{Description: replaced(sdpOffer("video sendonly"), "a=mid:0", "a=mid:0\r\na=rid:"+strings.Repeat("q", maxSectionName+1)+" send"),
+			Tracks: labels(wire.Camera)}, wire.CodeBadMessage},
 		{"a rollback", allGrants(), wire.Signal{Description: &wire.SessionDescription{Type: "rollback"}}, wire.CodeBadMessage},
 		{"a large candidate", allGrants(), wire.Signal{Candidate: json.RawMessage(`"` + strings.Repeat("a", maxCandidate) + `"`)}, wire.CodeTooLarge},
 		{"a malformed candidate", allGrants(), wire.Signal{Candidate: json.RawMessage(`[1]`)}, wire.CodeBadMessage},
@@ -97,6 +100,30 @@ func TestRefused(t *testing.T) {
 				t.Errorf("then a good offer: %v", err)
 			}
 		})
+	}
+}
+
+func replaced(d *wire.SessionDescription, old, by string) *wire.SessionDescription {
+	d.SDP = strings.ReplaceAll(d.SDP, old, by)
+	return d
+}
+
+// A client that names its media sections anew with each offer comes to an end with it.
+func TestSectionsInAll(t *testing.T) {
+	limits := Limits{MediaSections: 5}
+	p := bare(t, newTestServer(t, limits), "ann", allGrants())
+	for i := range 50 {
+		offer := sdpOffer("audio recvonly", "video recvonly")
+		replaced(offer, "a=mid:", fmt.Sprintf("a=mid:%d-", i))
+		if err := p.Signal(t.Context(), wire.Signal{Description: offer}); err != nil {
+			wantCode(t, "an offer too many", err, wire.CodeTooLarge)
+		}
+	}
+	if got, want := len(p.pc.GetTransceivers()), limits.MediaSections*sectionsInAll; got != want {
+		t.Errorf("%d transceivers; want %d", got, want)
+	}
+	if err := p.Signal(t.Context(), wire.Signal{Description: replaced(sdpOffer("audio recvonly"), "a=mid:", "a=mid:0-")}); err != nil {
+		t.Errorf("the names it has used: %v", err)
 	}
 }
 
@@ -125,13 +152,18 @@ func TestCandidates(t *testing.T) {
 	}
 	for i, c := range []wire.Signal{
 		candidate("3f1c6c2e-1111-4e3c-8a4e-5d3a0b1c2d3e.local", 2), candidate("127.0.0.1", 2),
-		{Candidate: json.RawMessage("null"), Generation: 2}, candidate("127.0.0.2", 2),
+		{Candidate: json.RawMessage("null"), Generation: 2}, candidate("127.0.0.2", 2), candidate("127.0.0.3", 2),
 	} {
 		if err := p.Signal(t.Context(), c); err != nil {
 			t.Errorf("candidate %d: %v", i, err)
 		}
 	}
 	wantCode(t, "one too many", p.Signal(t.Context(), candidate("127.0.0.1", 2)), wire.CodeRateLimited)
+	for range 10 { // pion says it with each description
+		if err := p.Signal(t.Context(), wire.Signal{Candidate: json.RawMessage("null"), Generation: 2}); err != nil {
+			t.Errorf("the end of candidates again: %v", err)
+		}
+	}
 }
 
 func TestBounds(t *testing.T) {

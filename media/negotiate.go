@@ -179,9 +179,15 @@ func (p *Peer) readSections(signal wire.Signal) (sections, error) {
 	if len(desc.MediaDescriptions) > limits.MediaSections {
 		return nil, wire.Errorf(wire.CodeTooLarge, "%d media sections; at most %d", len(desc.MediaDescriptions), limits.MediaSections)
 	}
-	found, taken := sections{}, map[wire.Source]string{}
+	found, taken, fresh := sections{}, map[wire.Source]string{}, map[string]bool{}
 	for _, m := range desc.MediaDescriptions {
 		mid, _ := m.Attribute("mid")
+		if len(mid) > maxSectionName {
+			return nil, wire.Errorf(wire.CodeBadMessage, "a mid has %d bytes; at most %d", len(mid), maxSectionName)
+		}
+		if !p.mids[mid] {
+			fresh[mid] = true
+		}
 		if !sends(m) {
 			continue
 		}
@@ -204,8 +210,19 @@ func (p *Peer) readSections(signal wire.Signal) (sections, error) {
 	if len(found) > limits.UpTracks {
 		return nil, wire.Errorf(wire.CodeTooLarge, "%d tracks sent; at most %d", len(found), limits.UpTracks)
 	}
+	if most := limits.MediaSections * sectionsInAll; len(p.mids)+len(fresh) > most {
+		return nil, wire.Errorf(wire.CodeTooLarge, "more than %d media sections in the life of one connection; make a new one", most)
+	}
+	maps.Copy(p.mids, fresh)
 	return found, nil
 }
+
+const (
+	maxSectionName = 64 // bytes of a mid or rid; browsers write up to 3
+	// pion keeps something for each mid that it has ever seen, also of those whose place others have taken (RFC 9429
+	// section 5.2.2). So many times what one description may have are enough for a day of screens that come and go.
+	sectionsInAll = 4
+)
 
 func (p *Peer) checkSection(mid, kind string, source wire.Source) error {
 	switch {
@@ -255,6 +272,9 @@ func simulcast(m *sdp.MediaDescription) ([]string, error) {
 	known := map[string]bool{}
 	for _, a := range m.Attributes {
 		if fields := strings.Fields(a.Value); a.Key == "rid" && len(fields) > 1 && fields[1] == "send" {
+			if len(fields[0]) > maxSectionName {
+				return nil, wire.Errorf(wire.CodeBadMessage, "a rid has %d bytes; at most %d", len(fields[0]), maxSectionName)
+			}
 			known[fields[0]] = true
 		}
 	}
@@ -303,29 +323,24 @@ func (p *Peer) accept(found sections) {
 	for mid, s := range found {
 		p.labels[mid], p.rids[mid], p.sendingMids[mid] = s.source, s.rids, true
 	}
-	for mid, in := range p.publishing { // first, since a source may have moved to another section
-		if !p.sendingMids[mid] {
-			p.room.unpublish(in)
-		}
-	}
-	for mid, in := range p.publishing {
-		if p.sendingMids[mid] {
-			p.room.publish(in)
-		}
-	}
+	p.republish()
 }
 
 // takeCandidate takes a candidate, or keeps it until the description comes that it belongs to.
 func (p *Peer) takeCandidate(signal wire.Signal) error {
-	if p.candidates >= p.server.limits.Candidates {
-		return wire.Errorf(wire.CodeRateLimited, "more than %d candidates", p.server.limits.Candidates)
-	}
 	candidate, err := readCandidate(signal.Candidate)
 	if err != nil {
 		return err
 	}
+	early := p.pc.RemoteDescription() == nil || signal.Generation > p.generation
+	if candidate.Candidate == "" && !early {
+		return nil // the end of candidates, which some clients say again with each description, takes no place
+	}
+	if p.candidates >= p.server.limits.Candidates {
+		return wire.Errorf(wire.CodeRateLimited, "more than %d candidates", p.server.limits.Candidates)
+	}
 	p.candidates++
-	if p.pc.RemoteDescription() == nil || signal.Generation > p.generation {
+	if early {
 		p.early = append(p.early, wire.Signal{Candidate: signal.Candidate, Generation: signal.Generation})
 		return nil
 	}

@@ -173,9 +173,7 @@ func TestClientCloses(t *testing.T) {
 	}
 	eventually(t, "ann's peer has ended", func() bool { return ann.peer.Err() != nil })
 	eventually(t, "ben is told", func() bool {
-		ben.mu.Lock()
-		defer ben.mu.Unlock()
-		return len(ben.theirs) == 0
+		return len(ben.Theirs()) == 0
 	})
 }
 
@@ -183,7 +181,7 @@ func FuzzSections(f *testing.F) {
 	f.Add(sdpOffer("audio sendonly", "video sendrecv").SDP)
 	f.Add(sdpOffer("audio inactive").SDP)
 	f.Fuzz(func(t *testing.T, text string) {
-		p := &Peer{server: &Server{limits: Limits{}.withDefaults()}, grants: allGrants(), negotiation: negotiation{labels: map[string]wire.Source{}}}
+		p := &Peer{server: &Server{limits: Limits{}.withDefaults()}, grants: allGrants(), negotiation: newNegotiation()}
 		found, err := p.readSections(wire.Signal{Description: &wire.SessionDescription{SDP: text}, Tracks: labels(wire.Microphone, wire.Camera)})
 		if err == nil && len(found) > p.server.limits.UpTracks {
 			t.Errorf("%d tracks", len(found))

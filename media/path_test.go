@@ -2,6 +2,7 @@ package media
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -23,8 +24,7 @@ func joinWithout(t testing.TB, s *Server, id wire.ParticipantID) *client {
 }
 
 // Who is moved by pion and who is moved by the plane hear and see each other, also when something is lost on the way to
-// them. (Of what is lost on the way from them, see TestLoss: pion's own NACK responder is not safe for two requests at
-// once.)
+// them and from them.
 func TestPathsMix(t *testing.T) {
 	s := newTestServer(t, Limits{})
 	clients := []*client{join(t, s, "room", "ann", allGrants()), joinWithout(t, s, "ben"), join(t, s, "room", "cem", allGrants())}
@@ -50,6 +50,7 @@ func TestPathsMix(t *testing.T) {
 			t.Errorf("%s is served by the plane: %v; want %v", c.id, !want, want)
 		}
 		c.link.dropIn.Store(31)
+		c.link.dropOut.Store(29)
 	}
 	all(60)
 }
@@ -136,5 +137,23 @@ func TestRepairIsUnwrapped(t *testing.T) {
 				t.Fatalf("got %+v", p)
 			}
 		})
+	}
+}
+
+// Behind a public address the plane serves a client also where it has several ports, as a host with several interfaces has.
+func TestPublicAddressOfOnePort(t *testing.T) {
+	s := newTestServerOn(t, Options{PublicIPs: []netip.Addr{netip.MustParseAddr("198.51.100.7")}})
+	other, err := s.plane.Listen(netip.MustParseAddrPort("127.0.0.2:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	ann, _, _ := start(t, s, "ann")
+	ben, _, _ := start(t, s, "ben")
+	more(t, ann, "ben", wire.Microphone, 20)
+	for _, c := range []*client{ann, ben} {
+		if !c.peer.served.Load() {
+			t.Errorf("pion moves the media of %s", c.id)
+		}
 	}
 }

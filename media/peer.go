@@ -20,6 +20,7 @@ var (
 	ErrPeerClosed = errors.New("media: peer closed")
 	ErrLost       = errors.New("media: the connection was lost")
 	ErrNoAnswer   = errors.New("media: the client did not answer an offer")
+	ErrStreams    = errors.New("media: the client has sent too many streams")
 	errRoomClosed = errors.New("media: room closed")
 )
 
@@ -63,6 +64,7 @@ type Peer struct {
 	// Owned by run.
 	negotiation
 	grants        wire.Grants
+	muted         []wire.Source             // see Mute
 	subscriptions map[trackKey]subscription // what the client has chosen
 	publishing    map[string]*ingress       // by mid
 	told          map[wire.Source]use       // how much the client was told to send; absent = nothing was said
@@ -313,7 +315,7 @@ func (p *Peer) Close() {
 // Done is closed when the peer has ended, for whatever reason.
 func (p *Peer) Done() <-chan struct{} { return p.done }
 
-// Err says why the peer ended: ErrPeerClosed, ErrLost, ErrNoAnswer, ErrClosed; nil while it lives.
+// Err says why the peer ended: ErrPeerClosed, ErrLost, ErrNoAnswer, ErrStreams, ErrClosed; nil while it lives.
 func (p *Peer) Err() error {
 	if p.ctx.Err() == nil {
 		return nil
@@ -327,6 +329,7 @@ type negotiation struct {
 	labels      map[string]wire.Source // what the client sends, by mid; it grows and never changes
 	rids        map[string][]string    // of its simulcast layers, by mid, smallest first
 	sendingMids map[string]bool        // on which of them it sends now
+	mids        map[string]bool        // that the client has named in its descriptions
 	early       []wire.Signal          // candidates of a description that has not come yet
 	candidates  int                    // of this generation
 	gathered    bool                   // the end of our candidates was sent
@@ -343,7 +346,7 @@ type negotiation struct {
 
 func newNegotiation() negotiation {
 	n := negotiation{
-		labels: map[string]wire.Source{}, rids: map[string][]string{}, sendingMids: map[string]bool{},
+		labels: map[string]wire.Source{}, rids: map[string][]string{}, sendingMids: map[string]bool{}, mids: map[string]bool{},
 		offerTimer: time.NewTimer(time.Hour), answerTimer: time.NewTimer(time.Hour), failTimer: time.NewTimer(time.Hour),
 	}
 	n.stopTimers()

@@ -32,6 +32,19 @@ func newPublicFace(public []netip.Addr, listen netip.Addr) publicFace {
 	return f
 }
 
+// locals are the local addresses by the public ones that stand for them.
+func (f publicFace) locals() map[netip.Addr]netip.Addr {
+	locals := map[netip.Addr]netip.Addr{}
+	for local, external := range f.external {
+		for _, text := range external {
+			if ip, err := netip.ParseAddr(text); err == nil && local.IsValid() {
+				locals[ip.Unmap()] = local
+			}
+		}
+	}
+	return locals
+}
+
 // stands reports whether clients hear of a local address, by whatever name. Link-local ones are of no use to them
 // (RFC 8445 section 5.1.1.1), and for TCP each address costs every peer a goroutine and a buffer.
 func (f publicFace) stands(local net.IP) bool {

@@ -3,13 +3,12 @@ package media
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"testing"
 
+	"confab/media/rtctest"
 	"confab/media/turn"
 	"confab/signaling/wire"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -107,7 +106,9 @@ func TestMeshByRelay(t *testing.T) {
 		defer close(ended)
 		src.run(stop, true)
 	}()
-	connect(t, ann, ben)
+	if err := rtctest.Negotiate(ann, ben, nil); err != nil {
+		t.Fatal(err)
+	}
 	<-got
 	wantRelay(t, "ann", ann)
 	wantRelay(t, "ben", ben)
@@ -117,13 +118,9 @@ func TestMeshByRelay(t *testing.T) {
 
 func newMeshPeer(t *testing.T, r *turn.Server, id wire.ParticipantID, transport string) *webrtc.PeerConnection {
 	t.Helper()
-	var settings webrtc.SettingEngine
+	settings := rtctest.Loopback()
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4})
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	settings.SetIPFilter(net.IP.IsLoopback)
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.LoggerFactory = logFactory{slog.New(slog.DiscardHandler)}
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(onlyRelay(r, id, transport))
+	pc, err := rtctest.New(rtctest.Options{Settings: &settings, Configuration: onlyRelay(r, id, transport)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,29 +130,4 @@ func newMeshPeer(t *testing.T, r *turn.Server, id wire.ParticipantID, transport 
 		}
 	})
 	return pc
-}
-
-// connect negotiates once, with all candidates in the descriptions.
-func connect(t *testing.T, from, to *webrtc.PeerConnection) {
-	t.Helper()
-	half := func(pc *webrtc.PeerConnection, make func() (webrtc.SessionDescription, error)) webrtc.SessionDescription {
-		desc, err := make()
-		if err != nil {
-			t.Fatal(err)
-		}
-		gathered := webrtc.GatheringCompletePromise(pc)
-		if err := pc.SetLocalDescription(desc); err != nil {
-			t.Fatal(err)
-		}
-		<-gathered
-		return *pc.LocalDescription()
-	}
-	offer := half(from, func() (webrtc.SessionDescription, error) { return from.CreateOffer(nil) })
-	if err := to.SetRemoteDescription(offer); err != nil {
-		t.Fatal(err)
-	}
-	answer := half(to, func() (webrtc.SessionDescription, error) { return to.CreateAnswer(nil) })
-	if err := from.SetRemoteDescription(answer); err != nil {
-		t.Fatal(err)
-	}
 }

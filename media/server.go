@@ -82,9 +82,10 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("media: making the DTLS certificate: %w", err)
 	}
+	face := newPublicFace(opts.PublicIPs, opts.Listen.Addr())
 	var media *plane.Plane
 	if opts.network == nil && !opts.PionOnly {
-		media = plane.New(plane.Options{Sent: opts.sent})
+		media = plane.New(plane.Options{Sent: opts.sent, Public: face.locals()})
 	}
 	mux, err := listen(opts, media)
 	if err != nil {
@@ -97,7 +98,7 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: opts, limits: limits, log: opts.Log, certificate: *certificate, mux: mux, plane: media, tcp: tcp,
-		face: newPublicFace(opts.PublicIPs, opts.Listen.Addr()), rooms: map[wire.RoomID]*room{},
+		face: face, rooms: map[wire.RoomID]*room{},
 	}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
 	if len(opts.STUN) > 0 && len(opts.PublicIPs) == 0 {

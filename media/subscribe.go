@@ -2,6 +2,7 @@ package media
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"confab/signaling/wire"
@@ -25,8 +26,9 @@ func (p *Peer) subscribe(key trackKey, sub subscription) error {
 	if !p.grants.Subscribe {
 		return wire.Errorf(wire.CodeForbidden, "you may not receive media")
 	}
-	if _, known := p.subscriptions[key]; !known && len(p.subscriptions) >= p.server.limits.Subscriptions {
-		return wire.Errorf(wire.CodeRateLimited, "more than %d subscriptions", p.server.limits.Subscriptions)
+	limit := p.server.limits.Subscriptions
+	if _, known := p.subscriptions[key]; !known && len(p.subscriptions) >= limit {
+		return tooManySubscriptions(limit)
 	}
 	p.subscriptions[key] = sub
 	for _, e := range *p.sending.Load() {
@@ -40,21 +42,46 @@ func (p *Peer) subscribe(key trackKey, sub subscription) error {
 	return nil
 }
 
+func tooManySubscriptions(limit int) *wire.Error {
+	return wire.Errorf(wire.CodeRateLimited, "more than %d subscriptions", limit)
+}
+
+// forget drops the subscriptions of a participant who has left.
+func (p *Peer) forget(ctx context.Context, who wire.ParticipantID) error {
+	return p.call(ctx, func() error {
+		maps.DeleteFunc(p.subscriptions, func(key trackKey, _ subscription) bool { return key.participant == who })
+		return nil
+	})
+}
+
 // SetGrants says what the client may do from now on. What it sends and may not any more is no longer forwarded; it
 // receives nothing more when it may not subscribe. An error is that of ctx or of an ended peer.
 func (p *Peer) SetGrants(ctx context.Context, grants wire.Grants) error {
 	return p.call(ctx, func() error {
 		p.grants = grants
-		for mid, in := range p.publishing {
-			if !grants.May(in.key.source) {
-				p.room.unpublish(in)
-			} else if p.sendingMids[mid] {
-				p.room.publish(in)
-			}
-		}
+		p.republish()
 		p.reconcile()
 		return nil
 	})
+}
+
+// republish has the room have what passes and nothing else.
+func (p *Peer) republish() {
+	for _, in := range p.publishing { // first, since a source may have moved to another section
+		if !p.passes(in) {
+			p.room.unpublish(in)
+		}
+	}
+	for _, in := range p.publishing {
+		if p.passes(in) {
+			p.room.publish(in)
+		}
+	}
+}
+
+// passes reports whether others are to have a track: the client sends it, and may.
+func (p *Peer) passes(in *ingress) bool {
+	return p.sendingMids[in.mid] && p.grants.May(in.key.source) && !slices.Contains(p.muted, in.key.source)
 }
 
 // replaceFeed changes what e is to do with the track it has.
@@ -172,7 +199,7 @@ func (p *Peer) publish(t remoteTrack) {
 	s.claim()
 	p.running.Go(s.read)
 	p.running.Go(s.readRTCP)
-	if p.sendingMids[mid] {
+	if p.passes(s.in) {
 		p.room.publish(s.in)
 	}
 }

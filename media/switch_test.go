@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -37,9 +38,28 @@ func newPublisher(t testing.TB, layers int) *publisher {
 	return p
 }
 
-// picture sends the next picture in each layer that is not left out; keys are those in which it is a key frame.
+// picture sends the next picture in each layer that is not left out; keys are those in which it is a key frame. Who
+// receives them sees all layers of it at once, however its goroutine is scheduled.
 func (p *publisher) picture(keys []int, without ...int) {
 	p.t.Helper()
+	p.send(keys, without)
+	p.n++
+	time.Sleep(time.Second / 30)
+	synctest.Wait()
+}
+
+func (p *publisher) send(keys, without []int) {
+	p.t.Helper()
+	held := map[*egress]bool{}
+	for _, s := range p.layers {
+		for _, e := range *s.listeners.Load() {
+			if !held[e] {
+				held[e] = true
+				e.mu.Lock()
+				defer e.mu.Unlock()
+			}
+		}
+	}
 	for i, s := range p.layers {
 		if slices.Contains(without, i) {
 			continue
@@ -57,9 +77,6 @@ func (p *publisher) picture(keys []int, without ...int) {
 		}
 		s.receive(b, time.Now())
 	}
-	p.n++
-	time.Sleep(time.Second / 30)
-	synctest.Wait()
 }
 
 func (p *publisher) pictures(n int) {
@@ -375,6 +392,37 @@ func TestStrayStreams(t *testing.T) {
 	}
 	if mic.sent.Load() == 0 || len(ben.got("ann", wire.Camera)) > 0 {
 		t.Error("what was not described was forwarded")
+	}
+}
+
+// One whose media pion moves, which knows no bound, is sent away when it brings streams without end. The plane takes no
+// more of one client than it can keep (see TestStreamsAreBounded there).
+func TestStreamsWithoutEnd(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	ann, ben := joinWithout(t, s, "ann"), join(t, s, "room", "ben", allGrants())
+	raw := &rawTrack{bound: make(chan webrtc.TrackLocalContext, 1)}
+	if _, err := ann.pc.AddTransceiverFromTrack(raw, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
+		t.Fatal(err)
+	}
+	ann.do(func() { ann.offer(nil) })
+	ben.publish(wire.Microphone, webrtc.MimeTypeOpus)
+	ben.do(func() { ben.offer(nil) })
+	more(t, ann, "ben", wire.Microphone, 10)
+	ctx := <-raw.bound
+	ssrc := uint32(1000)
+	eventually(t, "ann is sent away", func() bool {
+		for range 20 {
+			ssrc++
+			p := rtp.Header{Version: 2, PayloadType: 96, SSRC: ssrc}
+			_, _ = ctx.WriteStream().WriteRTP(&p, testPayload(true, true, ssrc)) // at last there is no connection
+		}
+		return ann.peer.Err() != nil
+	})
+	if sent := ssrc - 1000; !errors.Is(ann.peer.Err(), ErrStreams) || sent < maxStray {
+		t.Errorf("%v after %d streams", ann.peer.Err(), sent)
+	}
+	if ben.peer.Err() != nil {
+		t.Errorf("ben: %v", ben.peer.Err())
 	}
 }
 

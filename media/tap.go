@@ -31,6 +31,7 @@ type TapTrack struct {
 	Source      wire.Source
 	Codec       string // its RTP name: opus, VP8, VP9, H264, AV1
 	ClockRate   uint32 // ticks of its timestamps a second
+	Parameters  string // its format parameters, as the publisher's SDP has them (a=fmtp)
 	RequestKey  func() // asks the publisher for a key frame; it does not block
 }
 
@@ -126,7 +127,8 @@ func (t *roomTap) open(in *ingress) *tapFeed {
 	f := &tapFeed{in: in}
 	f.choose()
 	f.writer = t.sink.Track(TapTrack{
-		Participant: in.key.participant, Source: in.key.source, Codec: codec, ClockRate: in.clock, RequestKey: f.requestKey,
+		Participant: in.key.participant, Source: in.key.source, Codec: codec, ClockRate: in.clock,
+		Parameters: in.codec.SDPFmtpLine, RequestKey: f.requestKey,
 	})
 	if f.writer != nil {
 		f.wish(use{layers: maxStreams * maxSpatial})

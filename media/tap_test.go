@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -152,6 +153,32 @@ func TestTap(t *testing.T) {
 	}
 	if _, ok := b.find("cem", wire.Microphone); ok {
 		t.Error("a track of another room")
+	}
+}
+
+// TestTapOfH264 hears of the parameter sets that are in the publisher's SDP.
+func TestTapOfH264(t *testing.T) {
+	const sets = "sprop-parameter-sets=Z0IAH5WoFAFuQA==,aM48gA=="
+	s := newTestServer(t, Limits{})
+	b := &basin{}
+	stop, err := s.Tap("room", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	ann := joinFrom(t, s, "room", "ann", allGrants(), func(_ *webrtc.SettingEngine, media *webrtc.MediaEngine) {
+		h264 := webrtc.RTPCodecParameters{PayloadType: 102, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeH264, ClockRate: 90000,
+			SDPFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f;" + sets,
+		}}
+		if err := media.RegisterCodec(h264, webrtc.RTPCodecTypeVideo); err != nil {
+			t.Fatal(err)
+		}
+	})
+	ann.publishRaw(wire.Camera, webrtc.MimeTypeH264, []byte{0x65, 0x88, 1, 2}, []byte{0x61, 0x88, 1, 2}, false)
+	ann.do(func() { ann.offer(nil) })
+	if got := b.wait(t, "ann", wire.Camera, 5); !strings.Contains(got.Parameters, sets) {
+		t.Errorf("%s: %q", got.Codec, got.Parameters)
 	}
 }
 

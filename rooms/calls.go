@@ -15,7 +15,7 @@ type SFU interface {
 	// Signal brings an offer, an answer or a candidate of a participant. What the SFU has to say comes by
 	// Registry.Deliver.
 	Signal(room wire.RoomID, from wire.ParticipantID, grants wire.Grants, signal wire.Signal, answer func(wire.ServerMessage, error))
-	// Subscribe says what a participant wants to see.
+	// Subscribe says what a participant wants to see of another one in the room, until that one leaves.
 	Subscribe(room wire.RoomID, from wire.ParticipantID, grants wire.Grants, msg wire.SubscribeMedia, answer func(wire.ServerMessage, error))
 	// SetGrants says that what a participant may do has changed.
 	SetGrants(room wire.RoomID, of wire.ParticipantID, grants wire.Grants)
@@ -41,11 +41,19 @@ func (m *Member) SignalSFU(msg wire.Signal, answer Answer) {
 	})
 }
 
-// Subscribe says what this participant wants to see from the SFU. Errors as of SignalSFU.
+// Subscribe says what this participant wants to see from the SFU. Errors as of SignalSFU; not-found too for a participant
+// who is not there. That one who is not there is not wanted goes without saying.
 func (m *Member) Subscribe(msg wire.SubscribeMedia, answer Answer) {
 	m.act(answer, func() {
-		if sfu := m.room.sfuFor(m, answer); sfu != nil {
+		sfu := m.room.sfuFor(m, answer)
+		switch {
+		case sfu == nil:
+		case m.room.members[msg.Participant] != nil:
 			sfu.Subscribe(m.room.id, m.Participant, m.room.grantsOf(m), msg, answer)
+		case msg.Enabled:
+			answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such participant in this room"))
+		default:
+			answer(wire.Ack{}, nil)
 		}
 	})
 }

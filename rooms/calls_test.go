@@ -139,6 +139,13 @@ func TestSignalsForTheSFU(t *testing.T) {
 	if r := ask(t, func(a rooms.Answer) { ada.Subscribe(watch, a) }); r.err != nil || !sfu.has("subscribe call a1 b1/camera") {
 		t.Errorf("a subscription: %v, noted %q", r.err, sfu.notes)
 	}
+	for enabled, code := range map[bool]wire.ErrorCode{true: wire.CodeNotFound, false: ""} {
+		ghost := wire.SubscribeMedia{Participant: "ghost", Source: wire.Camera, Enabled: enabled}
+		r := ask(t, func(a rooms.Answer) { ada.Subscribe(ghost, a) })
+		if problem := wire.AsError(r.err); (problem == nil) != (code == "") || problem != nil && problem.Code != code || sfu.has("subscribe call a1 ghost/camera") {
+			t.Errorf("a subscription of nobody, %t: %v, noted %q", enabled, r.err, sfu.notes)
+		}
+	}
 
 	// What the SFU says comes from it, state only in its newest value.
 	h.Deliver("call", "a1", wire.PublishMedia{Source: wire.Camera, Layers: 2})
@@ -210,5 +217,91 @@ func TestJoinedBearsTheParticipantsOwnICEServers(t *testing.T) {
 	got := body[wire.Joined](t, ada.next(wire.KindJoined, 1)).Media
 	if fmt.Sprint(got.ICEServers) != fmt.Sprint(want.ICEServers) || got.TTL != 60 || got.SFU {
 		t.Errorf("joined has %+v; want %+v", got, want)
+	}
+}
+
+// What a moderator mutes of an encoder stays off when its user publishes again, until a moderator unmutes it or the
+// meeting ends. A person turns on again what is theirs.
+func TestMutedEncoder(t *testing.T) {
+	sfu := &notebook{}
+	h := newHouse(t, rooms.Options{SFU: sfu, MeshMax: 4, BackToMesh: 1})
+	boss := h.enter(moderator("b1", "boss"), "call", nil)
+	do := func(g *guest, action wire.Action, whom wire.ParticipantID, source wire.Source) reply {
+		t.Helper()
+		return ask(t, func(a rooms.Answer) {
+			g.Moderate(wire.Moderate{Action: action, Participant: whom, Source: source}, a)
+		})
+	}
+	on := true
+	publish := func(g *guest, media wire.SetMedia) wire.ErrorCode {
+		t.Helper()
+		return ask(t, func(a rooms.Answer) { g.SetMedia(media, a) }).code()
+	}
+	encoder := func(id string) rooms.Identity {
+		e := person(id, "obs")
+		e.Kind = wire.Ingress
+		return e
+	}
+	first := h.enter(encoder("e1"), "call", nil)
+	if code := publish(first, wire.SetMedia{Microphone: &on, Camera: &on, Screen: &on}); code != "" {
+		t.Fatal(code)
+	}
+	if r := do(first, wire.ActionMute, "b1", ""); r.code() != wire.CodeForbidden {
+		t.Errorf("a member mutes: %v", r.err)
+	}
+	for _, c := range []struct {
+		source wire.Source
+		grants string
+	}{
+		{"", "[camera screen screen-audio]"}, {wire.Screen, "[camera]"},
+	} {
+		if r := do(boss, wire.ActionMute, "e1", c.source); r.err != nil || !sfu.has("grants call e1 "+c.grants) {
+			t.Fatalf("mute %q: %v; the SFU has heard %v", c.source, r.err, sfu.notes)
+		}
+	}
+	if r := do(boss, wire.ActionMute, "e1", wire.ScreenAudio); r.err != nil || !r.body.(wire.Ack).Duplicate {
+		t.Errorf("the sound of a screen that is muted: %+v", r)
+	}
+	if code := publish(first, wire.SetMedia{Microphone: &on}); code != wire.CodeForbidden {
+		t.Errorf("it turns itself on: %q", code)
+	}
+	ask(t, func(a rooms.Answer) { first.Leave(a) })
+
+	second := h.enter(encoder("e2"), "call", nil)
+	if !sfu.has("grants call e2 [camera]") {
+		t.Errorf("who comes again: the SFU has heard %v", sfu.notes)
+	}
+	if code := publish(second, wire.SetMedia{Microphone: &on}); code != wire.CodeForbidden {
+		t.Errorf("it comes again and turns itself on: %q", code)
+	}
+	if r := do(boss, wire.ActionUnmute, "e2", ""); r.err != nil || !sfu.has("grants call e2 [microphone camera]") {
+		t.Errorf("unmute: %v; the SFU has heard %v", r.err, sfu.notes)
+	}
+	if r := do(boss, wire.ActionUnmute, "e2", ""); r.err != nil || !r.body.(wire.Ack).Duplicate {
+		t.Errorf("unmute again: %+v", r)
+	}
+	if code := publish(second, wire.SetMedia{Microphone: &on}); code != "" {
+		t.Errorf("unmuted, it is still off: %q", code)
+	}
+
+	ada := h.enter(person("a1", "ada"), "call", nil)
+	for range 2 {
+		if code := publish(ada, wire.SetMedia{Microphone: &on}); code != "" {
+			t.Errorf("a person: %q", code)
+		}
+		if r := do(boss, wire.ActionMute, "a1", ""); r.err != nil {
+			t.Error(r.err)
+		}
+	}
+	if r := do(boss, wire.ActionUnmute, "a1", ""); r.code() != wire.CodeForbidden {
+		t.Errorf("a person's microphone is turned on by another: %v", r.err)
+	}
+
+	if r := do(boss, wire.ActionEnd, "", ""); r.err != nil {
+		t.Fatal(r.err)
+	}
+	third := h.enter(encoder("e3"), "call", nil)
+	if code := publish(third, wire.SetMedia{Screen: &on}); code != "" {
+		t.Errorf("in the next meeting: %q", code)
 	}
 }

@@ -12,17 +12,19 @@ import (
 const (
 	maxBans  = 1000
 	maxReads = 5000
+	maxMuted = 1000 // users whose encoders are muted; beyond it nobody else's can be
 	// The oldest bans and read marks go when there are more.
 	saveTimeout = 10 * time.Second
 )
 
 // A document is what a room keeps beside its log: the rules of the meeting, and who is banned.
 type document struct {
-	Locked   bool                      `json:"locked,omitempty"`
-	Admitted []wire.UserID             `json:"admitted,omitempty"` // may come back while it is locked
-	Roles    map[wire.UserID]wire.Role `json:"roles,omitempty"`    // given by moderators, for this meeting
-	Bans     []wire.UserID             `json:"bans,omitempty"`     // oldest first
-	Reads    map[wire.UserID]wire.Seq  `json:"reads,omitempty"`
+	Locked   bool                          `json:"locked,omitempty"`
+	Admitted []wire.UserID                 `json:"admitted,omitempty"` // may come back while it is locked
+	Roles    map[wire.UserID]wire.Role     `json:"roles,omitempty"`    // given by moderators, for this meeting
+	Muted    map[wire.UserID][]wire.Source `json:"muted,omitempty"`    // of encoders, by moderators, for this meeting
+	Bans     []wire.UserID                 `json:"bans,omitempty"`     // oldest first
+	Reads    map[wire.UserID]wire.Seq      `json:"reads,omitempty"`
 }
 
 // saveQueue holds who waits for the document to be saved. One save runs at a time.
@@ -41,6 +43,9 @@ func (r *Room) openDocument(doc []byte) {
 	}
 	if r.doc.Roles == nil {
 		r.doc.Roles = make(map[wire.UserID]wire.Role)
+	}
+	if r.doc.Muted == nil {
+		r.doc.Muted = make(map[wire.UserID][]wire.Source)
 	}
 	for user, seq := range r.doc.Reads {
 		r.reads[user] = seq
@@ -93,12 +98,18 @@ func (r *Room) roleOf(m *Member) wire.Role {
 }
 
 // grantsOf is what m may do beside its role. A role that a moderator gave brings that role's grants with it: a
-// promoted viewer may publish, one who was made a viewer may not.
+// promoted viewer may publish, one who was made a viewer may not. An encoder may not publish what is muted of it.
 func (r *Room) grantsOf(m *Member) wire.Grants {
+	grants := m.Grants
 	if role := r.roleOf(m); role != m.Role {
-		return wire.RoleGrants(role)
+		grants = wire.RoleGrants(role)
 	}
-	return m.Grants
+	if muted := r.doc.Muted[m.User]; len(muted) > 0 && m.Kind == wire.Ingress {
+		grants.Publish = slices.DeleteFunc(slices.Clone(grants.Publish), func(source wire.Source) bool {
+			return slices.Contains(muted, muteOf(source))
+		})
+	}
+	return grants
 }
 
 // newMeeting forgets the rules of the last meeting when nobody is left of it. After a start it waits until those
@@ -110,13 +121,14 @@ func (r *Room) newMeeting() {
 	r.endMeeting()
 }
 
-// endMeeting unlocks the room and takes back given roles.
+// endMeeting unlocks the room, takes back given roles and unmutes encoders.
 func (r *Room) endMeeting() {
-	if !r.doc.Locked && len(r.doc.Roles) == 0 {
+	if !r.doc.Locked && len(r.doc.Roles) == 0 && len(r.doc.Muted) == 0 {
 		return
 	}
 	r.doc.Locked, r.doc.Admitted = false, nil
 	clear(r.doc.Roles)
+	clear(r.doc.Muted)
 	r.save(nil)
 }
 

@@ -35,8 +35,9 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 	}
 	switch msg.Action {
 	case wire.ActionMute:
-		r.mute(target, msg.Source)
-		answer(wire.Ack{}, nil)
+		r.mute(target, msg.Source, answer)
+	case wire.ActionUnmute:
+		r.unmute(target, msg.Source, answer)
 	case wire.ActionKick:
 		r.kick(target, wire.Kicked, answer)
 	case wire.ActionBan:
@@ -50,18 +51,81 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 	}
 }
 
-// mute turns a source of the target off; its client follows. It may turn it on again.
-func (r *Room) mute(target *Member, source wire.Source) {
-	next := target.media
-	switch source {
-	case wire.Camera:
-		next.Camera = false
-	case wire.Screen, wire.ScreenAudio:
-		next.Screen = false
-	default:
-		next.Microphone = false
+// mute turns a source of the target off. A person's client follows, and the person may turn it on again. An encoder
+// follows no word, and comes back by itself when it is cut off: what its user sends by encoders stays off until a
+// moderator unmutes it or the meeting ends.
+func (r *Room) mute(target *Member, source wire.Source, answer Answer) {
+	if target.Kind != wire.Ingress {
+		r.changeMedia(target, without(target.media, source))
+		answer(wire.Ack{}, nil)
+		return
 	}
-	r.changeMedia(target, next)
+	user, source := target.User, muteOf(source)
+	muted, some := r.doc.Muted[user]
+	switch {
+	case slices.Contains(muted, source):
+		answer(wire.Ack{Duplicate: true}, nil)
+		return
+	case !some && len(r.doc.Muted) >= maxMuted:
+		answer(nil, wire.Errorf(wire.CodeConflict, "the encoders of %d people are muted; put this one out", maxMuted))
+		return
+	}
+	r.doc.Muted[user] = append(muted, source)
+	for _, m := range r.encodersOf(user) {
+		r.changeMedia(m, without(m.media, source))
+		r.grantsChanged(m)
+	}
+	r.saveThenAck(answer)
+}
+
+// unmute undoes mute, of an encoder. What it sends is on again when its session says so.
+func (r *Room) unmute(target *Member, source wire.Source, answer Answer) {
+	user, source := target.User, muteOf(source)
+	muted := r.doc.Muted[user]
+	switch {
+	case target.Kind != wire.Ingress:
+		answer(nil, wire.Errorf(wire.CodeForbidden, "nobody but they themselves can turn it on"))
+		return
+	case !slices.Contains(muted, source):
+		answer(wire.Ack{Duplicate: true}, nil)
+		return
+	case len(muted) == 1:
+		delete(r.doc.Muted, user)
+	default:
+		r.doc.Muted[user] = slices.DeleteFunc(muted, func(s wire.Source) bool { return s == source })
+	}
+	for _, m := range r.encodersOf(user) {
+		r.grantsChanged(m)
+	}
+	r.saveThenAck(answer)
+}
+
+func (r *Room) encodersOf(user wire.UserID) []*Member {
+	return slices.DeleteFunc(slices.Clone(r.order), func(m *Member) bool { return m.User != user || m.Kind != wire.Ingress })
+}
+
+// muteOf is what is muted with a source: the sound of a screen goes with it, and none is the microphone.
+func muteOf(source wire.Source) wire.Source {
+	switch source {
+	case wire.Camera, wire.Screen:
+		return source
+	case wire.ScreenAudio:
+		return wire.Screen
+	default:
+		return wire.Microphone
+	}
+}
+
+func without(media wire.Media, source wire.Source) wire.Media {
+	switch muteOf(source) {
+	case wire.Camera:
+		media.Camera = false
+	case wire.Screen:
+		media.Screen = false
+	default:
+		media.Microphone = false
+	}
+	return media
 }
 
 // kick puts every session of the target's person out. Banned ones cannot come back.

@@ -49,6 +49,9 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		r.save(nil)
 	}
 	m.out.SendJoined(r.joinedFrame(m, reqID, join.Since))
+	if m.Kind == wire.Ingress && len(r.doc.Muted[m.User]) > 0 {
+		r.grantsChanged(m) // before it begins to publish; it does not read its joined
+	}
 	answer(nil, nil)
 	r.announce(m, wire.PresenceJoined, "")
 }

@@ -23,8 +23,9 @@ type Recording interface {
 	Chat(frame []byte)
 	// Stop ends the recording: nobody was left, or a moderator wanted it.
 	Stop(empty bool)
-	// Done is closed when the recording has ended, by Stop or by itself, and is stored.
+	// Done is closed when the recording has ended, by Stop or by itself, and is stored. Ended says why, after it.
 	Done() <-chan struct{}
+	Ended() wire.RecordingEnd
 }
 
 // recording is what a room knows of its recording.
@@ -82,7 +83,8 @@ func (r *Room) recordingStarted(active Recording) {
 		}
 		return r.recordingEnded
 	})
-	r.sayRecording(true)
+	on := true
+	r.sayRecording(wire.RoomInfo{Recording: &on})
 	r.updateMode()
 	if !r.hasPeople() {
 		r.stopRecording(true)
@@ -97,19 +99,25 @@ func (r *Room) stopRecording(empty bool) {
 	}
 }
 
-// recordingEnded tells everyone, whoever has ended it.
+// recordingEnded tells everyone, and why: one that nobody has stopped ends at the limits of the server.
 func (r *Room) recordingEnded() {
-	waiting := r.recording.waiting
+	waiting, off := r.recording.waiting, false
+	said := wire.RoomInfo{Recording: &off}
+	select {
+	case <-r.recording.active.Done():
+		said.RecordingEnded = r.recording.active.Ended()
+	default: // the room ends first
+	}
 	r.recording = recording{}
-	r.sayRecording(false)
+	r.sayRecording(said)
 	r.updateMode()
 	for _, answer := range waiting {
 		answer(wire.Ack{}, nil)
 	}
 }
 
-func (r *Room) sayRecording(on bool) {
-	frame := wire.Encode(wire.Envelope{Room: r.id}, wire.RoomInfo{Recording: &on})
+func (r *Room) sayRecording(info wire.RoomInfo) {
+	frame := wire.Encode(wire.Envelope{Room: r.id}, info)
 	r.broadcastState(frame, "recording/"+string(r.id), nil)
 }
 

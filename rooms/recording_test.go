@@ -23,7 +23,8 @@ type tape struct {
 	done chan struct{}
 
 	mu    sync.Mutex
-	notes []string // guarded by mu
+	notes []string          // guarded by mu
+	ended wire.RecordingEnd // guarded by mu
 }
 
 func newCassette() *cassette { return &cassette{tapes: make(chan *tape, 8)} }
@@ -64,7 +65,20 @@ func (t *tape) Chat(frame []byte)           { t.note("chat %s", frame) }
 func (t *tape) Done() <-chan struct{}       { return t.done }
 func (t *tape) Stop(empty bool) {
 	t.note("stop, empty %t", empty)
+	t.end(wire.RecordingStopped)
+}
+
+func (t *tape) end(why wire.RecordingEnd) {
+	t.mu.Lock()
+	t.ended = why
+	t.mu.Unlock()
 	close(t.done)
+}
+
+func (t *tape) Ended() wire.RecordingEnd {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ended
 }
 
 func moderate(action wire.Action) wire.Moderate { return wire.Moderate{Action: action} }
@@ -150,9 +164,12 @@ func TestRecordingEndsByItself(t *testing.T) {
 	h := newHouse(t, rooms.Options{SFU: &notebook{}, Recorder: c})
 	boss := h.enter(moderator("b1", "boss"), "call", nil)
 	ask(t, func(a rooms.Answer) { boss.Moderate(moderate(wire.ActionRecord), a) })
-	close((<-c.tapes).done)
+	(<-c.tapes).end(wire.RecordingDiskFull)
 	if got := boss.recordings(t, 2); got[1] {
 		t.Errorf("told %v", got)
+	}
+	if info := body[wire.RoomInfo](t, boss.next(wire.KindRoom, 2)); info.RecordingEnded != wire.RecordingDiskFull {
+		t.Errorf("told why: %+v", info)
 	}
 	if r := ask(t, func(a rooms.Answer) { boss.Moderate(moderate(wire.ActionRecord), a) }); r.err != nil || r.body.(wire.Ack).Duplicate {
 		t.Errorf("a new one: %+v", r)

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -229,43 +227,11 @@ func sourceOf(address string) netip.Prefix {
 	return prefix
 }
 
-// refuse answers with {error:{code,message}} and the status that fits the code. Causes are logged, never sent.
+// refuse answers with the error. Causes are logged, never sent.
 func refuse(c *gin.Context, log *slog.Logger, err error) {
 	problem := wire.AsError(err)
 	if problem.Code == wire.CodeInternal {
 		log.Error("request failed", "path", c.FullPath(), "err", err)
 	}
-	if problem.RetryAfter > 0 { // in whole seconds, RFC 9110 section 10.2.3
-		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(problem.RetryAfter.Seconds()))))
-	}
-	writeProblem(c.Writer, statusOf(problem.Code), problem)
-}
-
-// statusOf is the HTTP status (RFC 9110 section 15, RFC 6585) of an error code.
-func statusOf(code wire.ErrorCode) int {
-	switch code {
-	case wire.CodeBadMessage, wire.CodeUnknownType:
-		return http.StatusBadRequest
-	case wire.CodeUnauthorized:
-		return http.StatusUnauthorized
-	case wire.CodeForbidden, wire.CodeNotJoined, wire.CodeRoomLocked:
-		return http.StatusForbidden
-	case wire.CodeNotFound:
-		return http.StatusNotFound
-	case wire.CodeTooLarge:
-		return http.StatusRequestEntityTooLarge
-	case wire.CodeRateLimited:
-		return http.StatusTooManyRequests
-	case wire.CodeConflict, wire.CodeCancelled:
-		return http.StatusConflict
-	case wire.CodeRoomFull, wire.CodeUnavailable:
-		return http.StatusServiceUnavailable
-	case wire.CodeTimeout:
-		return http.StatusGatewayTimeout
-	case wire.CodeBotFailed:
-		return http.StatusBadGateway
-	case wire.CodeInternal:
-		return http.StatusInternalServerError
-	}
-	return http.StatusInternalServerError
+	wire.WriteProblem(c.Writer, 0, problem)
 }

@@ -1,11 +1,6 @@
 package signaling
 
-import (
-	"encoding/json"
-	"net/http"
-
-	"confab/signaling/wire"
-)
+import "confab/signaling/wire"
 
 // encodeError frames the answer to the request in env.
 func encodeError(env wire.Envelope, problem *wire.Error) []byte {
@@ -20,18 +15,6 @@ func encodeError(env wire.Envelope, problem *wire.Error) []byte {
 		Code: problem.Code, Message: problem.Text, Retryable: problem.Code.Retryable(),
 		RetryAfterMS: problem.RetryAfter.Milliseconds(),
 	})
-}
-
-// writeProblem answers an HTTP request with {error:{code,message}}.
-func writeProblem(w http.ResponseWriter, status int, problem *wire.Error) {
-	type body struct {
-		Code    wire.ErrorCode `json:"code"`
-		Message string         `json:"message"`
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]body{"error": {problem.Code, problem.Text}}) // the client may be gone
 }
 
 func errGoingDown() *wire.Error {

@@ -52,7 +52,7 @@ func (s *Server) recover(c *gin.Context) {
 		}
 		s.log.Error("panic in an HTTP handler", "path", c.Request.URL.Path, "panic", v, "stack", string(debug.Stack()))
 		if !c.Writer.Written() {
-			writeProblem(c.Writer, http.StatusInternalServerError,
+			wire.WriteProblem(c.Writer, http.StatusInternalServerError,
 				wire.Errorf(wire.CodeInternal, "something went wrong on the server; try again"))
 		}
 		c.Abort()
@@ -67,15 +67,15 @@ func (s *Server) serveSocket(c *gin.Context) {
 	case s.down():
 		s.metrics.connection("draining")
 		w.Header().Set("Retry-After", "2")
-		writeProblem(w, http.StatusServiceUnavailable, errGoingDown())
+		wire.WriteProblem(w, http.StatusServiceUnavailable, errGoingDown())
 		return
 	case !s.originAllowed(r):
 		s.metrics.connection("origin")
-		writeProblem(w, http.StatusForbidden, handshakeProblem(http.StatusForbidden, nil))
+		wire.WriteProblem(w, http.StatusForbidden, handshakeProblem(http.StatusForbidden, nil))
 		return
 	case !subprotocolAllowed(r):
 		s.metrics.connection("subprotocol")
-		writeProblem(w, http.StatusBadRequest,
+		wire.WriteProblem(w, http.StatusBadRequest,
 			wire.Errorf(wire.CodeBadMessage, "this server speaks the subprotocol %s", wire.Subprotocol))
 		return
 	}
@@ -83,7 +83,7 @@ func (s *Server) serveSocket(c *gin.Context) {
 	if peer == nil {
 		s.metrics.connection("address-limit")
 		w.Header().Set("Retry-After", "10")
-		writeProblem(w, http.StatusTooManyRequests,
+		wire.WriteProblem(w, http.StatusTooManyRequests,
 			wire.Errorf(wire.CodeRateLimited, "too many connections from this address; close one"))
 		return
 	}
@@ -95,13 +95,13 @@ func (s *Server) serveSocket(c *gin.Context) {
 // serveReady fails while the server drains or what it needs does not work.
 func (s *Server) serveReady(c *gin.Context) {
 	if s.down() {
-		writeProblem(c.Writer, http.StatusServiceUnavailable, errGoingDown())
+		wire.WriteProblem(c.Writer, http.StatusServiceUnavailable, errGoingDown())
 		return
 	}
 	if s.opts.Ready != nil {
 		if err := s.opts.Ready(); err != nil {
 			s.log.Warn("not ready", "err", err)
-			writeProblem(c.Writer, http.StatusServiceUnavailable, wire.Errorf(wire.CodeUnavailable, "the log does not answer"))
+			wire.WriteProblem(c.Writer, http.StatusServiceUnavailable, wire.Errorf(wire.CodeUnavailable, "the log does not answer"))
 			return
 		}
 	}
@@ -109,5 +109,5 @@ func (s *Server) serveReady(c *gin.Context) {
 }
 
 func notFound(w http.ResponseWriter) {
-	writeProblem(w, http.StatusNotFound, wire.Errorf(wire.CodeNotFound, "there is nothing at this address"))
+	wire.WriteProblem(w, http.StatusNotFound, wire.Errorf(wire.CodeNotFound, "there is nothing at this address"))
 }

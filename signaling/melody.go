@@ -66,7 +66,7 @@ func newHub(server *Server) *hub {
 		CheckOrigin:      server.originAllowed,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			w.Header().Set("Sec-Websocket-Version", "13") // RFC 6455 section 4.4
-			writeProblem(w, status, handshakeProblem(status, reason))
+			wire.WriteProblem(w, status, handshakeProblem(status, reason))
 		},
 		// No compression: the read limit would count compressed bytes, and a writer costs 650 KB.
 		EnableCompression: false,
@@ -129,7 +129,7 @@ func (h *hub) accept(w http.ResponseWriter, r *http.Request, s *Session) {
 	// The request must not live as long as the connection, nor end it: melody gets one with a context of its own.
 	r = r.WithContext(context.WithValue(context.Background(), requestKey{}, s))
 	if !h.server.hold() {
-		writeProblem(w, http.StatusServiceUnavailable, errGoingDown())
+		wire.WriteProblem(w, http.StatusServiceUnavailable, errGoingDown())
 		h.server.addresses.leave(s.peer)
 		return
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"confab/media"
+	"confab/media/record"
 	"confab/signaling"
 )
 
@@ -29,6 +30,7 @@ const (
 	natsPort      = "4222"
 	enoughFiles   = 4096 // descriptors; one for each connection, and some dozens for the log
 	busLockName   = "bus.lock"
+	littleSpace   = 2 << 30  // bytes; about an hour of five people who show themselves
 	maxInfoBytes  = 64 << 10 // of the first line of a NATS server
 )
 
@@ -65,6 +67,9 @@ func (doctorCommand) Run(p *process) error {
 	}
 	if s.AuthJWKS != "" {
 		found = append(found, checkJWKS(ctx, s.AuthJWKS))
+	}
+	if s.Record == "on" && s.SFU == "on" {
+		found = append(found, checkRecordings(s.recordDir()))
 	}
 	found = append(found, checkMedia(ctx, s)...)
 	found = append(found, checkTURN(s)...)
@@ -114,6 +119,38 @@ func checkFolder(dir string) finding {
 		return finding{failure, "the data folder " + dir + " is in use by another process", "Stop that one, or give this one a folder of its own with --data."}
 	}
 	return finding{fine, "the data folder " + dir + " is writable and free", ""}
+}
+
+// checkRecordings tries what recording needs of its folder, or of the nearest one above it that is there. A server runs
+// without room for recordings, and not without the folder.
+func checkRecordings(dir string) finding {
+	const remedy = "Make it and give it to this user, name another with --record-dir, or set --record off."
+	at := filepath.Clean(dir)
+	info, err := os.Stat(at)
+	for errors.Is(err, fs.ErrNotExist) && filepath.Dir(at) != at {
+		at = filepath.Dir(at)
+		info, err = os.Stat(at)
+	}
+	switch {
+	case err != nil:
+		return finding{failure, fmt.Sprintf("the folder of recordings: %v", err), remedy}
+	case !info.IsDir():
+		return finding{failure, "the folder of recordings " + dir + " cannot be: " + at + " is no folder", remedy}
+	}
+	if err := tryWrite(at); err != nil {
+		return finding{failure, fmt.Sprintf("the folder of recordings %s cannot be written: %v", dir, err), remedy}
+	}
+	space, err := record.Space(at)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return finding{fine, "the folder of recordings " + dir + " is writable", ""}
+	case err != nil:
+		return finding{warning, fmt.Sprintf("the disk of the recordings in %s: %v", dir, err), "Check that its file system is in order."}
+	case space < littleSpace:
+		return finding{warning, fmt.Sprintf("the disk has room for %d MiB of recordings in %s", space>>20, dir),
+			"Free some, or name another folder with --record-dir; recordings end before the disk is full."}
+	}
+	return finding{fine, fmt.Sprintf("the disk has room for %d GiB of recordings in %s", space>>30, dir), ""}
 }
 
 func tryWrite(dir string) error {
@@ -209,8 +246,12 @@ func checkJWKS(ctx context.Context, at string) finding {
 
 // checkReach says what people will meet who are not at this machine.
 func checkReach(s *Settings) finding {
-	if s.loopback() && !s.proxied() {
+	switch {
+	case !s.public():
 		return finding{fine, "only this machine can reach the server", ""}
+	case s.loopback() && !s.proxied():
+		return finding{warning, "others can reach the ports of media, and only this machine the server",
+			"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies; or leave out what opens the ports (--udp-port, --stun, --public-ip, --turn-host)."}
 	}
 	return finding{warning, "others can reach the server, and browsers give a camera and a microphone to https pages only",
 		"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies."}
@@ -221,13 +262,16 @@ func checkMedia(ctx context.Context, s *Settings) []finding {
 	if s.SFU == "off" {
 		return nil
 	}
-	host, port, _ := net.SplitHostPort(s.Listen) // checked with the settings
+	_, port, _ := net.SplitHostPort(s.Listen) // checked with the settings
 	if s.UDPPort != 0 {
 		port = strconv.Itoa(s.UDPPort)
 	}
-	found := []finding{checkUDP(net.JoinHostPort(host, port), s.UDPPort == 0)}
-	if s.ICETCP != "" {
+	found := []finding{checkUDP(net.JoinHostPort(s.doctorHost(), port), s.UDPPort == 0)}
+	switch {
+	case s.ICETCP != "":
 		found = append(found, checkTCP("media by TCP", s.ICETCP, "--ice-tcp"))
+	case s.loopback() && s.public():
+		found = append(found, finding{warning, "media by TCP reaches this machine only, as --listen does", "Open a port for it with --ice-tcp, such as :7881."})
 	}
 	if len(s.PublicIP) > 0 {
 		return found
@@ -241,6 +285,18 @@ func checkMedia(ctx context.Context, s *Settings) []finding {
 		found = append(found, finding{fine, fmt.Sprintf("the STUN server %s sees this machine as %v", server, seen.Addr()), ""})
 	}
 	return found
+}
+
+// doctorHost is portHost as text, empty for every address.
+func (s *Settings) doctorHost() string {
+	addr, err := net.ResolveTCPAddr("tcp", s.Listen)
+	if err != nil {
+		return "" // checkPort says so
+	}
+	if ip, err := s.portHost(addr); err == nil && ip.IsValid() && !ip.IsUnspecified() {
+		return ip.String()
+	}
+	return ""
 }
 
 // checkUDP tries the media port. Without one of its own choice the server takes another when it is taken.
@@ -270,12 +326,7 @@ func checkTURN(s *Settings) []finding {
 	if !s.turnOn() {
 		return nil
 	}
-	host := ""
-	if addr, err := net.ResolveTCPAddr("tcp", s.Listen); err == nil {
-		if ip, err := s.turnListen(addr); err == nil && ip.IsValid() && !ip.IsUnspecified() {
-			host = ip.String()
-		}
-	}
+	host := s.doctorHost()
 	at := net.JoinHostPort(host, strconv.Itoa(s.TURNPort))
 	found := []finding{checkTCP("TURN", at, "--turn-port")}
 	if conn, err := net.ListenPacket("udp", at); err != nil {

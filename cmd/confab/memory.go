@@ -2,9 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
+	"regexp"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
 const (
@@ -74,4 +79,14 @@ func sampleHeap() heapSample {
 		allocated: samples[0].Value.Uint64(), live: samples[1].Value.Uint64(),
 		objects: samples[2].Value.Uint64(), free: samples[3].Value.Uint64(),
 	}
+}
+
+// registerProcess has /metrics tell of goroutines, memory, CPU time and open files of this process. Beside the usual
+// figures it is what the last collection found to be in use, which grows only with what is kept.
+func registerProcess(registry prometheus.Registerer) error {
+	live := collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
+	return errors.Join(
+		registry.Register(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(live))),
+		registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
+	)
 }

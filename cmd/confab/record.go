@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"confab/media"
 	"confab/media/record"
@@ -33,15 +34,20 @@ func openRecorder(s *Settings, m sfu, log *slog.Logger) (*recorder, error) {
 	if s.Record == "off" || m.server == nil {
 		return nil, nil
 	}
-	dir := s.RecordDir
-	if dir == "" {
-		dir = filepath.Join(s.Data, "recordings")
-	}
+	dir := s.recordDir()
 	files, err := record.New(record.Options{Dir: dir, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("cannot record to %s: %w; choose another folder with --record-dir, or set --record off", dir, err)
 	}
 	return &recorder{files: files, server: m.server, log: log}, nil
+}
+
+// recordDir is the folder of the recordings.
+func (s *Settings) recordDir() string {
+	if s.RecordDir == "" {
+		return filepath.Join(s.Data, "recordings")
+	}
+	return s.RecordDir
 }
 
 // forRooms is the recorder as rooms take it: nil when there is none.
@@ -75,6 +81,33 @@ func (r *recorder) Record(_ context.Context, room wire.RoomID, by wire.UserID) (
 		stop()
 	})
 	return roomRecording{rec}, nil
+}
+
+// register adds the counters to the metrics of the process.
+func (r *recorder) register(metrics prometheus.Registerer) error {
+	if r == nil {
+		return nil
+	}
+	all := []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "confab_recordings_running", Help: "Rooms that are recorded at present."},
+			func() float64 { return float64(r.files.Stats().Running) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "confab_recordings_started_total", Help: "Recordings begun."},
+			func() float64 { return float64(r.files.Stats().Started) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "confab_recordings_bytes_total", Help: "Bytes written to recordings."},
+			func() float64 { return float64(r.files.Stats().Bytes) }),
+	}
+	for _, reason := range record.Reasons {
+		all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "confab_recordings_ended_total", Help: "Recordings ended, by reason; disk-full, disk-slow and failed are the disk's.",
+			ConstLabels: prometheus.Labels{"reason": string(reason)},
+		}, func() float64 { return float64(r.files.Stats().Ended[reason]) }))
+	}
+	for _, c := range all {
+		if err := metrics.Register(c); err != nil {
+			return fmt.Errorf("registering the metrics of recordings: %w", err)
+		}
+	}
+	return nil
 }
 
 // routes mounts the API. Moderators of a room by their token, and who has started a recording, may have it.
@@ -123,6 +156,9 @@ func (r roomRecording) Stop(empty bool) {
 	}
 	r.Recording.Stop(record.Stopped)
 }
+
+// Ended implements rooms.Recording.
+func (r roomRecording) Ended() wire.RecordingEnd { return wire.RecordingEnd(r.Reason()) }
 
 // tapSink is a recording as the SFU sees it.
 type tapSink struct{ *record.Recording }

@@ -206,6 +206,14 @@ func TestRecord(t *testing.T) {
 	k.send(`{"type":"chat","id":"c","room":"show","data":{"text":"what a show"}}`)
 	k.answer("c")
 	k.moderate(wire.ActionStopRecording)
+	_, metrics := do(t, http.MethodGet, c.url+"/metrics", "")
+	for _, line := range []string{
+		"confab_recordings_running 0", "confab_recordings_started_total 1", `confab_recordings_ended_total{reason="stopped"} 1`, `confab_recordings_ended_total{reason="failed"} 0`,
+	} {
+		if !strings.Contains(metrics, line) {
+			t.Errorf("the metrics do not say %s", line)
+		}
+	}
 
 	var list record.List
 	fetch(t, c.url+"/api/v1/recordings?room=show", token, &list)

@@ -107,6 +107,9 @@ type parts struct {
 func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logger) (_ *parts, err error) {
 	s := p.settings
 	b := &parts{metrics: prometheus.NewRegistry()}
+	if err = registerProcess(b.metrics); err != nil {
+		return nil, err
+	}
 	if b.records, err = openLog(ctx, s, log); err != nil {
 		return nil, err
 	}
@@ -129,6 +132,9 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	}
 	b.ice = b.turn.ice(s.ice())
 	if b.recordings, err = openRecorder(s, b.calls, log); err != nil {
+		return nil, err
+	}
+	if err = b.recordings.register(b.metrics); err != nil {
 		return nil, err
 	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
@@ -211,6 +217,9 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 	}
 	guests := signaling.NewGuestHandler(signaling.GuestOptions{Keys: keys, Guests: s.guests(), Logger: log})
 	gateway := behind.calls.openGateway(keys, behind.ice, log)
+	if err := registerGateway(behind.metrics, gateway); err != nil {
+		return nil, err
+	}
 	routes := func(router gin.IRouter) {
 		guests.Routes(router)
 		behind.recordings.routes(router, keys)

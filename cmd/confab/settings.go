@@ -38,7 +38,7 @@ type Settings struct {
 	ICEServers      []string      `name:"ice-servers" help:"STUN and TURN servers for calls between browsers: stun:HOST:PORT, turn:USER:PASSWORD@HOST:PORT." placeholder:"URL" group:"settings"`
 	SFU             string        `name:"sfu" default:"on" enum:"on,off" help:"Carry larger calls and shared screens through the server: on, or off for calls from browser to browser only." group:"settings"`
 	MeshMax         int           `default:"4" help:"Participants up to which a call goes from browser to browser; 0 = every call goes through the server." group:"settings"`
-	UDPPort         int           `name:"udp-port" default:"0" help:"UDP port of the media; 0 = the same number as in --listen, or any other if that is taken." group:"settings"`
+	UDPPort         int           `name:"udp-port" default:"0" help:"UDP port of the media, for others too; 0 = the same number as in --listen, or any other if that is taken." group:"settings"`
 	PublicIP        []string      `name:"public-ip" help:"Addresses by which browsers reach the media, when they are not those of this machine's interfaces." placeholder:"IP" group:"settings"`
 	STUN            []string      `name:"stun" help:"STUN servers that are asked by which address browsers reach the media; --public-ip says it without asking." placeholder:"HOST:PORT" group:"settings"`
 	ICETCP          string        `name:"ice-tcp" help:"Address and port for media by TCP, besides the port of --listen, which a proxy before it hides." placeholder:"HOST:PORT" group:"settings"`
@@ -48,12 +48,19 @@ type Settings struct {
 	TURNCert        string        `name:"turn-cert" help:"Certificate for TURN over TLS, in PEM; read again when it is renewed." placeholder:"FILE" group:"settings"`
 	TURNKey         string        `name:"turn-key" help:"Key of that certificate, in PEM." placeholder:"FILE" group:"settings"`
 	TURNHost        string        `name:"turn-host" help:"Name or address by which browsers reach TURN; without it the public address, else the one listened at." placeholder:"HOST" group:"settings"`
+	TURNTTL         time.Duration `name:"turn-ttl" default:"1h" help:"How long credentials of TURN are good for; calls that go on get new ones." group:"settings"`
 	TURNAllowPeers  []string      `name:"turn-allow-peers" help:"Private networks that TURN may relay to, which it refuses otherwise." placeholder:"CIDR" group:"settings"`
 	Record          string        `default:"on" enum:"on,off" help:"Let moderators record rooms: on or off. It needs the SFU." group:"settings"`
 	RecordDir       string        `help:"Folder for recordings; recordings in the data folder when left out." placeholder:"FOLDER" group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }
+
+// Below the least one, calls would do little else than change credentials.
+const (
+	minTURNTTL = 10 * time.Second
+	maxTURNTTL = 24 * time.Hour
+)
 
 // A settingError is a setting with a bad value. It says which, where the value came from, what is wrong with it
 // and what to write instead.
@@ -143,6 +150,9 @@ func (s *Settings) checkTURN(bad func(name, format string, args ...any)) {
 	}
 	if s.TURNHost != "" && !isHost(s.TURNHost) {
 		bad("turn-host", "%q is no name or address of a host; write one such as turn.example.org, without a port", s.TURNHost)
+	}
+	if s.TURNTTL < minTURNTTL || s.TURNTTL > maxTURNTTL {
+		bad("turn-ttl", "%v is not within %v and %v", s.TURNTTL, minTURNTTL, maxTURNTTL)
 	}
 	for _, network := range s.TURNAllowPeers {
 		if _, err := parseNetwork(network); err != nil {
@@ -320,6 +330,34 @@ func (s *Settings) proxied() bool {
 		}
 	}
 	return false
+}
+
+// public reports whether others than this machine can come: by the address, or because a setting makes sense only then.
+// What is no HTTP comes by no proxy, so its ports are opened for others by themselves. An address of the loopback is no
+// public one.
+func (s *Settings) public() bool {
+	if !s.loopback() || s.proxied() || s.UDPPort != 0 || len(s.STUN) > 0 {
+		return true
+	}
+	for _, host := range append([]string{s.TURNHost}, s.PublicIP...) {
+		if host != "" && !signaling.IsLoopback(host) {
+			return true
+		}
+	}
+	return false
+}
+
+// portHost is the address at which the ports of media and TURN are opened: that of --listen, or every one where that
+// is this machine's alone and others come all the same.
+func (s *Settings) portHost(listen net.Addr) (netip.Addr, error) {
+	tcp, ok := listen.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}, fmt.Errorf("media cannot be served beside %s", listen)
+	}
+	if s.loopback() && s.public() {
+		return netip.IPv6Unspecified(), nil
+	}
+	return tcp.AddrPort().Addr().Unmap(), nil
 }
 
 // guests says who may come without an account. auto is for trying things out on one's own machine: as soon as

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"net"
 	"os"
 	"path/filepath"
@@ -127,6 +128,7 @@ func TestBadSettings(t *testing.T) {
 		{"TURN over TLS without a key", []string{"--turn-tls-port", "5349", "--turn-cert", "x"}, nil, "", []string{"--turn-tls-port", "--turn-key"}},
 		{"a certificate for no port", []string{"--turn-cert", "x", "--turn-key", "y"}, nil, "", []string{"--turn-cert", "--turn-tls-port"}},
 		{"TURN host with a port", []string{"--turn-host", "turn.example:3478"}, nil, "", []string{"--turn-host", "turn.example:3478", "without a port"}},
+		{"TURN for a moment", []string{"--turn-ttl", "1s"}, nil, "", []string{"--turn-ttl", "1s", "10s"}},
 		{"TURN to a name", []string{"--turn-allow-peers", "intranet"}, nil, "", []string{"--turn-allow-peers", "intranet", "10.0.0.0/8"}},
 		{"unknown flag", []string{"--tls-domain", "a"}, nil, "", []string{"--tls-domain"}},
 		{"unknown key", nil, nil, "listen: :1\nhistroy: 5\n", []string{"--config", "line 2", `"histroy"`, "history"}},
@@ -185,7 +187,8 @@ func TestGuestsSetting(t *testing.T) {
 	}
 }
 
-func TestTURNSetting(t *testing.T) {
+// What is no HTTP is opened for others only where others can come.
+func TestPortsForOthers(t *testing.T) {
 	at := func(listen string) net.Addr {
 		tcp, err := net.ResolveTCPAddr("tcp", listen)
 		if err != nil {
@@ -206,10 +209,22 @@ func TestTURNSetting(t *testing.T) {
 		{Settings{TURN: "on", Listen: "127.0.0.1:8080", TrustedProxies: []string{"127.0.0.1"}}, true, "::"},
 		{Settings{TURN: "on", Listen: "127.0.0.1:8080", TURNHost: "turn.example"}, true, "::"},
 		{Settings{TURN: "on", Listen: "127.0.0.1:8080", PublicIP: []string{"203.0.113.7"}}, true, "::"},
+		{Settings{TURN: "auto", Listen: "127.0.0.1:8080", TrustedProxies: []string{"127.0.0.1"}}, true, "::"},
+		{Settings{TURN: "auto", Listen: "127.0.0.1:8080", Origins: []string{"https://example.org"}}, true, "::"},
+		{Settings{TURN: "auto", Listen: "127.0.0.1:8080", Origins: []string{"http://localhost:5173"}}, false, "127.0.0.1"},
+		{Settings{TURN: "auto", Listen: "127.0.0.1:8080", STUN: []string{"stun.example:3478"}}, true, "::"},
+		{Settings{TURN: "auto", Listen: "127.0.0.1:8080", UDPPort: 7882}, true, "::"},
+		{Settings{TURN: "off", Listen: "127.0.0.1:8080", UDPPort: 7882}, false, "::"},
+		{Settings{TURN: "auto", Listen: "127.0.0.1:8080", PublicIP: []string{"127.0.0.2"}}, false, "127.0.0.1"},
+		{Settings{TURN: "auto", Listen: "[::1]:8080"}, false, "::1"},
+		{Settings{TURN: "auto", Listen: "192.0.2.1:8080", UDPPort: 7882}, true, "192.0.2.1"},
 	} {
-		host, err := c.settings.turnListen(at(c.settings.Listen))
-		if err != nil || c.settings.turnOn() != c.on || host.String() != c.listen {
-			t.Errorf("%+v: on %v at %v, %v; want %v at %v", c.settings, c.settings.turnOn(), host, err, c.on, c.listen)
+		media, err := mediaAddress(&c.settings, at(c.settings.Listen))
+		if err != nil || c.settings.turnOn() != c.on || media.Addr().String() != c.listen {
+			t.Errorf("%+v: TURN %v, ports at %v, %v; want %v at %v", c.settings, c.settings.turnOn(), media, err, c.on, c.listen)
+		}
+		if port := cmp.Or(c.settings.UDPPort, 8080); int(media.Port()) != port {
+			t.Errorf("%+v: media at port %d; want %d", c.settings, media.Port(), port)
 		}
 	}
 }

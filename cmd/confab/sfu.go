@@ -59,18 +59,16 @@ func openSFU(s *Settings, listen net.Addr, registry func() *rooms.Registry, log 
 	return sfu{server: server, calls: calls, gateway: newWHIPRooms(registry)}, nil
 }
 
-// mediaAddress is where the media port opens: at the host that is listened at.
+// mediaAddress is where the media port opens.
 func mediaAddress(s *Settings, listen net.Addr) (netip.AddrPort, error) {
-	tcp, ok := listen.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}, fmt.Errorf("media cannot be served beside %s", listen)
+	host, err := s.portHost(listen)
+	if err != nil {
+		return netip.AddrPort{}, err
 	}
-	addr := tcp.AddrPort()
-	port := addr.Port()
 	if s.UDPPort != 0 {
-		port = uint16(s.UDPPort)
+		return netip.AddrPortFrom(host, uint16(s.UDPPort)), nil
 	}
-	return netip.AddrPortFrom(addr.Addr().Unmap(), port), nil
+	return netip.AddrPortFrom(host, listen.(*net.TCPAddr).AddrPort().Port()), nil // portHost has seen that it is one
 }
 
 // takeTCP takes media that comes by the port of HTTP; nil when there is no SFU.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -17,6 +18,7 @@ import (
 // A relay is the TURN server of this process. The zero value is none.
 type relay struct {
 	server *turn.Server
+	ttl    time.Duration // of its credentials
 }
 
 // openTURN opens the TURN server beside the address that the server listens at. Where nobody has asked for it, a port
@@ -25,12 +27,12 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 	if !s.turnOn() {
 		return relay{}, nil
 	}
-	host, err := s.turnListen(listen)
+	host, err := s.portHost(listen)
 	if err != nil {
 		return relay{}, err
 	}
 	options := turn.Options{
-		Listen: netip.AddrPortFrom(host, uint16(s.TURNPort)), Host: s.TURNHost, Key: key, AllowPeers: s.turnAllowPeers(),
+		Listen: netip.AddrPortFrom(host, uint16(s.TURNPort)), Host: s.TURNHost, Key: key, TTL: s.TURNTTL, AllowPeers: s.turnAllowPeers(),
 		PublicIPs: media.publicIPs(s), SFU: media.udpAddrs, Log: log,
 	}
 	if s.TURNTLSPort != 0 {
@@ -44,7 +46,7 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 	server, err := turn.New(options)
 	switch {
 	case err == nil:
-		return relay{server}, nil
+		return relay{server, s.TURNTTL}, nil
 	case s.TURN == "auto":
 		log.Warn("no TURN: those whose network lets nothing else through cannot call", "error", err, "remedy", "choose another port with --turn-port, or set --turn off")
 		return relay{}, nil
@@ -54,20 +56,7 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 
 // turnOn says whether there is a TURN server. auto is on where others can come.
 func (s *Settings) turnOn() bool {
-	return s.TURN == "on" || s.TURN == "auto" && !s.loopback()
-}
-
-// turnListen is the address that the TURN server listens at: the one of --listen. Behind a proxy of this machine that
-// is no way for others, and what is no HTTP comes by no proxy.
-func (s *Settings) turnListen(listen net.Addr) (netip.Addr, error) {
-	tcp, ok := listen.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}, fmt.Errorf("TURN cannot be served beside %s", listen)
-	}
-	if s.loopback() && (s.proxied() || s.TURNHost != "" || len(s.PublicIP) > 0) {
-		return netip.IPv6Unspecified(), nil
-	}
-	return tcp.AddrPort().Addr().Unmap(), nil
+	return s.TURN == "on" || s.TURN == "auto" && s.public()
 }
 
 // turnAllowPeers is for settings that were checked.
@@ -89,7 +78,7 @@ func (r relay) ice(configured func(wire.ParticipantID) wire.ICEServers) func(wir
 	return func(id wire.ParticipantID) wire.ICEServers {
 		servers := configured(id)
 		servers.ICEServers = append(slices.Clip(servers.ICEServers), r.server.Credentials(id))
-		servers.TTL = int(turn.TTL.Seconds())
+		servers.TTL = int(r.ttl.Seconds())
 		return servers
 	}
 }

@@ -1,17 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"confab/media"
 	"confab/media/whip"
@@ -41,6 +40,31 @@ func gatewayRoutes(router gin.IRouter, gateway *whip.Handler) {
 	}
 }
 
+// registerGateway adds the counters of WHIP and WHEP to the metrics of the process.
+func registerGateway(metrics prometheus.Registerer, gateway *whip.Handler) error {
+	if gateway == nil {
+		return nil
+	}
+	var all []prometheus.Collector
+	for _, protocol := range whip.Protocols {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "confab_whip_open_sessions", Help: "Publishers (WHIP) and players (WHEP) at present.", ConstLabels: prometheus.Labels{"protocol": protocol},
+		}, func() float64 { return float64(gateway.Open(protocol)) }))
+		for _, outcome := range whip.Outcomes {
+			all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "confab_whip_sessions_total", Help: "Sessions of WHIP and WHEP: refused, begun, and how they ended.",
+				ConstLabels: prometheus.Labels{"protocol": protocol, "outcome": string(outcome)},
+			}, func() float64 { return float64(gateway.Counted(whip.Count{Protocol: protocol, Outcome: outcome})) }))
+		}
+	}
+	for _, c := range all {
+		if err := metrics.Register(c); err != nil {
+			return fmt.Errorf("registering the metrics of WHIP: %w", err)
+		}
+	}
+	return nil
+}
+
 // whipTokens reads the token that the socket takes in its first message.
 type whipTokens struct{ verifier signaling.Verifier }
 
@@ -57,7 +81,7 @@ func (t whipTokens) Authorize(r *http.Request, room wire.RoomID) (whip.Caller, e
 	if !claims.Allows(room) {
 		return whip.Caller{}, wire.Errorf(wire.CodeForbidden, "this token is not for this room")
 	}
-	return whip.Caller{User: claims.User, Name: claims.Name, Role: claims.Role, Grants: claims.Grants}, nil
+	return whip.Caller{User: claims.User, Name: claims.Name, Role: claims.Role, Grants: claims.Grants, Expires: claims.ExpiresAt}, nil
 }
 
 // whipRooms seats publishers and players in the rooms.
@@ -109,7 +133,7 @@ func (w *whipRooms) SetGrants(of wire.ParticipantID, grants wire.Grants) {
 	s := w.seats[of]
 	w.mu.Unlock()
 	if s != nil {
-		s.change(func() { s.grants = grants })
+		s.may(grants)
 	}
 }
 
@@ -136,8 +160,8 @@ type whipPlace struct {
 // ID implements whip.Place.
 func (p whipPlace) ID() wire.ParticipantID { return p.id }
 
-// A whipSeat is a publisher as a participant. It is the room's outlet to a client that hears nothing: of all that is
-// said in the room only what is said to the publisher itself counts.
+// A whipSeat is a publisher as a participant. It is the room's outlet to a client that hears nothing: of all that the
+// room says only what the publisher may send counts.
 type whipSeat struct {
 	// Set by Enter, then constant.
 	rooms   *whipRooms
@@ -147,9 +171,7 @@ type whipSeat struct {
 	publish chan []wire.Source
 
 	mu      sync.Mutex
-	grants  wire.Grants   // guarded by mu
-	sends   wire.Media    // guarded by mu; as the publisher has said
-	muted   []wire.Source // guarded by mu
+	grants  wire.Grants // guarded by mu
 	removed sync.Once
 }
 
@@ -173,67 +195,32 @@ func (s *whipSeat) Leave() {
 // SetMedia implements whip.Seat.
 func (s *whipSeat) SetMedia(msg wire.SetMedia) {
 	s.mu.Lock()
-	for _, set := range []struct{ to, field *bool }{
-		{msg.Microphone, &s.sends.Microphone}, {msg.Camera, &s.sends.Camera}, {msg.Screen, &s.sends.Screen},
-	} {
-		if set.to != nil {
-			*set.field = *set.to
-		}
-	}
+	grants := s.grants
 	s.mu.Unlock()
-	s.member.SetMedia(msg, func(wire.ServerMessage, error) {}) // refused is what a grant taken away meanwhile refuses anyway
-}
-
-// Send implements rooms.Outlet.
-func (s *whipSeat) Send(frame []byte, _ string) {
-	if !bytes.Contains(frame, []byte(s.id)) || !bytes.Contains(frame, []byte(wire.KindMediaState)) {
-		return
+	no := false
+	for source, sends := range map[wire.Source]**bool{wire.Microphone: &msg.Microphone, wire.Camera: &msg.Camera, wire.Screen: &msg.Screen} {
+		if *sends != nil && !grants.May(source) {
+			*sends = &no
+		}
 	}
-	wire.Lines(frame, func(line []byte) bool {
-		var state struct {
-			Type wire.Kind          `json:"type"`
-			From wire.ParticipantID `json:"from"`
-			Data wire.Media         `json:"data"`
-		}
-		if json.Unmarshal(line, &state) == nil && state.Type == wire.KindMediaState && state.From == s.id {
-			s.follow(state.Data)
-		}
-		return true
-	})
+	// The room refuses what has been taken away meanwhile; the session hears of that next, and says it again.
+	s.member.SetMedia(msg, func(wire.ServerMessage, error) {})
 }
 
-// follow mutes what the room says is off and the publisher has said is on, as a browser does at a moderator's word.
-func (s *whipSeat) follow(m wire.Media) {
-	s.change(func() {
-		for _, c := range []struct {
-			sends   *bool
-			on      bool
-			sources []wire.Source
-		}{
-			{&s.sends.Microphone, m.Microphone, []wire.Source{wire.Microphone}},
-			{&s.sends.Camera, m.Camera, []wire.Source{wire.Camera}},
-			{&s.sends.Screen, m.Screen, []wire.Source{wire.Screen, wire.ScreenAudio}},
-		} {
-			if *c.sends && !c.on {
-				*c.sends = false
-				s.muted = append(s.muted, c.sources...)
-			}
-		}
-	})
-}
-
-// change changes what the publisher may send and passes the outcome on. It never blocks.
-func (s *whipSeat) change(do func()) {
+// may tells what the publisher may do from now on. It never blocks.
+func (s *whipSeat) may(grants wire.Grants) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	do()
-	may := slices.DeleteFunc(slices.Clone(s.grants.Publish), func(source wire.Source) bool { return slices.Contains(s.muted, source) })
+	s.grants = grants
 	select {
 	case <-s.publish:
 	default:
 	}
-	s.publish <- may
+	s.publish <- grants.Publish
 }
+
+// Send implements rooms.Outlet.
+func (s *whipSeat) Send([]byte, string) {}
 
 // SendJoined implements rooms.Outlet.
 func (s *whipSeat) SendJoined(frame []byte) { rooms.Recycle(frame) }

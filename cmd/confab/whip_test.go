@@ -13,6 +13,7 @@ import (
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 
+	"confab/media/rtctest"
 	"confab/signaling"
 	"confab/signaling/wire"
 )
@@ -29,10 +30,7 @@ type stream struct {
 
 func newStream(t *testing.T, token string) *stream {
 	t.Helper()
-	var settings webrtc.SettingEngine
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+	pc, err := rtctest.New(rtctest.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,6 +233,20 @@ func TestEncoder(t *testing.T) {
 	ann.mediaState(who.ID, wire.Media{Camera: true})
 	within(t, "the encoder is not heard", silent(&player.audio))
 	player.more(&player.video, 20)
+	again := newStream(t, mintFor(t, "obs", wire.RoleMember, later, "show"))
+	again.send()
+	if status := again.begin(c.url + "/whip/show"); status != http.StatusCreated {
+		t.Fatalf("WHIP again: %d", status)
+	}
+	second := ann.presence(wire.PresenceJoined).Participant
+	ann.mediaState(second.ID, wire.Media{Camera: true})
+	ann.send(`{"type":"moderate","room":"show","data":{"action":"unmute","participant":"` + string(who.ID) + `"}}`)
+	ann.mediaState(second.ID, wire.Media{Microphone: true, Camera: true}) // both are of one user
+	player.more(&player.audio, 20)
+	if status, _, _ := again.request(http.MethodDelete, again.location, ""); status != http.StatusOK {
+		t.Errorf("DELETE: %d", status)
+	}
+	ann.presence(wire.PresenceLeft)
 	ann.send(`{"type":"moderate","room":"show","data":{"action":"demote","participant":"` + string(who.ID) + `"}}`)
 	within(t, "the encoder is not seen", silent(&player.video))
 
@@ -247,6 +259,16 @@ func TestEncoder(t *testing.T) {
 			status, _, _ := s.request(http.MethodDelete, s.location, "")
 			return status == http.StatusNotFound
 		})
+	}
+	_, metrics := do(t, http.MethodGet, c.url+"/metrics", "")
+	for _, line := range []string{
+		`confab_whip_open_sessions{protocol="WHIP"} 0`, `confab_whip_sessions_total{outcome="begun",protocol="WHIP"} 2`,
+		`confab_whip_sessions_total{outcome="deleted",protocol="WHIP"} 1`, `confab_whip_sessions_total{outcome="removed",protocol="WHIP"} 1`,
+		`confab_whip_sessions_total{outcome="removed",protocol="WHEP"} 1`,
+	} {
+		if !strings.Contains(metrics, line) {
+			t.Errorf("the metrics do not say %s", line)
+		}
 	}
 	if status, _, _ := player.request(http.MethodPost, c.url+"/whep/show/"+string(who.ID), player.pc.LocalDescription().SDP); status != http.StatusNotFound {
 		t.Errorf("playing who has left: %d", status)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"confab/media/rtctest"
+
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
@@ -26,12 +28,8 @@ const patience = 30 * time.Second
 // eventually waits for something that other goroutines bring about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
+	if !rtctest.Eventually(patience, ok) {
+		t.Fatalf("not within %v: %s", patience, what)
 	}
 }
 
@@ -231,7 +229,7 @@ func (f *sfu) newLeg(opts legOptions) *leg {
 	l := &leg{serves: make(chan bool, 1), down: &downTrack{id: "track"}}
 	l.Transport = f.shard.NewTransport(l.down)
 	l.down.transport = l.Transport
-	settings := localSettings()
+	settings := rtctest.Loopback()
 	settings.SetICEUDPMux(f.mux)
 	settings.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
 	l.Configure(&settings)
@@ -241,7 +239,7 @@ func (f *sfu) newLeg(opts legOptions) *leg {
 	l.server = newConnection(f.t, settings, &interceptor.Registry{})
 	l.watch()
 
-	settings = localSettings()
+	settings = rtctest.Loopback()
 	if opts.profiles == nil {
 		opts.profiles = []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_128_GCM}
 	}
@@ -264,23 +262,9 @@ func (f *sfu) newLeg(opts legOptions) *leg {
 	return l
 }
 
-func localSettings() webrtc.SettingEngine {
-	var settings webrtc.SettingEngine
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	settings.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	return settings
-}
-
 func newConnection(t testing.TB, settings webrtc.SettingEngine, registry *interceptor.Registry) *webrtc.PeerConnection {
 	t.Helper()
-	var media webrtc.MediaEngine
-	if err := media.RegisterDefaultCodecs(); err != nil {
-		t.Fatal(err)
-	}
-	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(&media), webrtc.WithInterceptorRegistry(registry))
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := rtctest.New(rtctest.Options{Settings: &settings, Interceptors: registry})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,24 +333,9 @@ func (l *leg) close() {
 // negotiate is one offer and its answer, with all candidates in them.
 func negotiate(t testing.TB, from, to *webrtc.PeerConnection, options *webrtc.OfferOptions) {
 	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+	if err := rtctest.Negotiate(from, to, options); err != nil {
+		t.Fatal(err)
 	}
-	offer, err := from.CreateOffer(options)
-	must(err)
-	gathered := webrtc.GatheringCompletePromise(from)
-	must(from.SetLocalDescription(offer))
-	<-gathered
-	must(to.SetRemoteDescription(*from.LocalDescription()))
-	answer, err := to.CreateAnswer(nil)
-	must(err)
-	gathered = webrtc.GatheringCompletePromise(to)
-	must(to.SetLocalDescription(answer))
-	<-gathered
-	must(from.SetRemoteDescription(*to.LocalDescription()))
 }
 
 // A sender publishes one track from its client.

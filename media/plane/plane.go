@@ -16,6 +16,9 @@ type Options struct {
 	Shards int // 0 = one for each core; at most maxShards
 	// Plain makes one system call for each datagram, as on systems that know no other way.
 	Plain bool
+	// Public are addresses that candidates of ours bear, each with that of the port that it stands for. Of one that is
+	// not here the only port of its family is taken, if there is only one.
+	Public map[netip.Addr]netip.Addr
 	// Sent is told of each packet that leaves encrypted, with a shard locked. It is for tests: see Nonce.
 	Sent func(Nonce)
 }

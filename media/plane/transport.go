@@ -98,8 +98,7 @@ func (t *Transport) Moved(pair *webrtc.ICECandidatePair) error {
 	return nil
 }
 
-// pathOf finds what a pair means here. Addresses of the pair may be public ones that stand for ours, so the only
-// port of the address family will do.
+// pathOf finds what a pair means here. Its local address may be a public one that stands for ours.
 func (p *Plane) pathOf(pair *webrtc.ICECandidatePair) (*Conn, netip.AddrPort, bool) {
 	if pair == nil || pair.Local == nil || pair.Remote == nil || pair.Local.Protocol != webrtc.ICEProtocolUDP ||
 		pair.Local.Typ == webrtc.ICECandidateTypeRelay {
@@ -110,12 +109,13 @@ func (p *Plane) pathOf(pair *webrtc.ICECandidatePair) (*Conn, netip.AddrPort, bo
 		return nil, netip.AddrPort{}, false
 	}
 	remote = canonical(remote)
+	ours := p.standsFor(pair.Local.Address)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	var found *Conn
 	for _, c := range p.conns {
 		local := c.local.Addr()
-		if local.String() == pair.Local.Address && c.local.Port() == pair.Local.Port {
+		if local.WithZone("") == ours && c.local.Port() == pair.Local.Port {
 			return c, remote, true
 		}
 		if local.IsUnspecified() || local.Is4() == remote.Addr().Is4() {
@@ -126,6 +126,18 @@ func (p *Plane) pathOf(pair *webrtc.ICECandidatePair) (*Conn, netip.AddrPort, bo
 		}
 	}
 	return found, remote, found != nil
+}
+
+// standsFor is the address of ours that a candidate's is, or stands for; the zero Addr is none that is known.
+func (p *Plane) standsFor(address string) netip.Addr {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return netip.Addr{} // a name
+	}
+	if ours, ok := p.opts.Public[ip.Unmap()]; ok {
+		return ours
+	}
+	return ip.Unmap().WithZone("")
 }
 
 // Serve decides who moves the media, when DTLS is connected and before anything is sent: true, and the plane does

@@ -30,9 +30,9 @@ type codec interface {
 	id() string
 }
 
-// newCodec returns the reader for the codec with the RTP name (as in a=rtpmap, with or without its "video/"), or nil
-// when there is none.
-func newCodec(name string) codec {
+// newCodec returns the reader for the codec with the RTP name (as in a=rtpmap, with or without its "video/") and these
+// format parameters, or nil when there is none.
+func newCodec(name, parameters string) codec {
 	_, bare, found := strings.Cut(name, "/")
 	if !found {
 		bare = name
@@ -45,7 +45,7 @@ func newCodec(name string) codec {
 	case "vp9":
 		return vp9{}
 	case "h264":
-		return &h264{}
+		return newH264(parameters)
 	case "av1":
 		return av1{}
 	default:

@@ -2,7 +2,9 @@ package record
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
+	"strings"
 
 	sps "github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/pion/rtp/codecs"
@@ -12,6 +14,39 @@ import (
 // that a sender may change them in the middle of a file.
 type h264 struct {
 	sps, pps []byte // the newest ones
+	sprop    bool   // they stood in the SDP: frames may come without any
+}
+
+const maxParameterSets = 16 // of those in the SDP
+
+// newH264 takes the parameter sets that the SDP has (RFC 6184 section 8.1: in base64, with commas between). A sender
+// may leave them out of the stream then. What cannot be read counts as not there.
+func newH264(parameters string) *h264 {
+	c := &h264{}
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+		if !strings.EqualFold(name, "sprop-parameter-sets") {
+			continue
+		}
+		for i, text := range strings.SplitN(value, ",", maxParameterSets+1) {
+			nal, err := base64.StdEncoding.DecodeString(text)
+			if err == nil && len(nal) > 0 && i < maxParameterSets {
+				c.keep(nal)
+			}
+		}
+	}
+	c.sprop = len(c.sps) > 0 && len(c.pps) > 0
+	return c
+}
+
+// keep takes a parameter set.
+func (c *h264) keep(nal []byte) {
+	switch nal[0] & 0x1f {
+	case nalSPS:
+		c.sps = bytes.Clone(nal)
+	case nalPPS:
+		c.pps = bytes.Clone(nal)
+	}
 }
 
 // NAL unit types (ITU-T H.264 table 7-1, RFC 6184 table 1).
@@ -28,16 +63,19 @@ const (
 func (*h264) video() bool { return true }
 func (*h264) id() string  { return "V_MPEG4/ISO/AVC" }
 
-// head wants what comes before the slices of a key frame: a slice does not tell whether it is the first one.
-func (*h264) head(payload []byte) bool {
-	kind := payload[0] & 0x1f
+// head wants what comes before the slices of a key frame: a slice does not tell whether parameter sets were before it.
+// Where those are in the SDP, the first slice of a key frame will do.
+func (c *h264) head(payload []byte) bool {
+	kind, slice := payload[0]&0x1f, payload[1:]
 	switch {
 	case kind == nalSTAPA && len(payload) > 3:
-		kind = payload[3] & 0x1f
+		kind, slice = payload[3]&0x1f, payload[4:]
 	case kind == nalFUA && len(payload) > 1 && payload[1]&0x80 != 0:
-		kind = payload[1] & 0x1f
+		kind, slice = payload[1]&0x1f, payload[2:]
 	}
-	return kind == nalSPS || kind == nalAUD || kind == nalSEI
+	// ITU-T H.264 section 7.3.3: a slice begins with its first macroblock, of which 0 is a single bit 1.
+	first := c.sprop && kind == nalIDR && len(slice) > 0 && slice[0]&0x80 != 0
+	return first || kind == nalSPS || kind == nalAUD || kind == nalSEI
 }
 
 func (c *h264) join(payloads [][]byte) (frame, error) {
@@ -70,14 +108,8 @@ func (c *h264) scan(f *frame) bool {
 			return false
 		}
 		nal := b[4 : 4+size]
-		switch nal[0] & 0x1f {
-		case nalSPS:
-			c.sps = bytes.Clone(nal)
-		case nalPPS:
-			c.pps = bytes.Clone(nal)
-		case nalIDR:
-			f.key = true
-		}
+		c.keep(nal)
+		f.key = f.key || nal[0]&0x1f == nalIDR
 		b = b[4+size:]
 	}
 	return true

@@ -90,26 +90,7 @@ func (h *handler) serve(fn func(http.ResponseWriter, *http.Request) error) http.
 			h.log.Error("serving recordings", "path", r.URL.Path, "error", err)
 			problem = wire.Errorf(wire.CodeInternal, "the recordings cannot be read")
 		}
-		w.Header().Set("Cache-Control", "no-store")
-		writeJSON(w, statusOf(problem.Code), map[string]any{"error": map[string]any{"code": problem.Code, "message": problem.Text}})
-	}
-}
-
-// statusOf is the status for the codes that can come up here.
-func statusOf(code wire.ErrorCode) int {
-	switch code {
-	case wire.CodeBadMessage:
-		return http.StatusBadRequest
-	case wire.CodeUnauthorized:
-		return http.StatusUnauthorized
-	case wire.CodeForbidden:
-		return http.StatusForbidden
-	case wire.CodeNotFound:
-		return http.StatusNotFound
-	case wire.CodeConflict:
-		return http.StatusConflict
-	default:
-		return http.StatusInternalServerError
+		wire.WriteProblem(w, 0, problem)
 	}
 }
 

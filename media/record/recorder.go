@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -63,9 +64,21 @@ type Recorder struct {
 	lock    *os.File       // keeps other processes from the folder
 	running sync.WaitGroup // the run goroutines of all recordings
 
+	stats stats
+
 	mu     sync.Mutex
 	live   map[wire.RoomID]*Recording // guarded by mu
 	closed bool                       // guarded by mu
+}
+
+// Space returns the bytes that a recording may still write to the disk of dir before it ends with DiskFull, 0 for none.
+// The error is that of the system.
+func Space(dir string) (int64, error) {
+	free, err := freeBytes(dir)
+	if err != nil {
+		return 0, fmt.Errorf("record: %w", err)
+	}
+	return max(int64(min(free, math.MaxInt64))-Limits{}.withDefaults().FreeBytes, 0), nil
 }
 
 // New opens the folder and ends the recordings that a killed process has left open there. The error is ErrLocked or
@@ -109,6 +122,7 @@ func (r *Recorder) Start(room wire.RoomID, by wire.UserID) (*Recording, error) {
 		return nil, fmt.Errorf("record: starting: %w", err)
 	}
 	rec.log.Info("recording started")
+	r.stats.started.Add(1)
 	go func() {
 		defer r.running.Done()
 		defer close(rec.done)
@@ -136,7 +150,7 @@ func (r *Recorder) reserve(room wire.RoomID, by wire.UserID) (*Recording, error)
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	id := newID(room, now)
 	rec := &Recording{
-		id: id, room: room, dir: filepath.Join(r.opts.Dir, id), limits: r.opts.Limits, free: r.opts.free,
+		id: id, room: room, dir: filepath.Join(r.opts.Dir, id), limits: r.opts.Limits, free: r.opts.free, stats: &r.stats,
 		log:   r.opts.Log.With("room", room, "recording", id),
 		queue: newQueue(r.opts.Limits.QueueBytes), done: make(chan struct{}),
 		walls: map[wire.ParticipantID]*wallClock{}, written: now,

@@ -31,6 +31,7 @@ type Recording struct {
 	limits  Limits
 	log     *slog.Logger
 	free    func(dir string) (uint64, error)
+	stats   *stats // of the Recorder
 	queue   *queue
 	stop    context.CancelCauseFunc // with a stopCause
 	stopped context.Context
@@ -47,6 +48,7 @@ type Recording struct {
 	chatSize int64
 	written  time.Time // when the manifest was
 	sizes    int64     // bytes of the files that are complete
+	counted  int64     // bytes that stats know of
 }
 
 // stopCause is a Reason as an error.
@@ -100,7 +102,7 @@ func (r *Recording) cause() stopCause {
 // says so.
 func (r *Recording) Track(t Track) *TrackWriter {
 	now := time.Now()
-	c := newCodec(t.Codec)
+	c := newCodec(t.Codec, t.Parameters)
 	refused := ""
 	r.mu.Lock()
 	if c == nil {
@@ -304,6 +306,10 @@ func (r *Recording) describe() {
 		w.stream.describe(&r.manifest.Tracks[w.entry], r.manifest.Started)
 		r.manifest.Bytes += r.manifest.Tracks[w.entry].Bytes
 	}
+	if more := r.manifest.Bytes - r.counted; more > 0 { // less, when chat was taken back
+		r.stats.bytes.Add(uint64(more))
+		r.counted = r.manifest.Bytes
+	}
 }
 
 func (r *Recording) checkLimits() {
@@ -418,6 +424,7 @@ func (r *Recording) end(now time.Time) {
 	if err := r.manifest.write(r.dir); err != nil && cause.err == nil {
 		cause.err = err
 	}
+	r.stats.end(cause.reason)
 	if cause.err != nil {
 		r.log.Error("recording ended", "reason", cause.reason, "error", cause.err)
 		return

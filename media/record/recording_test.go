@@ -126,6 +126,14 @@ func TestRecording(t *testing.T) {
 	if m.Bytes != bytes+int64(len(chat)) {
 		t.Errorf("%d bytes, want %d", m.Bytes, bytes+int64(len(chat)))
 	}
+	if s := r.Stats(); s.Running != 0 || s.Started != 1 || s.Bytes != uint64(m.Bytes) || s.Ended[Stopped] != 1 || s.Ended[Failed] != 0 {
+		t.Errorf("counted %+v", s)
+	}
+	for _, p := range m.Participants { // ann is there to the end, bob leaves, cem comes late
+		if p.LeftMs == nil || *p.LeftMs < p.JoinedMs || p.JoinedMs > m.Ended.Sub(m.Started).Milliseconds() {
+			t.Errorf("participant %+v", p)
+		}
+	}
 	var kinds []string
 	for _, e := range m.Events {
 		kinds = append(kinds, e.Type)
@@ -308,6 +316,9 @@ func TestDiskLimits(t *testing.T) {
 					t.Errorf("reason %q after the next look, want %q", got, want)
 				}
 				<-rec.Done()
+				if s := r.Stats(); s.Running != 0 || s.Ended[want] != 1 {
+					t.Errorf("counted %+v", s)
+				}
 				if want == DiskFull {
 					if _, err := r.Start("room", "mo"); !errors.Is(err, ErrDiskFull) {
 						t.Errorf("starting on a full disk: %v", err)

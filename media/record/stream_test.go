@@ -2,6 +2,8 @@ package record
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -32,7 +34,12 @@ func (s *sample) onTime() []timed {
 func replay(t *testing.T, codec string, list []timed, keyAsked func()) (*stream, string) {
 	t.Helper()
 	dir := t.TempDir()
-	s := newStream(Track{Source: "camera", Codec: codec, RequestKey: keyAsked}, newCodec(codec), dir, testName, &wallClock{})
+	return replayWith(t, newStream(Track{Source: "camera", Codec: codec, RequestKey: keyAsked}, newCodec(codec, ""), dir, testName, &wallClock{}), list)
+}
+
+// replayWith is replay to a stream of the caller's.
+func replayWith(t *testing.T, s *stream, list []timed) (*stream, string) {
+	t.Helper()
 	start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	now, tick := start, start
 	for _, x := range list {
@@ -49,7 +56,7 @@ func replay(t *testing.T, codec string, list []timed, keyAsked func()) (*stream,
 	if err := s.finish(now); err != nil {
 		t.Fatal(err)
 	}
-	return s, filepath.Join(dir, s.fileName)
+	return s, filepath.Join(s.dir, s.fileName)
 }
 
 func testName() (base, title string) { return "track", "Ann camera" }
@@ -253,6 +260,51 @@ func TestParameterSetsOnce(t *testing.T) {
 	}
 }
 
+// TestParameterSetsInSDP has a sender say its parameter sets in the SDP alone, and nothing but slices in the stream.
+func TestParameterSetsInSDP(t *testing.T) {
+	sample := encoded(t, "H264")
+	sets := map[byte][]byte{}
+	var list []timed
+	seq := sample.packets[0].SequenceNumber
+	for _, x := range sample.onTime() {
+		switch kind := x.p.Payload[0] & 0x1f; kind {
+		case nalSPS, nalPPS:
+			sets[kind] = x.p.Payload
+			continue
+		case nalSTAPA:
+			for b := x.p.Payload[1:]; len(b) > 2; {
+				n := int(binary.BigEndian.Uint16(b))
+				sets[b[2]&0x1f], b = b[2:2+n], b[2+n:]
+			}
+			continue
+		case nalSEI:
+			continue
+		}
+		x.p.SequenceNumber = seq
+		seq++
+		list = append(list, x)
+	}
+	text := base64.StdEncoding.EncodeToString
+	good := text(sets[nalSPS]) + "," + text(sets[nalPPS])
+	for parameters, want := range map[string]int{
+		"packetization-mode=1; sprop-parameter-sets=" + good: sampleFrames,
+		"sprop-parameter-sets=!,," + good + ",AA==":          sampleFrames,
+		"sprop-parameter-sets=" + text(sets[nalSPS]):         0,
+		"packetization-mode=1":                               0,
+	} {
+		s, path := replayWith(t, newStream(Track{Source: "camera", Codec: "H264"}, newCodec("H264", parameters), t.TempDir(), testName, &wallClock{}), list)
+		if want == 0 {
+			if s.fileName != "" {
+				t.Errorf("%s: there is a file", parameters)
+			}
+			continue
+		}
+		if got := probe(t, path); got.Frames != want {
+			t.Errorf("%s: %d frames, want %d", parameters, got.Frames, want)
+		}
+	}
+}
+
 // TestLayerChange goes on with another simulcast layer, which has other numbers and begins in the middle.
 func TestLayerChange(t *testing.T) {
 	for _, codec := range []string{"VP8", "H264"} {
@@ -311,7 +363,7 @@ func TestUnfinished(t *testing.T) {
 			t.Parallel()
 			sample := encoded(t, codec)
 			dir := t.TempDir()
-			s := newStream(Track{Source: "camera", Codec: codec}, newCodec(codec), dir, testName, &wallClock{})
+			s := newStream(Track{Source: "camera", Codec: codec}, newCodec(codec, ""), dir, testName, &wallClock{})
 			start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 			for _, x := range sample.onTime() {
 				if err := s.packet(marshal(t, x.p), start.Add(x.at)); err != nil {
@@ -336,7 +388,7 @@ func TestUnfinished(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	sample := encoded(t, "VP8")
 	dir := t.TempDir()
-	s := newStream(Track{Source: "camera", Codec: "VP8"}, newCodec("VP8"), dir, testName, &wallClock{})
+	s := newStream(Track{Source: "camera", Codec: "VP8"}, newCodec("VP8", ""), dir, testName, &wallClock{})
 	now := time.Now()
 	for i, x := range sample.onTime() {
 		for _, garbage := range [][]byte{nil, {0x80}, be16(i), append([]byte{0xb0}, bytes.Repeat([]byte{0xff}, 40)...), make([]byte, maxPacketSize+1)} {
@@ -384,7 +436,7 @@ func FuzzAssembler(f *testing.F) {
 	f.Add(uint8(2), []byte("\x03\x08\x8b\x80\x01\x82\x49\x83\x42\x00"))
 	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
 		name := names[int(which)%len(names)]
-		a := newAssembler(newCodec(name))
+		a := newAssembler(newCodec(name, ""))
 		started := false
 		// Each packet is a byte of flags, a length and so many bytes.
 		for seq := uint64(1); len(b) > 2; seq++ {

@@ -281,7 +281,7 @@ func marshal(t testing.TB, p *rtp.Packet) []byte {
 // keyFrameAt finds the first packet of the key frame that follows packet number from, by asking the codec.
 func (s *sample) keyFrameAt(t testing.TB, from int) int {
 	t.Helper()
-	a := newAssembler(newCodec(s.codec))
+	a := newAssembler(newCodec(s.codec, ""))
 	for i, p := range s.packets[from:] {
 		at := from + i
 		first := at == 0 || s.packets[at-1].Timestamp != p.Timestamp

@@ -21,6 +21,7 @@ type Track struct {
 	Source      wire.Source
 	Codec       string // its RTP name: opus, VP8, VP9, H264, AV1
 	ClockRate   uint32 // ticks of its timestamps a second; 0 = 48,000 for sound and 90,000 for video
+	Parameters  string // its format parameters (a=fmtp); of H.264 sprop-parameter-sets counts, if there
 	RequestKey  func() // asks the publisher for a key frame; it must not block; nil = that is not possible
 }
 

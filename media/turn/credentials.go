@@ -14,9 +14,6 @@ import (
 )
 
 const (
-	// TTL is how long credentials are good for.
-	TTL = time.Hour
-
 	minKey = 32 // bytes, the size of HMAC-SHA256's output (RFC 2104 section 3)
 	realm  = "confab"
 )
@@ -26,12 +23,13 @@ const (
 // server computes it.
 type credentials struct {
 	key []byte
+	ttl time.Duration
 	now func() time.Time
 }
 
 // issue makes credentials for a participant.
 func (c credentials) issue(participant wire.ParticipantID) (name, password string) {
-	name = strconv.FormatInt(c.now().Add(TTL).Unix(), 10) + ":" + string(participant)
+	name = strconv.FormatInt(c.now().Add(c.ttl).Unix(), 10) + ":" + string(participant)
 	return name, c.password(name)
 }
 
@@ -63,7 +61,7 @@ func (s *Server) authenticate(request *turn.RequestAttributes) (userID string, k
 	return participant, turn.GenerateAuthKey(request.Username, realm, s.credentials.password(request.Username)), true
 }
 
-// Credentials are what a participant may use this server with, for TTL.
+// Credentials are what a participant may use this server with, for Options.TTL.
 func (s *Server) Credentials(participant wire.ParticipantID) wire.ICEServer {
 	name, password := s.credentials.issue(participant)
 	return wire.ICEServer{URLs: s.urls(), Username: name, Credential: password}

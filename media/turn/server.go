@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type Options struct {
 	TLS        *tls.Config    // with a certificate; required for ListenTLS
 	Host       string         // what clients are told to connect to; empty = the first public address, else the one listened at
 	Key        []byte         // signs credentials; at least 32 bytes, the same for all servers that clients may mix
+	TTL        time.Duration  // how long credentials are good for, in whole seconds; 0 = an hour
 	AllowPeers []netip.Prefix // networks that relays may send to although they are not public
 
 	// PublicIPs are the addresses by which others reach this host, when they are not those of its interfaces; nil =
@@ -97,9 +99,11 @@ func New(opts Options) (*Server, error) {
 	if opts.now == nil {
 		opts.now = time.Now
 	}
+	opts.TTL = cmp.Or(opts.TTL, defaultTTL)
 	limits := opts.Limits.withDefaults()
+	limits.Idle = min(limits.Idle, opts.TTL)
 	s := &Server{
-		opts: opts, limits: limits, credentials: credentials{key: opts.Key, now: opts.now}, peers: newPeers(opts), book: newBook(limits),
+		opts: opts, limits: limits, credentials: credentials{key: opts.Key, ttl: opts.TTL, now: opts.now}, peers: newPeers(opts), book: newBook(limits),
 	}
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.closePorts())
@@ -163,7 +167,8 @@ func (s *Server) listeners() []*listener {
 func (s *Server) serve() error {
 	config := turn.ServerConfig{
 		Realm: realm, AuthHandler: s.authenticate, QuotaHandler: s.hasRoom, EventHandler: s.events(),
-		LoggerFactory: pionlog.New(s.opts.Log, slog.LevelDebug),
+		LoggerFactory:      pionlog.New(s.opts.Log, slog.LevelDebug),
+		AllocationLifetime: min(allocationLifetime, s.opts.TTL), // clients refresh by it, and have to before Limits.Idle
 		PacketConnConfigs: []turn.PacketConnConfig{
 			{PacketConn: s.udp, RelayAddressGenerator: s, PermissionHandler: s.permit(s.udp.LocalAddr())},
 		},

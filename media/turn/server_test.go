@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -281,7 +282,7 @@ func TestCredentials(t *testing.T) {
 		t.Errorf("refresh: %v", err)
 	}
 	wantCode(t, "refresh with another's", ask(t, s, client, wire.ICEServer{Username: good.Username, Credential: other.Credential}, stun.MethodRefresh), stun.CodeBadRequest)
-	later.Store(int64(TTL + time.Second))
+	later.Store(int64(s.opts.TTL + time.Second))
 	for _, method := range []stun.Method{stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind, stun.MethodAllocate} {
 		wantCode(t, "expired: "+method.String(), ask(t, s, client, good, method), stun.CodeBadRequest)
 	}
@@ -564,3 +565,23 @@ type scripted struct {
 
 func (s *scripted) Read(p []byte) (int, error) { return s.in.Read(p) }
 func (s *scripted) RemoteAddr() net.Addr       { return &net.TCPAddr{} }
+
+// FuzzName reads user names, whose form anybody can know: one is good as long as it says, and only with its password.
+func FuzzName(f *testing.F) {
+	c := credentials{key: []byte("0123456789abcdef0123456789abcdef"), now: func() time.Time { return time.Unix(1000, 0) }}
+	name, _ := c.issue("ann")
+	f.Add(name)
+	f.Add("1000:ann")
+	f.Add(":")
+	f.Add("99999999999999999999:ann:ben")
+	f.Fuzz(func(t *testing.T, name string) {
+		participant, ok := c.participant(name)
+		if !ok {
+			return
+		}
+		expires, rest, _ := strings.Cut(name, ":")
+		if at, err := strconv.ParseInt(expires, 10, 64); err != nil || at <= 1000 || rest != participant || participant == "" {
+			t.Errorf("%q is good for %q", name, participant)
+		}
+	})
+}

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"confab/media"
+	"confab/media/rtctest"
 	"confab/signaling/wire"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
@@ -33,12 +33,8 @@ const patience = 10 * time.Second
 // eventually waits for something that other goroutines bring about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
+	if !rtctest.Eventually(patience, ok) {
+		t.Fatalf("not within %v: %s", patience, what)
 	}
 }
 
@@ -49,6 +45,8 @@ type hall struct {
 	places map[*place]bool
 	grants map[string]wire.Grants // by user; absent = a member's
 	full   bool
+	muted  []wire.Source        // what publishers may send when they come; nil = all
+	ends   map[string]time.Time // when tokens expire, by user; absent = never
 	there  map[wire.ParticipantID]bool
 	count  int
 }
@@ -83,7 +81,7 @@ func (h *hall) Authorize(r *http.Request, room wire.RoomID) (Caller, error) {
 	if !ok {
 		grants = wire.RoleGrants(wire.RoleMember)
 	}
-	return Caller{User: wire.UserID(token), Name: token, Grants: grants}, nil
+	return Caller{User: wire.UserID(token), Name: token, Grants: grants, Expires: h.ends[token]}, nil
 }
 
 func (h *hall) Enter(_ context.Context, caller Caller, room wire.RoomID) (Seat, error) {
@@ -115,6 +113,9 @@ func (h *hall) take(name wire.ParticipantID, room wire.RoomID) (*place, error) {
 	}
 	h.count++
 	p := &place{hall: h, id: name + wire.ParticipantID("-"+string(rune('a'+h.count))), room: room, gone: make(chan struct{}), may: make(chan []wire.Source, 1)}
+	if h.muted != nil {
+		p.may <- h.muted
+	}
 	h.places[p] = true
 	return p, nil
 }
@@ -134,6 +135,13 @@ func (s seat) SetMedia(m wire.SetMedia) {
 	s.hall.mu.Lock()
 	defer s.hall.mu.Unlock()
 	s.media = m
+}
+
+// expire says when a user's token does.
+func (h *hall) expire(user string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ends[user] = at
 }
 
 // taken counts the places.
@@ -173,7 +181,7 @@ func newEndpoint(t testing.TB, change func(*Options)) *endpoint {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hall{places: map[*place]bool{}, grants: map[string]wire.Grants{}, there: map[wire.ParticipantID]bool{}}
+	h := &hall{places: map[*place]bool{}, grants: map[string]wire.Grants{}, ends: map[string]time.Time{}, there: map[wire.ParticipantID]bool{}}
 	opts := Options{Media: sfu, Tokens: h, Rooms: h, Log: log}
 	if change != nil {
 		change(&opts)
@@ -277,10 +285,7 @@ func (e *endpoint) newClient(token string, codecs ...webrtc.RTPCodecParameters) 
 		t: e.t, endpoint: e, token: token, socket: socket, stop: make(chan struct{}),
 		received: map[string][]rtp.Packet{}, streams: map[string]bool{},
 	}
-	var settings webrtc.SettingEngine
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	settings := rtctest.Loopback()
 	mux := webrtc.NewICEUDPMux(logging.NewDefaultLeveledLoggerForScope("ice", logging.LogLevelDisabled, io.Discard), socket)
 	settings.SetICEUDPMux(mux)
 	var engine webrtc.MediaEngine
@@ -297,8 +302,7 @@ func (e *endpoint) newClient(token string, codecs ...webrtc.RTPCodecParameters) 
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(&engine))
-	if c.pc, err = api.NewPeerConnection(webrtc.Configuration{}); err != nil {
+	if c.pc, err = rtctest.New(rtctest.Options{Settings: &settings, Media: &engine}); err != nil {
 		e.t.Fatal(err)
 	}
 	c.pc.OnICECandidate(func(candidate *webrtc.ICECandidate) {
@@ -452,15 +456,16 @@ func (c *client) describe(complete bool) string {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	gathered := webrtc.GatheringCompletePromise(c.pc)
-	if err := c.pc.SetLocalDescription(offer); err != nil {
+	described, err := offer, error(nil)
+	if complete {
+		described, err = rtctest.Gather(c.pc, offer)
+	} else {
+		err = c.pc.SetLocalDescription(offer)
+	}
+	if err != nil {
 		c.t.Fatal(err)
 	}
-	if !complete {
-		return offer.SDP
-	}
-	<-gathered
-	return c.pc.LocalDescription().SDP
+	return described.SDP
 }
 
 // begin has the session made. Nothing flows before accept.

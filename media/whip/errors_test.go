@@ -262,6 +262,13 @@ func TestICEServers(t *testing.T) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("Link:\n%s", strings.Join(got, "\n"))
 	}
+	// Before there is an offer they are for those who bring a token.
+	for token, want := range map[string]int{"": 0, "expired": 0, "obs": 3} {
+		r := e.do(http.MethodOptions, "/whip/room", token, "")
+		if n := len(r.Header.Values("Link")); r.StatusCode != 200 || n != want {
+			t.Errorf("OPTIONS of %q: %d with %d servers, want %d", token, r.StatusCode, n, want)
+		}
+	}
 }
 
 // A player whose codecs are good for the sound only gets the sound.

@@ -3,6 +3,8 @@ package whip
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -12,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"confab/media"
@@ -24,7 +27,10 @@ type Caller struct {
 	Name   string
 	Role   wire.Role
 	Grants wire.Grants
-	Guest  bool
+
+	// Expires is when the token does; zero = never. A session ends wire.ExpiryGrace later, unless a request of it has
+	// brought a token that is good for longer.
+	Expires time.Time
 }
 
 // Tokens decide who may come.
@@ -56,10 +62,10 @@ type Place interface {
 // A Seat is the place of a publisher.
 type Seat interface {
 	Place
-	// SetMedia says what is published; what is absent stays as it is.
+	// SetMedia says what the encoder sends. What it may not publish now counts as off.
 	SetMedia(wire.SetMedia)
-	// Publish brings what the publisher may send from now on, whenever that changes: nobody else can make an encoder
-	// fall silent that has been muted.
+	// Publish brings what the publisher may send from now on, whenever that changes, and at once where it is less than
+	// the caller's grants: nobody else can make an encoder fall silent that has been muted.
 	Publish() <-chan []wire.Source
 }
 
@@ -95,7 +101,7 @@ type Options struct {
 	Limits     Limits
 	Log        *slog.Logger // nil = slog.Default()
 
-	lostAfter, bodyTimeout time.Duration // 0 = the constants; tests have no 30 s
+	lostAfter, bodyTimeout, expiryGrace time.Duration // 0 = the constants; tests have no 30 s
 }
 
 // A Handler serves /whip/ and /whep/. Its methods may be called concurrently.
@@ -109,6 +115,8 @@ type Handler struct {
 	log        *slog.Logger
 	lostAfter  time.Duration
 	bodyWithin time.Duration
+	grace      time.Duration
+	outcomes   map[Count]*atomic.Uint64
 	mux        *http.ServeMux
 	lifetime   context.Context
 	end        context.CancelCauseFunc
@@ -119,7 +127,7 @@ type Handler struct {
 	sessions map[string]*session // guarded by mu; by id, from the answer on
 	inRoom   map[wire.RoomID]int // guarded by mu; sessions, those about to begin too
 	ofUser   map[wire.UserID]int // guarded by mu; the same
-	count    int                 // guarded by mu; the same
+	all      int                 // guarded by mu; the same
 }
 
 var errHandlerClosed = errors.New("whip: handler closed")
@@ -130,6 +138,7 @@ func New(opts Options) *Handler {
 		media: opts.Media, tokens: opts.Tokens, rooms: opts.Rooms, iceServers: opts.ICEServers,
 		limits: opts.Limits.withDefaults(), log: opts.Log, mux: http.NewServeMux(),
 		lostAfter: cmp.Or(opts.lostAfter, lostAfter), bodyWithin: cmp.Or(opts.bodyTimeout, bodyTimeout),
+		grace: cmp.Or(opts.expiryGrace, wire.ExpiryGrace), outcomes: newOutcomes(),
 		sessions: map[string]*session{}, inRoom: map[wire.RoomID]int{}, ofUser: map[wire.UserID]int{},
 	}
 	if h.log == nil {
@@ -167,11 +176,11 @@ func (h *Handler) Close() {
 	h.running.Wait()
 }
 
-// Sessions counts the publishers and players of this moment.
+// Sessions counts the publishers and players of this moment, those about to begin too.
 func (h *Handler) Sessions() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.count
+	return h.all
 }
 
 // endpoint serves the address at which sessions begin.
@@ -181,15 +190,34 @@ func (h *Handler) endpoint(what purpose) http.HandlerFunc {
 		case http.MethodPost:
 			if err := h.begin(w, r, what); err != nil {
 				h.refused(r, err)
+				h.count(what, Refused)
 				writeProblem(w, err)
 			}
 		case http.MethodOptions:
 			w.Header().Set("Accept-Post", typeSDP)
+			h.prepare(w, r)
 			writeOptions(w, "POST, GET, HEAD, OPTIONS")
 		default:
 			other(w, r, "POST, GET, HEAD, OPTIONS")
 		}
 	}
+}
+
+// prepare names the ICE servers before there is an offer, to a client that cannot take them afterwards: one whose
+// question bears a token (RFC 9725 section 4.6). The others hear nothing of them, and no error: browsers ask before
+// they send a token (Fetch section 4.8).
+func (h *Handler) prepare(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Authorization") == "" {
+		return
+	}
+	_, caller, err := h.authorize(r)
+	if err != nil {
+		h.refused(r, err)
+		return
+	}
+	sum := sha256.Sum256([]byte(caller.User))
+	w.Header().Set("Cache-Control", "no-store")
+	linkICEServers(w.Header(), h.iceServers(wire.ParticipantID("whip-"+hex.EncodeToString(sum[:8]))))
 }
 
 // session serves the address of a session.
@@ -303,10 +331,10 @@ func (h *Handler) reserve(room wire.RoomID, user wire.UserID) error {
 		return errGoingDown()
 	case h.ofUser[user] >= h.limits.SessionsPerUser:
 		return wire.Errorf(wire.CodeRateLimited, "you have %d sessions; end one", h.ofUser[user])
-	case h.count >= h.limits.Sessions || h.inRoom[room] >= h.limits.SessionsPerRoom:
+	case h.all >= h.limits.Sessions || h.inRoom[room] >= h.limits.SessionsPerRoom:
 		return wire.Errorf(wire.CodeUnavailable, "there are too many publishers and players; try again later")
 	}
-	h.count++
+	h.all++
 	h.inRoom[room]++
 	h.ofUser[user]++
 	return nil
@@ -315,7 +343,7 @@ func (h *Handler) reserve(room wire.RoomID, user wire.UserID) error {
 func (h *Handler) release(room wire.RoomID, user wire.UserID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.count--
+	h.all--
 	if h.inRoom[room]--; h.inRoom[room] == 0 {
 		delete(h.inRoom, room)
 	}

@@ -1,10 +1,8 @@
 package whip
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"confab/signaling/wire"
@@ -32,56 +30,17 @@ func errGoingDown() *wire.Error {
 	return wire.Errorf(wire.CodeUnavailable, "the server is going down; try again in a moment")
 }
 
-// statusOf is the status of an error without one of its own.
-func statusOf(code wire.ErrorCode) int {
-	switch code {
-	case wire.CodeBadMessage, wire.CodeUnknownType:
-		return http.StatusBadRequest
-	case wire.CodeUnauthorized:
-		return http.StatusUnauthorized
-	case wire.CodeForbidden, wire.CodeRoomLocked, wire.CodeNotJoined:
-		return http.StatusForbidden
-	case wire.CodeNotFound:
-		return http.StatusNotFound
-	case wire.CodeConflict:
-		return http.StatusConflict
-	case wire.CodeTooLarge:
-		return http.StatusRequestEntityTooLarge
-	case wire.CodeRateLimited:
-		return http.StatusTooManyRequests
-	case wire.CodeRoomFull, wire.CodeUnavailable, wire.CodeTimeout, wire.CodeCancelled:
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
-	}
-}
-
 // comeBack is what a client is told to wait when nothing better is known.
 const comeBack = 5 * time.Second
 
-// writeProblem answers with an error, as PROTOCOL.md section 7 has it.
+// writeProblem answers with an error, with its own status where it has one.
 func writeProblem(w http.ResponseWriter, err error) {
-	problem := wire.AsError(err)
-	status := statusOf(problem.Code)
+	problem, status := *wire.AsError(err), 0
 	if r, ok := errors.AsType[*refusal](err); ok {
 		status = r.status
 	}
-	h := w.Header()
-	if wait := problem.RetryAfter; wait > 0 || problem.Code.Retryable() {
-		if wait == 0 {
-			wait = comeBack
-		}
-		h.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	if problem.RetryAfter == 0 && problem.Code.Retryable() {
+		problem.RetryAfter = comeBack
 	}
-	if status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", "Bearer") // RFC 6750 section 3
-	}
-	type body struct {
-		Code    wire.ErrorCode `json:"code"`
-		Message string         `json:"message"`
-	}
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]body{"error": {problem.Code, problem.Text}}) // the client may be gone
+	wire.WriteProblem(w, status, &problem)
 }

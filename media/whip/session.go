@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ const (
 var (
 	errDeleted = errors.New("whip: deleted by the client")
 	errLost    = errors.New("whip: the connection was lost")
+	errExpired = errors.New("whip: the token has expired")
 	errGone    = errors.New("whip: the room has taken the place away")
 	errRefused = errors.New("whip: the session did not come about")
 )
@@ -53,6 +55,10 @@ type session struct {
 	end     context.CancelCauseFunc
 	done    chan struct{} // closed by run as it returns
 	turn    chan struct{} // holds one: its taker may change the session
+
+	negotiated chan struct{} // closed by start when the first offer has been answered
+
+	expires time.Time // of the best token that has come; zero = never. Guarded by handler.mu
 
 	// Owned by who has turn.
 	offer      *offer
@@ -88,7 +94,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, what purpose) er
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), beginTimeout)
 	defer cancel()
-	s := &session{handler: h, what: what, room: room, user: caller.User, offer: o}
+	s := &session{handler: h, what: what, room: room, user: caller.User, offer: o, expires: caller.Expires}
 	a, err := s.start(ctx, caller, wire.ParticipantID(r.PathValue("participant")), audio, video)
 	if err != nil {
 		return err
@@ -124,6 +130,8 @@ func (s *session) start(ctx context.Context, caller Caller, participant wire.Par
 	}
 	a, err := s.negotiate(ctx, participant, audio, video)
 	if err == nil {
+		s.limitFirst()
+		close(s.negotiated)
 		err = h.add(s)
 	}
 	if err != nil {
@@ -154,7 +162,7 @@ func (s *session) enter(ctx context.Context, caller Caller, participant wire.Par
 	}
 	s.peer.OnConnection(s.link.set)
 	s.id, s.etag = rand.Text(), newETag()
-	s.done, s.turn = make(chan struct{}), make(chan struct{}, 1)
+	s.done, s.turn, s.negotiated = make(chan struct{}), make(chan struct{}, 1), make(chan struct{})
 	s.log = h.log.With("protocol", s.what.String(), "room", s.room, "participant", place.ID(), "user", s.user)
 	s.ctx, s.end = context.WithCancelCause(h.lifetime)
 	if !h.launch(s) {
@@ -265,8 +273,25 @@ func (h *Handler) find(r *http.Request) (*session, error) {
 	case s.user != caller.User:
 		return nil, wire.Errorf(wire.CodeForbidden, "this session is somebody else's")
 	default:
+		h.prolong(s, caller.Expires)
 		return s, nil
 	}
+}
+
+// prolong notes that a session's client has a token that is good until then.
+func (h *Handler) prolong(s *session, expires time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !s.expires.IsZero() && (expires.IsZero() || expires.After(s.expires)) {
+		s.expires = expires
+	}
+}
+
+// remaining returns how long a session may still go on by its token; ok is false when that is for ever.
+func (h *Handler) remaining(s *session) (left time.Duration, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return time.Until(s.expires) + h.grace, !s.expires.IsZero()
 }
 
 // created answers the POST.
@@ -277,6 +302,7 @@ func (s *session) created(w http.ResponseWriter, r *http.Request, a *answer) err
 		<-s.done
 		return err
 	}
+	s.handler.count(s.what, Begun)
 	h := w.Header()
 	h.Set("Content-Type", typeSDP)
 	h.Set("Location", r.URL.EscapedPath()+"/"+s.id)
@@ -295,10 +321,10 @@ func (s *session) run() {
 	lost := time.NewTimer(s.handler.lostAfter)
 	defer lost.Stop()
 	seat, _ := s.place.(Seat)
-	var may <-chan []wire.Source // nil for a player
-	if seat != nil {
-		may = seat.Publish()
-	}
+	var may <-chan []wire.Source // nil for a player, and before there is anything to mute
+	negotiated := s.negotiated
+	expiry := time.NewTimer(0) // looks at once how long it has
+	defer expiry.Stop()
 	said := false
 	for s.ctx.Err() == nil {
 		select {
@@ -309,8 +335,22 @@ func (s *session) run() {
 			s.end(errGone)
 		case <-lost.C:
 			s.end(errLost)
+		case <-expiry.C:
+			if left, ends := s.handler.remaining(s); ends && left <= 0 {
+				s.end(errExpired)
+			} else if ends {
+				expiry.Reset(left)
+			}
+		case <-negotiated:
+			negotiated = nil
+			if seat != nil {
+				may = seat.Publish()
+			}
 		case sources := <-may:
 			s.limit(sources)
+			if said {
+				seat.SetMedia(s.sends)
+			}
 		case up := <-s.link.changed:
 			if !up {
 				lost.Reset(max(s.handler.lostAfter-silence, 0))
@@ -327,14 +367,31 @@ func (s *session) run() {
 	s.peer.Close()
 	s.place.Leave()
 	s.handler.release(s.room, s.user)
-	s.log.Info("session ended", "cause", context.Cause(s.ctx))
+	cause := context.Cause(s.ctx)
+	s.log.Info("session ended", "cause", cause)
+	if !errors.Is(cause, errRefused) { // that has been counted with its request
+		s.handler.count(s.what, outcomeOf(cause))
+	}
+}
+
+// limitFirst is limit for what was muted before the publisher came. Its offer has been taken, as for any other one, and
+// no media can come before it has the answer.
+func (s *session) limitFirst() {
+	if seat, ok := s.place.(Seat); ok {
+		select {
+		case sources := <-seat.Publish():
+			s.limit(sources)
+		default:
+		}
+	}
 }
 
 // limit has the peer forward no more than sources.
 func (s *session) limit(sources []wire.Source) {
 	ctx, cancel := context.WithTimeout(s.ctx, beginTimeout)
 	defer cancel()
-	if err := s.peer.SetGrants(ctx, wire.Grants{Publish: sources}); err != nil && s.ctx.Err() == nil {
+	muted := slices.DeleteFunc(slices.Clone(wire.Sources), func(source wire.Source) bool { return slices.Contains(sources, source) })
+	if err := s.peer.Mute(ctx, muted); err != nil && s.ctx.Err() == nil {
 		s.end(err) // rather than let through what was forbidden
 	}
 }

@@ -311,6 +311,72 @@ func TestMuted(t *testing.T) {
 	viewer.more("audio", 10)
 }
 
+// What is muted before it comes is not heard from its first packet on.
+func TestMutedBefore(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.hall.muted = []wire.Source{wire.Camera}
+	c := e.publisher("obs", "/whip/room")
+	viewer := e.player("ann", "/whep/room/obs-b")
+	viewer.more("video", 20)
+	if n := len(viewer.got("audio")); n > 0 {
+		t.Errorf("%d packets of sound", n)
+	}
+	// Muted or not, its connection may find another way.
+	if r := e.patch(c.location, "obs", `"*"`, "a=ice-ufrag:wxyz\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n"); r.StatusCode != 200 {
+		t.Errorf("an ICE restart: %d %s", r.StatusCode, r.text)
+	}
+}
+
+// A session ends a while after its token, unless a request has brought a better one.
+func TestExpiry(t *testing.T) {
+	const grace = 300 * time.Millisecond
+	e := newEndpoint(t, func(o *Options) { o.expiryGrace = grace })
+	soon := time.Now().Add(500 * time.Millisecond)
+	for _, user := range []string{"brief", "renewed"} {
+		e.hall.expire(user, soon)
+	}
+	brief, renewed, player := e.publisher("brief", "/whip/room"), e.publisher("renewed", "/whip/room"), e.player("ann", "/whep/room/renewed-c")
+	e.hall.expire("renewed", time.Now().Add(time.Hour))
+	if r := e.patch(renewed.location, "renewed", renewed.etag, ""); r.StatusCode != 204 {
+		t.Fatalf("%d %s", r.StatusCode, r.text)
+	}
+	eventually(t, "the brief one has left", func() bool { return e.hall.taken() == 2 })
+	if early := time.Until(soon.Add(grace)); early > 0 {
+		t.Errorf("it has left %v early", early)
+	}
+	check(t, e.patch(brief.location, "brief", brief.etag, ""), 404, wire.CodeNotFound)
+	player.more("video", 20)
+	if n := e.handler.Counted(Count{"WHIP", Expired}); n != 1 {
+		t.Errorf("%d have expired", n)
+	}
+}
+
+// Each request and each end is counted, by protocol.
+func TestOutcomes(t *testing.T) {
+	e := newEndpoint(t, nil)
+	c := e.publisher("obs", "/whip/room")
+	check(t, e.post("/whip/room", "expired", goodOffer), 401, wire.CodeUnauthorized)
+	e.player("ann", "/whep/room/obs-b")
+	if e.handler.Open("WHIP") != 1 || e.handler.Open("WHEP") != 1 {
+		t.Errorf("%d publishers, %d players", e.handler.Open("WHIP"), e.handler.Open("WHEP"))
+	}
+	if r := e.do(http.MethodDelete, c.location, "obs", ""); r.StatusCode != 200 {
+		t.Fatalf("%d %s", r.StatusCode, r.text)
+	}
+	close(e.hall.only(t).gone)
+	eventually(t, "the player has left", func() bool { return e.handler.Open("WHEP") == 0 && e.handler.Counted(Count{"WHEP", Removed}) == 1 })
+	e.publisher("obs", "/whip/room")
+	e.handler.Close()
+	for count, want := range map[Count]uint64{
+		{"WHIP", Refused}: 1, {"WHIP", Begun}: 2, {"WHIP", Deleted}: 1, {"WHIP", Closed}: 1, {"WHIP", Failed}: 0,
+		{"WHEP", Begun}: 1, {"WHEP", Removed}: 1, {"RTMP", Begun}: 0,
+	} {
+		if got := e.handler.Counted(count); got != want {
+			t.Errorf("%v: %d, want %d", count, got, want)
+		}
+	}
+}
+
 // Who is put out of the room is no longer heard.
 func TestPutOut(t *testing.T) {
 	e := newEndpoint(t, nil)

@@ -31,12 +31,14 @@ var arrows = map[string][]string{
 	"confab/web":            {},
 }
 
-// owners says who alone may import a module of others: packages, or one file of a package.
+// owners says who alone may import a module of others, or a package that is not for servers: packages, or one file of
+// a package.
 var owners = map[string][]string{
 	// The other file is the yardstick of the bench: what melody does by itself.
 	"github.com/olahol/melody": {"confab/signaling/melody.go", "confab/cmd/confab-bench/plainhub.go"},
 	"github.com/nats-io":       {"confab/rooms/bus"},
 	"github.com/pion":          {"confab/media/..."},
+	"confab/media/rtctest":     {"confab/cmd/confab-bench", "confab/media/forwardbench"}, // and tests
 }
 
 // goPackage is what `go list -json` says of a package.
@@ -72,6 +74,7 @@ func checkImport(t *testing.T, from, file, path string, allowed []string) {
 		if !matchesAny(path, allowed) {
 			t.Errorf("%s/%s imports %s", from, file, path)
 		}
+		checkOwner(t, from, file, path)
 		return
 	}
 	if !strings.Contains(strings.SplitN(path, "/", 2)[0], ".") {
@@ -80,6 +83,11 @@ func checkImport(t *testing.T, from, file, path string, allowed []string) {
 	if from == module+"/signaling/wire" {
 		t.Errorf("%s imports %s; it may import the standard library only", file, path)
 	}
+	checkOwner(t, from, file, path)
+}
+
+func checkOwner(t *testing.T, from, file, path string) {
+	t.Helper()
 	for prefix, places := range owners {
 		if path != prefix && !strings.HasPrefix(path, prefix+"/") {
 			continue

@@ -78,8 +78,12 @@ var Enums = map[reflect.Type][]string{
 	reflect.TypeFor[ServerStatus]():    {string(Draining), string(Degraded), string(OK)},
 	reflect.TypeFor[RemovedReason]():   {string(Kicked), string(Banned), string(Ended), string(Denied)},
 	reflect.TypeFor[PresenceEvent]():   {string(PresenceJoined), string(PresenceLeft), string(PresenceUpdated)},
+	reflect.TypeFor[RecordingEnd](): {
+		string(RecordingStopped), string(RecordingEmpty), string(RecordingServerDown), string(RecordingSizeLimit),
+		string(RecordingDiskFull), string(RecordingDiskSlow), string(RecordingFailed),
+	},
 	reflect.TypeFor[Action](): {
-		string(ActionMute), string(ActionKick), string(ActionBan), string(ActionLock), string(ActionUnlock),
+		string(ActionMute), string(ActionUnmute), string(ActionKick), string(ActionBan), string(ActionLock), string(ActionUnlock),
 		string(ActionPromote), string(ActionDemote), string(ActionAdmit), string(ActionDeny), string(ActionEnd),
 		string(ActionRecord), string(ActionStopRecording),
 	},

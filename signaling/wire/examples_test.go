@@ -168,7 +168,8 @@ var roomExamples = map[string]pair{
 	"moderate.client.json": full(request(), Moderate{Action: ActionMute, Participant: graceHere.ID, Source: Screen}).
 		orJust(request(), Moderate{Action: ActionLock}),
 	"room.server.json": full(Envelope{Room: "daily", TS: sentAt}, RoomInfo{
-		Locked: ptr(true), Mode: SFU, Recording: ptr(true), Title: ptr("Daily"), Knocking: []Participant{linusWaits},
+		Locked: ptr(true), Mode: SFU, Recording: ptr(false), Title: ptr("Daily"), Knocking: []Participant{linusWaits},
+		RecordingEnded: RecordingDiskFull,
 	}).orJust(Envelope{Room: "daily"}, RoomInfo{Locked: ptr(false)}),
 	"media-state.client.json": full(request(), SetMedia{Microphone: ptr(true), Camera: ptr(false), Screen: ptr(false), Hand: ptr(true)}).
 		orJust(Envelope{Room: "daily"}, SetMedia{Hand: ptr(true)}),

@@ -163,6 +163,7 @@ type Action string
 // The actions.
 const (
 	ActionMute    Action = "mute"
+	ActionUnmute  Action = "unmute" // of an encoder; people turn their own on
 	ActionKick    Action = "kick"
 	ActionBan     Action = "ban"
 	ActionLock    Action = "lock"
@@ -181,7 +182,7 @@ const (
 type Moderate struct {
 	Action      Action        `json:"action"`
 	Participant ParticipantID `json:"participant,omitempty"` // whom; not for lock, unlock, end and those of recording
-	Source      Source        `json:"source,omitempty"`      // what to mute; absent = microphone
+	Source      Source        `json:"source,omitempty"`      // what to mute or unmute; absent = microphone
 }
 
 // RoomInfo is a room's state: what changed, or all of it in joined.
@@ -191,7 +192,23 @@ type RoomInfo struct {
 	Recording *bool         `json:"recording,omitempty"`
 	Title     *string       `json:"title,omitempty"`
 	Knocking  []Participant `json:"knocking,omitempty"`
+
+	RecordingEnded RecordingEnd `json:"recordingEnded,omitempty"` // why, with recording: false when one has ended
 }
+
+// RecordingEnd is why a recording has ended.
+type RecordingEnd string
+
+// The ends of a recording.
+const (
+	RecordingStopped    RecordingEnd = "stopped"     // a moderator wanted it
+	RecordingEmpty      RecordingEnd = "empty"       // nobody was left
+	RecordingServerDown RecordingEnd = "server-down" // the server was stopped
+	RecordingSizeLimit  RecordingEnd = "size-limit"  // it was as large as one may be
+	RecordingDiskFull   RecordingEnd = "disk-full"   // the server's disk has no room for more
+	RecordingDiskSlow   RecordingEnd = "disk-slow"   // the server's disk could not keep up
+	RecordingFailed     RecordingEnd = "failed"      // the server's disk refused to write
+)
 
 // Kind implements ClientMessage.
 func (Join) Kind() Kind { return KindJoin }

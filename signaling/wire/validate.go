@@ -91,7 +91,7 @@ func (m Moderate) Validate() error {
 	switch m.Action {
 	case ActionLock, ActionUnlock, ActionEnd, ActionRecord, ActionStopRecording:
 		return nil
-	case ActionMute:
+	case ActionMute, ActionUnmute:
 		if m.Source != "" && !slices.Contains(Sources, m.Source) {
 			return Errorf(CodeBadMessage, "no such source; use microphone, camera, screen or screen-audio")
 		}

@@ -63,6 +63,8 @@ func TestValidate(t *testing.T) {
 
 		{"lock", Moderate{Action: ActionLock}, "", ""},
 		{"mute", Moderate{Action: ActionMute, Participant: "p", Source: Screen}, "", ""},
+		{"unmute", Moderate{Action: ActionUnmute, Participant: "p", Source: Camera}, "", ""},
+		{"unmute nobody", Moderate{Action: ActionUnmute}, CodeBadMessage, "unmute needs a participant"},
 		{"mute, default source", Moderate{Action: ActionMute, Participant: "p"}, "", ""},
 		{"mute, no such source", Moderate{Action: ActionMute, Participant: "p", Source: "nose"}, CodeBadMessage, "source"},
 		{"kick nobody", Moderate{Action: ActionKick}, CodeBadMessage, "kick needs a participant"},

@@ -1,9 +1,10 @@
-import { audioEnergyOf } from '../harness/media';
+import { audioEnergyOf, openConnections } from '../harness/media';
 import { ownAddresses, relayOnly, tcpOnly, waysInUse, type Way } from '../harness/network';
 import { untilMoving, type Person } from '../harness/person';
 import type { Scene } from '../harness/scene';
 import { test } from '../harness/suite';
 import { assert, until } from '../harness/until';
+import { watchTile, type Watched } from '../harness/watch';
 
 /** Two people whose pages know no other way than `network` leaves. */
 async function two(scene: Scene, flags: readonly string[], network: () => void): Promise<[Person, Person]> {
@@ -35,6 +36,25 @@ test('through: two who can only relay have a call through the SFU', async (scene
   await seeAndHear(people);
   await wantWays(people, ({ local }) => local === 'relay');
 }, { limit: 120 });
+
+for (const [way, flags] of [['from browser to browser', ['--sfu', 'off']], ['through the SFU', ['--mesh-max', '0']]] as const) {
+  test(`through: a relayed call ${way} outlives its credentials`, async (scene) => {
+    const seconds = 10;
+    const people = await two(scene, [...relays, ...flags, '--turn-ttl', `${seconds}s`], relayOnly);
+    await seeAndHear(people);
+    const [ada, grace] = people;
+    const before = await Promise.all(people.map((person) => person.page.evaluate(openConnections)));
+    const watch = async (viewer: Person, other: Person): Promise<Watched> =>
+      viewer.page.evaluate(watchTile, { participant: await other.id(), source: 'camera', forMs: 3 * seconds * 1000 });
+    const seen = await Promise.all([watch(ada, grace), watch(grace, ada)]);
+    for (const { frames, gaps, concealed } of seen) {
+      process.stdout.write(`      ${frames} frames, longest gaps ${gaps.slice(0, 3).join(', ')} ms, ${(concealed * 100).toFixed(1)} % of the sound concealed\n`);
+    }
+    for (const { gaps } of seen) assert((gaps[0] ?? Infinity) < 500, `no gap of ${gaps[0]} ms`);
+    assert(JSON.stringify(await Promise.all(people.map((person) => person.page.evaluate(openConnections)))) === JSON.stringify(before), 'the connections are those of before');
+    await wantWays(people, ({ local }) => local === 'relay');
+  }, { limit: 120 });
+}
 
 test('through: two without UDP have a call through the SFU, by the port of the page', async (scene) => {
   const people = await two(scene, ['--mesh-max', '0'], tcpOnly);

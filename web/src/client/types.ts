@@ -1,7 +1,7 @@
 /** The public surface of the client: what an application programs against. */
 import type {
   Author, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus,
-  QualityReason, RemovedReason, Role, Source, SystemStatus, WireErrorCode,
+  QualityReason, RecordingEnd, RemovedReason, Role, Source, SystemStatus, WireErrorCode,
 } from './wire';
 
 /**
@@ -220,6 +220,8 @@ export interface RoomInfo {
   readonly title: string;
   readonly locked: boolean;
   readonly recording: boolean;
+  /** Why the last recording has ended, if one has since we came. */
+  readonly recordingEnded?: RecordingEnd;
   /** How media flows: between the browsers, or through the server. */
   readonly mode: MediaMode;
 }

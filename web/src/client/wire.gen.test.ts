@@ -692,7 +692,7 @@ const fromServer: Golden<ServerMessages> = {
       "data": {
         "locked": true,
         "mode": "sfu",
-        "recording": true,
+        "recording": false,
         "title": "Daily",
         "knocking": [
           {
@@ -705,7 +705,8 @@ const fromServer: Golden<ServerMessages> = {
             "joinedAt": 1767225700000,
             "media": {"microphone": false, "camera": false, "screen": false, "hand": false}
           }
-        ]
+        ],
+        "recordingEnded": "disk-full"
       }
     },
     {"type": "room", "room": "daily", "data": {"locked": false}},

@@ -52,6 +52,18 @@ export const MEDIA_MODES = ['mesh', 'sfu'] as const;
 /** MediaMode is how a room's media flows. */
 export type MediaMode = (typeof MEDIA_MODES)[number];
 
+export const RECORDING_ENDS = [
+  'stopped',
+  'empty',
+  'server-down',
+  'size-limit',
+  'disk-full',
+  'disk-slow',
+  'failed',
+] as const;
+/** RecordingEnd is why a recording has ended. */
+export type RecordingEnd = (typeof RECORDING_ENDS)[number];
+
 export const REMOVED_REASONS = ['kicked', 'banned', 'ended', 'denied'] as const;
 /** RemovedReason is why a client is out of a room. */
 export type RemovedReason = (typeof REMOVED_REASONS)[number];
@@ -62,6 +74,7 @@ export type PresenceEvent = (typeof PRESENCE_EVENTS)[number];
 
 export const MODERATE_ACTIONS = [
   'mute',
+  'unmute',
   'kick',
   'ban',
   'lock',
@@ -271,6 +284,8 @@ export interface RoomUpdate {
   recording?: boolean;
   title?: string;
   knocking?: Participant[];
+  /** why, with recording: false when one has ended */
+  recordingEnded?: RecordingEnd;
 }
 
 /** Joined is the first frame of a room. Its envelope's seq is the last position of the main timeline. */
@@ -407,7 +422,7 @@ export interface Moderate {
   action: ModerateAction;
   /** whom; not for lock, unlock, end and those of recording */
   participant?: string;
-  /** what to mute; absent = microphone */
+  /** what to mute or unmute; absent = microphone */
   source?: Source;
 }
 

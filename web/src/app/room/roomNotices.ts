@@ -1,8 +1,14 @@
 import { onScopeDispose, watch } from 'vue';
-import { t } from '../i18n';
+import type { RecordingEnd } from '../../client';
+import { t, type MessageKey } from '../i18n';
 import { say } from '../lib/say';
 import type { CallContext } from './call';
 import type { ToastShow } from './toast';
+
+/** What is said of a recording that nobody has stopped. */
+const recordingEnds: Partial<Record<RecordingEnd, MessageKey>> = {
+  'disk-full': 'announce.recordingFull', 'disk-slow': 'announce.recordingFailed', failed: 'announce.recordingFailed', 'size-limit': 'announce.recordingLong',
+};
 
 /** Tells a screen reader what sighted people see happening, and everyone what was done to them. */
 export function useRoomNotices(call: CallContext, show: ToastShow): void {
@@ -39,7 +45,7 @@ export function useRoomNotices(call: CallContext, show: ToastShow): void {
     (recording, before) => {
       document.title = `${recording ? '● ' : ''}${room.id} · Confab`;
       if (recording) show(t('announce.recordingOn'));
-      else if (before) show(t('announce.recordingOff'));
+      else if (before) show(t(recordingEnds[call.info.value.recordingEnded ?? 'stopped'] ?? 'announce.recordingOff'));
     },
     { immediate: true },
   );

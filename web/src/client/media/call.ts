@@ -54,7 +54,8 @@ export class Call implements PeerHost {
     this.#stopFeeds = room.media.feeds.subscribe(() => this.#update());
   }
 
-  get configuration(): RTCConfiguration { return { iceServers: this.setup.iceServers }; }
+  /** Whole each time: what is left out of setConfiguration would be a change back to the default, which it refuses. */
+  get configuration(): RTCConfiguration { return { iceServers: this.setup.iceServers, bundlePolicy: 'max-bundle' }; }
 
   get mode(): MediaMode { return this.room.info.value.mode; }
 

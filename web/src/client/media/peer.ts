@@ -147,7 +147,7 @@ export class Peer implements Path {
   }
 
   #make(offering: boolean): void {
-    const pc = new RTCPeerConnection({ ...this.#host.configuration, bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection(this.#host.configuration);
     this.#pc = pc;
     this.senders = new Map();
     this.labels = {};

@@ -154,7 +154,7 @@ export class SfuPeer implements Path {
   }
 
   #make(): void {
-    const pc = new RTCPeerConnection({ ...this.#host.configuration, bundlePolicy: 'max-bundle' });
+    const pc = new RTCPeerConnection(this.#host.configuration);
     this.#pc = pc;
     this.#first = ++this.#generation;
     this.#restarting = this.#held = this.#ended = false;

@@ -544,6 +544,82 @@ describe('a change of the way', () => {
 });
 
 describe('credentials of relays', () => {
+  /** What the server issues next; those of guests who ask. */
+  const issue = (...guests: Guest[]): void => {
+    house.setup = { ...house.setup, ttl: 600, iceServers: [{ urls: ['turn:new'] }] };
+    for (const guest of guests) {
+      guest.server.answers.set('ice-servers', (message) => [
+        { type: 'ice-servers', id: message.id, room: 'daily', data: { iceServers: [{ urls: ['turn:new'] }], ttl: 600 } },
+      ]);
+    }
+  };
+  const old = { sfu: true, ttl: 600, iceServers: [{ urls: ['turn:old'] }] };
+  const configured = (): unknown[] => open().map(({ configuration }) => configuration.iceServers?.[0]?.urls);
+
+  it.each(['mesh', 'sfu'] as const)('have what goes by a relay change over before they end (%s)', async (mode) => {
+    house.mode = mode;
+    house.setup = old;
+    const guests = (await call('p-a', 'p-b')) as [Guest, Guest];
+    const to = (guest: Guest): string => (mode === 'sfu' ? 'sfu' : guests.filter((other) => other !== guest)[0]?.id ?? '');
+    const offers = (): number[] => guests.map((guest) => guest.offers(to(guest)).length);
+    issue(...guests);
+    const before = offers();
+    const [relayed] = open();
+    for (const one of open()) one.relayed = true;
+    await tick(478_000);
+    expect(offers()).toEqual(before);
+    await tick(35_000);
+    const more = offers().map((count, at) => count - (before[at] ?? 0));
+    // Of a pair the impolite one, once; with the SFU each.
+    expect(more).toEqual(mode === 'sfu' ? [1, 1] : [0, 1]);
+    // The same connections, all with what is new; the SFU's side of one knows no relays.
+    expect(open()).toContain(relayed);
+    expect(configured().filter(Boolean).every((urls) => JSON.stringify(urls) === '["turn:new"]')).toBe(true);
+    expectWhole(...guests);
+  });
+
+  it('leave alone what needs no relay, but for its next restart', async () => {
+    house.setup = old;
+    const [a, b] = (await call('p-a', 'p-b')) as [Guest, Guest];
+    issue(a, b);
+    const before = [a.offers('p-b').length, b.offers('p-a').length];
+    await tick(540_000);
+    expect([a.offers('p-b').length, b.offers('p-a').length]).toEqual(before);
+    expect(configured()).toEqual([['turn:new'], ['turn:new']]);
+  });
+
+  it('are asked for again when there is no answer', async () => {
+    house.setup = old;
+    const a = await house.enter('p-a');
+    let asked = 0;
+    a.server.answers.set('ice-servers', (message) => {
+      asked++;
+      return [{ type: 'error', id: message.id, room: 'daily', data: { code: 'forbidden', message: '', retryable: false } }];
+    });
+    await tick(481_000);
+    expect(asked).toBe(1);
+    await tick(30_000);
+    expect(asked).toBe(2);
+  });
+
+  it('of another joined take the place of those that are due, also after a sleep', async () => {
+    house.mode = 'sfu';
+    house.setup = old;
+    const [a] = (await call('p-a', 'p-b')) as [Guest, Guest];
+    for (const one of open()) one.relayed = true;
+    const before = a.offers('sfu').length;
+    issue(a);
+    a.server.sockets.at(-1)?.end(1006);
+    await tick(3_000);
+    expect(a.offers('sfu').length, 'those of before are good').toBe(before);
+    // A clock that goes on while timers do not.
+    a.server.sockets.at(-1)?.end(1006);
+    vi.setSystemTime(Date.now() + 590_000);
+    await tick(3_000);
+    expect(a.offers('sfu').length).toBe(before + 1);
+    expect(newest(a)?.configuration.iceServers).toEqual([{ urls: ['turn:new'] }]);
+  });
+
   it('are renewed when four fifths of their time are over, and again', async () => {
     house.setup = { ttl: 600, iceServers: [{ urls: ['turn:a'] }] };
     const a = await house.enter('p-a');

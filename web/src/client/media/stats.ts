@@ -47,6 +47,8 @@ interface Entry {
   currentRoundTripTime?: number;
   selectedCandidatePairId?: string;
   localCandidateId?: string;
+  /** Firefox alone, which has no selectedCandidatePairId. */
+  selected?: boolean;
   candidateType?: string;
   protocol?: string;
 }
@@ -78,8 +80,7 @@ const nothing: Counts = { bytes: 0, received: 0, lost: 0 };
 async function readStats(
   participant: string, self: string, path: Path, before: Reading | undefined, at: number,
 ): Promise<{ stats: PeerStats; reading: Reading }> {
-  const entries = new Map<string, Entry>();
-  (await path.connection.getStats()).forEach((entry: Entry) => entries.set(entry.id, entry));
+  const entries = await entriesOf(path.connection);
   const reading: Reading = { at, streams: new Map() };
   const elapsed = before ? at - before.at : 0;
   const video: Video[] = [];
@@ -108,7 +109,7 @@ async function readStats(
     });
   }
   const lossRatio = ratio(sum.lost, sum.received);
-  const { roundTripMs, protocol, relayed } = pathOf(entries);
+  const { roundTripMs, protocol, relayed } = pairOf(entries);
   const link = path.link.value;
   return {
     reading,
@@ -150,9 +151,23 @@ function videoOf(entry: Entry, entries: ReadonlyMap<string, Entry>): Pick<Video,
   };
 }
 
-function pathOf(entries: ReadonlyMap<string, Entry>): Pick<PeerStats, 'roundTripMs' | 'protocol' | 'relayed'> {
-  const transport = [...entries.values()].find((e) => e.type === 'transport' && e.selectedCandidatePairId);
-  const pair = entries.get(transport?.selectedCandidatePairId ?? '');
+type Pair = Pick<PeerStats, 'roundTripMs' | 'protocol' | 'relayed'>;
+
+/** How a peer connection reaches the other side at present. */
+export async function pathOf(connection: RTCPeerConnection): Promise<Pair> {
+  return pairOf(await entriesOf(connection));
+}
+
+async function entriesOf(connection: RTCPeerConnection): Promise<Map<string, Entry>> {
+  const entries = new Map<string, Entry>();
+  (await connection.getStats()).forEach((entry: Entry) => entries.set(entry.id, entry));
+  return entries;
+}
+
+function pairOf(entries: ReadonlyMap<string, Entry>): Pair {
+  const all = [...entries.values()];
+  const transport = all.find((e) => e.type === 'transport' && e.selectedCandidatePairId);
+  const pair = entries.get(transport?.selectedCandidatePairId ?? '') ?? all.find((e) => e.type === 'candidate-pair' && e.selected);
   const local = entries.get(pair?.localCandidateId ?? '');
   const seconds = pair?.currentRoundTripTime;
   return {

@@ -98,6 +98,8 @@ export class FakePeerConnection {
 
   /** Whether what is sent arrives. */
   media = true;
+  /** Whether it goes by a relay. */
+  relayed = false;
   signalingState: RTCSignalingState = 'stable';
   connectionState: RTCPeerConnectionState = 'new';
   localDescription: Description | null = null;
@@ -130,8 +132,19 @@ export class FakePeerConnection {
   }
 
   getTransceivers(): FakeTransceiver[] { return [...this.#transceivers]; }
-  setConfiguration(configuration: RTCConfiguration): void { this.configuration = configuration; }
-  getStats(): Promise<Map<string, object>> { return Promise.resolve(new Map()); }
+  /** W3C WebRTC 4.4.1.6, set a configuration: how media is bundled cannot change. */
+  setConfiguration(configuration: RTCConfiguration): void {
+    if (configuration.bundlePolicy !== this.configuration.bundlePolicy) throw new Error('InvalidModificationError: bundlePolicy');
+    this.configuration = configuration;
+  }
+  /** Nothing but the pair in use. */
+  getStats(): Promise<Map<string, object>> {
+    return Promise.resolve(new Map<string, object>([
+      ['t', { id: 't', type: 'transport', selectedCandidatePairId: 'p' }],
+      ['p', { id: 'p', type: 'candidate-pair', localCandidateId: 'l' }],
+      ['l', { id: 'l', type: 'local-candidate', candidateType: this.relayed ? 'relay' : 'host' }],
+    ]));
+  }
 
   addTransceiver(of: string | FakeTrack, init: { direction: RTCRtpTransceiverDirection; sendEncodings?: RTCRtpEncodingParameters[] }): FakeTransceiver {
     const t = new FakeTransceiver(this, typeof of === 'string' ? of : of.kind, init.direction, typeof of === 'string' ? null : of, init.sendEncodings);
