@@ -6,8 +6,13 @@ interface Answer {
   readonly id?: string;
 }
 
-/** Writes `texts` into `room` as somebody without a browser: over the bare protocol, each once the last is stored. */
-export async function recite(url: string, room: string, name: string, texts: readonly string[]): Promise<void> {
+/** Somebody without a browser in a room: over the bare protocol. */
+interface Talker {
+  ask(id: string, type: string, data: object): Promise<Answer>;
+  close(): void;
+}
+
+async function enter(url: string, room: string, name: string): Promise<Talker> {
   const response = await fetch(`${url}/api/v1/guest`, { method: 'POST', body: JSON.stringify({ name, room }) });
   const { token } = (await response.json()) as { token: string };
   const socket = new WebSocket(`${url.replace('http', 'ws')}/ws`, 'confab.v1');
@@ -24,16 +29,29 @@ export async function recite(url: string, room: string, name: string, texts: rea
     socket.send(JSON.stringify({ type, id, room, data }));
     return until(`an answer to ${type} ${id}`, () => answers.get(id), { everyMs: 5 });
   };
+  await until('the socket is open', () => socket.readyState === WebSocket.OPEN);
+  await ask('auth', 'auth', { token });
+  await ask('join', 'join', {});
+  return { ask, close: () => { socket.close(); } };
+}
+
+/** Comes into `room` and says that a camera is on, of which nothing comes. The function returned has it leave. */
+export async function pretend(url: string, room: string, name: string): Promise<() => void> {
+  const talker = await enter(url, room, name);
+  await talker.ask('media', 'media-state', { camera: true });
+  return () => { talker.close(); };
+}
+
+/** Writes `texts` into `room` as somebody without a browser, each once the last is stored. */
+export async function recite(url: string, room: string, name: string, texts: readonly string[]): Promise<void> {
+  const talker = await enter(url, room, name);
   try {
-    await until('the socket is open', () => socket.readyState === WebSocket.OPEN);
-    await ask('auth', 'auth', { token });
-    await ask('join', 'join', {});
     for (const [index, text] of texts.entries()) {
-      const { type } = await ask(`m-${index}`, 'chat', { text });
+      const { type } = await talker.ask(`m-${index}`, 'chat', { text });
       assertEqual(type, 'ack', `answer to "${text}"`);
     }
-    await ask('leave', 'leave', {});
+    await talker.ask('leave', 'leave', {});
   } finally {
-    socket.close();
+    talker.close();
   }
 }

@@ -3,6 +3,7 @@ import { violations } from '../harness/axe';
 import type { Person } from '../harness/person';
 import type { Scene } from '../harness/scene';
 import { test } from '../harness/suite';
+import { pretend } from '../harness/talker';
 import { assert, assertEqual, until, untilEqual } from '../harness/until';
 
 /** How loud `other` is played to `person`, 0 to 1; null while nothing of them is played. */
@@ -311,3 +312,15 @@ test('ui-media: what is pinned is large in every layout, by keyboard too', async
   await grace.press('share-toggle', false);
   await untilEqual('layout without pin and screen', () => ada.find('stage').getAttribute('data-layout'), 'grid');
 }, { limit: 90 });
+
+test('ui-media: of a picture that does not come the tile says so', async (scene) => {
+  const [ada] = (await scene.inRoom(['Ada'], { camera: false })) as [Person];
+  const leave = await pretend(scene.server.url, scene.room, 'Ghost');
+  try {
+    const signs = ada.page.getByTestId('tile').getByTestId('no-video');
+    await untilEqual('signs', () => signs.count(), 1);
+    assertEqual(await signs.getAttribute('aria-label'), 'The picture has not come yet', 'what it says');
+  } finally {
+    leave();
+  }
+}, { limit: 60 });
