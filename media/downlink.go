@@ -254,8 +254,8 @@ type budget struct {
 }
 
 // steer returns what may be sent, and whether a probe was begun. Wanted is how many bits a second all video would have
-// on a path without limit. Called by control alone.
-func (d *downlink) steer(now time.Time, wanted int) (b budget, probing bool) {
+// on a path without limit, least since when as little as can be is sent. Called by control alone.
+func (d *downlink) steer(now time.Time, wanted int, least time.Time) (b budget, probing bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now = d.latest(now)
@@ -276,7 +276,7 @@ func (d *downlink) steer(now time.Time, wanted int) (b budget, probing bool) {
 	}
 	return budget{
 		bitrate: int64(max(float64(target)-d.besideRate, 0)), carried: !d.limited && d.estimator.Carries(now),
-		drowned: d.limited || d.estimator.Drowned(now),
+		drowned: d.limited || d.estimator.Drowned(now, least),
 		trial:   now.Before(d.trial) && d.full.Before(d.trial.Add(-trialTime)),
 	}, probing
 }
