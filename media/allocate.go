@@ -241,7 +241,7 @@ func (p *Peer) allocate(now time.Time, b budget) {
 		p.squeezed = p.squeezed || choice.Reason == wire.QualityBandwidth || e.selected.narrow.active
 		p.aside += e.selected.spare(e, now, t, choice, b.bitrate-int64(sum-t.Bitrate(choice.Layer)), b.carried)
 	}
-	p.downlink.follow(now, b, sum)
+	p.downlink.follow(now, b, sum, p.squeezed && !p.allocator.Least().IsZero())
 }
 
 // take has e send what was chosen.

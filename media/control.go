@@ -91,7 +91,7 @@ func (p *Peer) publishesVideo() bool {
 
 // steer returns what the way to the client carries, and sees to it that more is tried where more is wanted.
 func (p *Peer) steer(now time.Time, wanted int) budget {
-	b, probing := p.downlink.steer(now, wanted)
+	b, probing := p.downlink.steer(now, wanted, p.allocator.Least())
 	if probing {
 		poke(p.wake)
 	}

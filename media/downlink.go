@@ -27,6 +27,8 @@ const (
 	steerInterval = 100 * time.Millisecond // between two looks at the estimate; see controlTick
 	freePace      = 20_000_000             // bits a second at least, to who reports nothing about what comes
 	usualPacket   = 1200                   // bytes of a packet of video that waits, about
+	tightShare    = 0.5                    // of the usual pace, where no more than the least fits,
+	tightBacklog  = 0.25                   // and of what waits: a key frame takes up to a second there, not a quarter
 	leastWait     = 2 * time.Millisecond   // of video that waits: a shorter one costs more than it smooths
 )
 
@@ -44,6 +46,7 @@ type downlink struct {
 	probed    time.Time            // guarded by mu: when the last probe began
 	pacer     bandwidth.Pacer      // guarded by mu
 	pace      int                  // guarded by mu: bits a second that it is to let through, but for bursts
+	tight     bool                 // guarded by mu: no more than the least is sent, so bursts would be lost
 	backlog   int                  // guarded by mu: bytes of video, the most that have waited since some do; 0 = none do
 	held      atomic.Bool          // the pacer is closed, or was lately
 	reports   rate
@@ -66,15 +69,26 @@ type filling struct {
 func (d *downlink) init(reportsPerSecond int) {
 	d.reports.perSecond = reportsPerSecond
 	d.estimator = bandwidth.NewEstimator(bandwidth.Options{Start: startBitrate, Min: leastBitrate})
-	d.setPace(time.Now(), startBitrate)
+	d.setPace(time.Now(), startBitrate, false)
 }
 
-// setPace has video that waits let out in step with bits a second: about what is sent, or what may be.
-func (d *downlink) setPace(now time.Time, bitrate int) {
+// setPace has video that waits let out in step with bits a second: about what is sent, or what may be. Tight: that is
+// the least there is.
+func (d *downlink) setPace(now time.Time, bitrate int, tight bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.pace = bitrate
-	d.pacer.SetRate(d.latest(now), bitrate, d.backlog)
+	d.pace, d.tight = bitrate, tight
+	d.repace(d.latest(now))
+}
+
+// repace tells the pacer what to let through. What takes a tight path's queue at once is lost there, and so is what is
+// sent again for it: a key frame comes sooner slowly. mu is held.
+func (d *downlink) repace(now time.Time) {
+	if d.tight {
+		d.pacer.SetRate(now, int(tightShare*float64(d.pace)), int(tightBacklog*float64(d.backlog)))
+		return
+	}
+	d.pacer.SetRate(now, d.pace, d.backlog)
 }
 
 // waits reports whether video has to wait now. It costs nothing as long as it has not.
@@ -98,11 +112,11 @@ func (d *downlink) wait(now time.Time, packets int) time.Duration {
 	now = d.latest(now)
 	if packets == 0 {
 		d.backlog = 0
-		d.pacer.SetRate(now, d.pace, 0)
+		d.repace(now)
 		return 0
 	}
 	d.backlog = max(d.backlog, packets*usualPacket)
-	d.pacer.SetRate(now, d.pace, d.backlog)
+	d.repace(now)
 	return max(d.pacer.Next(), leastWait)
 }
 
@@ -254,8 +268,8 @@ type budget struct {
 }
 
 // steer returns what may be sent, and whether a probe was begun. Wanted is how many bits a second all video would have
-// on a path without limit. Called by control alone.
-func (d *downlink) steer(now time.Time, wanted int) (b budget, probing bool) {
+// on a path without limit, least since when as little as can be is sent. Called by control alone.
+func (d *downlink) steer(now time.Time, wanted int, least time.Time) (b budget, probing bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now = d.latest(now)
@@ -276,20 +290,21 @@ func (d *downlink) steer(now time.Time, wanted int) (b budget, probing bool) {
 	}
 	return budget{
 		bitrate: int64(max(float64(target)-d.besideRate, 0)), carried: !d.limited && d.estimator.Carries(now),
-		drowned: d.limited || d.estimator.Drowned(now),
+		drowned: d.limited || d.estimator.Drowned(now, least),
 		trial:   now.Before(d.trial) && d.full.Before(d.trial.Add(-trialTime)),
 	}, probing
 }
 
-// follow sets the pace for what was chosen of a budget: video, in bits a second. Called by control alone.
-func (d *downlink) follow(now time.Time, b budget, video int) {
+// follow sets the pace for what was chosen of a budget: video, in bits a second; squeezed: it is the least there is, and
+// more is wanted. Called by control alone.
+func (d *downlink) follow(now time.Time, b budget, video int, squeezed bool) {
 	pace := video + int(d.besideRate)
 	if b.bitrate == noBudget {
 		pace = max(pace, freePace)
 	} else {
 		pace = max(pace, int(b.bitrate))
 	}
-	d.setPace(now, pace)
+	d.setPace(now, pace, squeezed && b.bitrate != noBudget)
 }
 
 // average measures what is sent beside video. mu is held.

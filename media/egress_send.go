@@ -268,7 +268,7 @@ func (e *egress) readRTCP() {
 	}
 }
 
-// A resendLimit bounds what lost packets may cost: each is sent again at most maxNACKs times, nackInterval apart,
+// A resendLimit bounds what lost packets may cost: each is sent again at most maxResends times, nackInterval apart,
 // and all together at most resendPerPacket for each packet sent. It forgets what it has not been asked for lately.
 type resendLimit struct {
 	budget float64
@@ -288,7 +288,7 @@ func (l *resendLimit) allow(seq uint16, now time.Time) bool {
 	if r.count == 0 || r.seq != seq {
 		*r = resent{seq: seq}
 	}
-	if l.budget < 1 || r.count >= maxNACKs || r.count > 0 && now.Sub(r.at) < nackInterval {
+	if l.budget < 1 || r.count >= maxResends || r.count > 0 && now.Sub(r.at) < nackInterval {
 		return false
 	}
 	l.budget--

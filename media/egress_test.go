@@ -282,7 +282,7 @@ func TestResend(t *testing.T) {
 			t.Fatalf("%d packets", len(media))
 		}
 		original := w.sent[20]
-		for range 10 {
+		for range maxResends + 7 {
 			e.mu.Lock()
 			e.resend(original.SequenceNumber)
 			e.resend(media[0] - 1)
@@ -294,7 +294,7 @@ func TestResend(t *testing.T) {
 			t.Errorf("%d packets on the media stream", len(again))
 		}
 		resends := w.sent[50:]
-		if len(resends) != maxNACKs {
+		if len(resends) != maxResends {
 			t.Fatalf("%d resends", len(resends))
 		}
 		for i, p := range resends {

@@ -147,7 +147,7 @@ func FuzzReported(f *testing.F) {
 		for i := range 3 {
 			d.reported(b, now.Add(time.Duration(i)*50*time.Millisecond))
 		}
-		if b, _ := d.steer(now.Add(time.Second), 1_000_000); b.bitrate < 0 {
+		if b, _ := d.steer(now.Add(time.Second), 1_000_000, time.Time{}); b.bitrate < 0 {
 			t.Errorf("%+v", b)
 		}
 	})

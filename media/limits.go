@@ -51,8 +51,9 @@ const (
 	feedbackSlow    = 250 * time.Millisecond // feedback to who sends no video: at the first tick from then on
 	reportInterval  = time.Second            // sender and receiver reports
 	keyInterval     = 500 * time.Millisecond // least time between two key frame requests for one source
-	nackInterval    = 40 * time.Millisecond  // least time between two requests for one packet, both ways
-	maxNACKs        = 3                      // requests for one packet, both ways
+	nackInterval    = 40 * time.Millisecond  // least time between two requests for one packet, both ways; ours take twice as long each time
+	maxNACKs        = 5                      // requests for one packet of a publisher: within 600 ms
+	maxResends      = 10                     // of one packet to a subscriber: libwebrtc asks so often, and for a key frame only seconds later
 	maxMissing      = 128                    // packets of one source waited for; a wider hole needs a key frame
 	videoSlots      = 1024                   // packets kept of a video track: 4 s at 2.5 Mb/s
 	audioSlots      = 256                    // packets kept of an audio track: 5 s at 20 ms

@@ -38,8 +38,9 @@ func (m *missing) came(seq uint64) {
 	}
 }
 
-// take returns what is to be asked for now, each packet at most maxNACKs times and nackInterval apart; it forgets
-// what has been asked for often enough. What it returns is good until the next call.
+// take returns what is to be asked for now, each packet at most maxNACKs times: again after nackInterval, and
+// then after twice as long each time, since an answer takes a round trip, and may be lost by what took the packet. It
+// forgets what has been asked for often enough. What it returns is good until the next call.
 func (m *missing) take(now time.Time) []uint16 {
 	m.due = m.due[:0]
 	keep := m.list[:0]
@@ -52,8 +53,8 @@ func (m *missing) take(now time.Time) []uint16 {
 			continue
 		}
 		m.due = append(m.due, uint16(lost.seq))
+		lost.next = now.Add(nackInterval << lost.asked)
 		lost.asked++
-		lost.next = now.Add(nackInterval)
 		keep = append(keep, lost)
 	}
 	m.list = keep

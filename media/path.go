@@ -289,8 +289,10 @@ func (r *repair) RTP(w *plane.Writer, header *rtp.Header, packet, payload []byte
 	r.receiveBy(w, original, now)
 }
 
-// claim has the plane bring what comes of a stream, as far as it serves the peer.
+// claim has the plane bring what comes of a stream, as far as it serves the peer. Its retransmissions first: pion hands
+// those on only when it is asked for a packet of the stream, and then waits for the next one, which never comes.
 func (s *stream) claim() {
+	s.claimRepair()
 	if transport := s.in.peer.transport; transport != nil {
 		transport.Claim(s.ssrc, s)
 	}
@@ -299,8 +301,7 @@ func (s *stream) claim() {
 // claimRepair is claim for the retransmissions, once pion has found out what they are called.
 func (s *stream) claimRepair() {
 	transport, ssrc := s.in.peer.transport, uint32(s.track.RtxSSRC())
-	if transport != nil && ssrc != s.repairs {
-		s.repairs = ssrc
+	if transport != nil && s.repairs.Swap(ssrc) != ssrc {
 		transport.Claim(ssrc, &repair{s, ssrc})
 	}
 }

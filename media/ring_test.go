@@ -107,12 +107,12 @@ func TestMissing(t *testing.T) {
 		t.Error("a hole is asked for at once")
 	}
 	m.came(11)
-	if got := m.take(now.Add(nackInterval / 2)); len(got) != 0 {
-		t.Errorf("asked again too soon: %v", got)
-	}
 	asked := 1
-	for range 10 {
-		now = now.Add(nackInterval)
+	for wait := nackInterval; asked <= maxNACKs; wait *= 2 {
+		if early := m.take(now.Add(wait - 1)); len(early) != 0 {
+			t.Errorf("asked again too soon: %v", early)
+		}
+		now = now.Add(wait)
 		due := m.take(now)
 		if len(due) == 0 {
 			break
@@ -142,13 +142,14 @@ func TestResendLimit(t *testing.T) {
 	for range 1000 {
 		l.earn()
 	}
-	for i, want := range []bool{true, false, true, true, false} {
-		if i == 2 || i == 3 || i == 4 {
-			now = now.Add(nackInterval)
-		}
-		if got := l.allow(7, now); got != want {
+	for i := range maxResends + 2 {
+		if got := l.allow(7, now); got != (i < maxResends) {
 			t.Errorf("request %d: %v", i, got)
 		}
+		if now = now.Add(nackInterval - 1); l.allow(7, now) {
+			t.Errorf("request %d again too soon", i)
+		}
+		now = now.Add(1)
 	}
 	allowed := 0
 	for seq := range uint16(2 * resendBurst) {
@@ -156,7 +157,7 @@ func TestResendLimit(t *testing.T) {
 			allowed++
 		}
 	}
-	if allowed != resendBurst-3 {
+	if allowed != resendBurst-maxResends {
 		t.Errorf("%d resends at once", allowed)
 	}
 }

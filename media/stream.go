@@ -40,6 +40,7 @@ type stream struct {
 	arrivals  atomic.Uint64             // ring.arrivals, to be looked at without mu
 	listeners atomic.Pointer[[]*egress] // who is woken for each packet; replaced under mu
 	keyWanted atomic.Bool               // by a receiver, and no key frame has come since
+	repairs   atomic.Uint32             // SSRC of the retransmissions that the plane brings, 0 = none
 
 	mu      sync.Mutex
 	ring    *ring        // guarded by mu
@@ -50,7 +51,6 @@ type stream struct {
 
 	keyAsked   time.Time // owned by control
 	keyAskedAt uint64    // owned by control: arrivals at keyAsked
-	repairs    uint32    // owned by control: SSRC of the retransmissions that the plane brings, 0 = none
 }
 
 // newStream makes a stream of in; t is its track.

@@ -101,7 +101,13 @@ type Allocator struct {
 
 	downs map[int]time.Time // when bandwidth last took a track down, by id; older ones than upHold are dropped
 	short time.Time         // since when the budget is less than what is sent, zero = it is not
+	least time.Time         // since when no more than the floor of one track is sent, zero = more is, or nothing
+	only  int               // ID of that track
 }
+
+// Least returns since when no more than the floor of one track is sent, which is as little as can be; zero: more is, or
+// nothing.
+func (a *Allocator) Least() time.Time { return a.least }
 
 // Allocate is like the function Allocate, but a track that bandwidth has taken down does not go above Current again
 // within 3 s, from pause to its floor within 1 s, and nothing is taken down for a budget that is short by less than a
@@ -129,7 +135,23 @@ func (a *Allocator) Allocate(now time.Time, tracks []Track, budget int) []Choice
 			a.downs[tracks[i].ID] = now
 		}
 	}
+	a.noteLeast(now, tracks, choices)
 	return choices
+}
+
+// noteLeast finds out whether what was chosen is as little as can be.
+func (a *Allocator) noteLeast(now time.Time, tracks []Track, choices []Choice) {
+	sent, only := 0, 0
+	for i, c := range choices {
+		if c.Layer != Paused {
+			sent, only = sent+1, i
+		}
+	}
+	if sent != 1 || choices[only].Layer > tracks[only].floor() {
+		a.least = time.Time{}
+	} else if id := tracks[only].ID; a.least.IsZero() || a.only != id {
+		a.least, a.only = now, id
+	}
 }
 
 // kept returns the bits a second that the most important of the tracks that are sent needs for its floor, 0 if nothing

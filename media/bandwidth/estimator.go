@@ -21,7 +21,9 @@ const (
 	standingQueue = 100 * time.Millisecond // longer than what passes in a moment
 	standingTime  = time.Second            // and lasting
 	drowningQueue = 400 * time.Millisecond // so long, and lasting: what is sent does not fit
-	drowningLoss  = 0.15                   // share of packets lost lately: the same
+	drowningLoss  = 0.15                   // share of packets lost: the same
+	drowningTime  = 2 * time.Second        // that either must be seen while the least is sent
+	drowningEbb   = 150 * time.Millisecond // a queue that becomes so much shorter goes away: what is sent now does fit
 	queueDrain    = time.Second            // after a drop it is emptied in about this time
 	drainMost     = 0.5                    // of the estimate is held back for it at most
 	drainTime     = 3 * time.Second        // for not longer than this
@@ -66,7 +68,8 @@ type Estimator struct {
 	limited   bool          // too little is sent to learn how much more the path carries
 	carried   time.Duration // when all that is sent was last seen to come, 0 = it does not
 	standing  time.Duration // since when there is a long queue, 0 = there is none
-	drowning  time.Duration // since when there is one as long as drowningQueue, 0 = there is none
+	drowning  time.Duration // since when there is one as long as drowningQueue that does not go away, 0 = there is none
+	deepest   time.Duration // how long that one was at most since then
 }
 
 // An outage is what is known about silence: the last one, or the one that is.
@@ -278,7 +281,7 @@ func (e *Estimator) proved(m measurement, at time.Duration) {
 // noteCarried finds out whether what is sent comes: about as much in the last second, and without a queue that lasts.
 func (e *Estimator) noteCarried(sent float64, steady bool, at time.Duration) {
 	since(&e.standing, at, e.queue.length >= standingQueue)
-	since(&e.drowning, at, e.queue.length >= drowningQueue)
+	e.noteDrowning(at)
 	acked, known := e.coming.rate(sentWindow, 0)
 	switch {
 	case !steady || !known || acked < collapsed*sent || e.standing != 0 && at-e.standing >= standingTime:
@@ -297,10 +300,30 @@ func since(t *time.Duration, at time.Duration, holds bool) {
 	}
 }
 
-// Drowned reports whether the path proves, by what it loses or by a long queue that stays, that it does not carry what
-// is sent now, however little that is. An estimate alone proves nothing, nor does silence.
-func (e *Estimator) Drowned(now time.Time) bool {
-	return e.loss.ratio() >= drowningLoss || e.drowning != 0 && e.since(now)-e.drowning >= standingTime
+// noteDrowning finds out whether there is a long queue that does not go away.
+func (e *Estimator) noteDrowning(at time.Duration) {
+	length := e.queue.length
+	if length < drowningQueue || length+drowningEbb <= e.deepest {
+		e.drowning, e.deepest = 0, 0
+	}
+	since(&e.drowning, at, length >= drowningQueue)
+	e.deepest = max(e.deepest, length)
+}
+
+// Drowned reports whether the path proves, by what it loses or by a long queue that stays, that it does not carry the
+// least that can be sent, which is all that has been sent since a time; zero: more is sent. What became of packets sent
+// before that is no proof: when a path narrows, most of what was sent until then is lost, or makes the queue, and
+// less may fit. An estimate alone proves nothing, nor does silence.
+func (e *Estimator) Drowned(now, least time.Time) bool {
+	if least.IsZero() {
+		return false
+	}
+	at, from := e.since(now), least.Sub(e.epoch)
+	if e.drowning != 0 && at-max(e.drowning, from+e.queue.length) >= drowningTime {
+		return true // what came last was sent that long ago
+	}
+	lost, span := e.loss.after(from)
+	return span >= drowningTime && lost >= drowningLoss
 }
 
 // Carries reports whether all that is sent now comes, so that no part of it need be taken down, whatever the target is:

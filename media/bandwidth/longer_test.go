@@ -31,7 +31,7 @@ func newCall(l link, seed uint64) *call {
 func (c *call) send(seconds, target float64) float64 {
 	if seconds-c.asked >= 0.09 {
 		now, before := trialStart.Add(time.Duration(seconds*float64(second))), c.track.Current
-		c.allocator.Carried, c.allocator.Drowned = c.est.Carries(now), c.est.Drowned(now)
+		c.allocator.Carried, c.allocator.Drowned = c.est.Carries(now), c.est.Drowned(now, c.allocator.Least())
 		c.track.Current = c.allocator.Allocate(now, []Track{c.track}, int(target)-audioPacket*8*50)[0].Layer
 		if span := time.Duration((seconds - c.asked) * float64(second)); seconds > 3 {
 			if c.track.Current == Paused {

@@ -27,7 +27,10 @@ const (
 )
 
 // An observation is what became of the packets sent in one span.
-type observation struct{ packets, lost, rate float64 }
+type observation struct {
+	packets, lost, rate float64
+	from                time.Duration // when the first of its packets was sent
+}
 
 // A lossModel separates the loss that a path has anyway from that of sending more than it carries. It assumes that a
 // packet is lost with an inherent probability, and all that is above the bandwidth too, and takes the pair of both
@@ -90,6 +93,19 @@ func (l *lossModel) ratio() float64 {
 	return lost / packets
 }
 
+// after returns the share of packets lost, 0 to 1, of those sent after a time, and how much time those tell of.
+func (l *lossModel) after(since time.Duration) (share float64, span time.Duration) {
+	var packets, lost float64
+	l.each(func(weight float64, o observation) {
+		if o.from >= since {
+			packets += weight * o.packets
+			lost += weight * o.lost
+			span = l.from - o.from
+		}
+	})
+	return lost / max(packets, 1), span
+}
+
 // each calls fn for the observations with their weights.
 func (l *lossModel) each(fn func(weight float64, o observation)) {
 	weight := 1.0
@@ -108,7 +124,7 @@ func (l *lossModel) update(delay, acked float64) {
 	}
 	l.seen[l.count%lossObservations] = observation{
 		packets: float64(min(l.packets, maxWeighed)), lost: float64(l.lost) * float64(min(l.packets, maxWeighed)) / float64(l.packets),
-		rate: float64(8*l.bytes) / span.Seconds(),
+		rate: float64(8*l.bytes) / span.Seconds(), from: l.from,
 	}
 	l.count++
 	l.packets, l.lost, l.bytes, l.from = 0, 0, 0, l.to

@@ -260,7 +260,7 @@ func TestLadder(t *testing.T) {
 		if now-last >= 0.2 {
 			last = now
 			at := trialStart.Add(time.Duration(now * float64(second)))
-			allocator.Carried, allocator.Drowned = s.est.Carries(at), s.est.Drowned(at)
+			allocator.Carried, allocator.Drowned = s.est.Carries(at), s.est.Drowned(at, allocator.Least())
 			choices := allocator.Allocate(at, tracks, int(target)-audioPacket*8*50)
 			for i, c := range choices {
 				if c.Layer != tracks[i].Current {
@@ -311,7 +311,7 @@ func TestStalls(t *testing.T) {
 				last = now
 				before := track.Current
 				at := trialStart.Add(time.Duration(now * float64(second)))
-				allocator.Carried, allocator.Drowned = s.est.Carries(at), s.est.Drowned(at)
+				allocator.Carried, allocator.Drowned = s.est.Carries(at), s.est.Drowned(at, allocator.Least())
 				track.Current = allocator.Allocate(at, []Track{track}, int(target)-audioPacket*8*50)[0].Layer
 				if track.Current < before {
 					pauses++
@@ -324,5 +324,52 @@ func TestStalls(t *testing.T) {
 		if pauses > 0 {
 			t.Errorf("%v: paused %d times\n%s", stall, pauses, series(samples))
 		}
+	}
+}
+
+// A path with a screen and two cameras becomes narrow, from one packet to the next: what is lost or waits at the change
+// was sent before it, and proves nothing about the screen alone, which goes on. The cameras give way.
+func TestScreenStays(t *testing.T) {
+	for _, limit := range []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, 600 * time.Millisecond, 3 * time.Second} {
+		t.Run("queue of "+limit.String(), func(t *testing.T) {
+			for seed := range uint64(10) {
+				tracks := []Track{camera(1), camera(2), {ID: 3, Priority: PriorityScreen, Enabled: true, Current: Paused, Layers: []Layer{
+					{250_000, 1280, 720, 3}, {450_000, 1280, 720, 5}, {800_000, 1280, 720, 10},
+				}}}
+				var allocator Allocator
+				paused, cameras := time.Duration(0), time.Duration(0)
+				last := -1.0
+				s := trial{link: path(within(4e6, 15*second, 30*second, 5e5)), back: 20 * time.Millisecond, wanted: Demand(tracks), length: 40 * second, seed: seed}
+				s.link.limit = limit
+				s.media = func(now, target float64) float64 {
+					if now-last >= 0.1 {
+						at, span := trialStart.Add(time.Duration(now*float64(second))), time.Duration((now-last)*float64(second))
+						last = now
+						allocator.Carried, allocator.Drowned = s.est.Carries(at), s.est.Drowned(at, allocator.Least())
+						for i, c := range allocator.Allocate(at, tracks, int(target)-audioPacket*8*50) {
+							tracks[i].Current = c.Layer
+						}
+						if now > 15 && tracks[2].Current == Paused {
+							paused += span
+						}
+						if now > 18 && now < 30 && (tracks[0].Current > 0 || tracks[1].Current > 0) {
+							cameras += span
+						}
+					}
+					bitrate := float64(audioPacket * 8 * 50)
+					for i := range tracks {
+						bitrate += float64(tracks[i].Bitrate(tracks[i].Current))
+					}
+					return bitrate
+				}
+				samples := s.run()
+				if seed == 0 {
+					row(t, "a screen at 500 kb/s", between(samples, 18*second, 30*second))
+				}
+				if paused > 0 || cameras > 0 {
+					t.Errorf("seed %d: the screen was paused for %v, cameras had more than their floor for %v", seed, paused, cameras)
+				}
+			}
+		})
 	}
 }
