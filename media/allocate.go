@@ -259,7 +259,7 @@ func (e *egress) take(choice bandwidth.Choice) {
 		s.reason = wire.QualityBandwidth // the publisher sends no more because of that
 	}
 	if old := e.target.Load(); old == nil || *old != next {
-		e.target.Store(&next)
+		e.target.Store(new(next)) // only what is kept is allocated
 		e.notify()
 	}
 }

@@ -235,7 +235,7 @@ func benchLayers(t testing.TB, layers, subscribers int) (func(n uint32), []*egre
 	picture := func(n uint32, key bool, now time.Time) {
 		for i, s := range streams {
 			if raw[i] == nil || key {
-				p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 96, Marker: true}, Payload: simulcastPayload(i, n, key)}
+				p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 96, Marker: true}, Payload: simulcastPayload(i, i, n, key)}
 				raw[i], _ = p.Marshal()
 			}
 			b, ts := raw[i], 3000*n

@@ -41,9 +41,11 @@ func (p *Peer) control() {
 	tick := time.NewTicker(untilPhase(time.Now()))
 	defer tick.Stop()
 	var reported, fed time.Time
+	var out []rtcp.Packet
 	aligned := false
 	for {
-		var out []rtcp.Packet
+		clear(out)
+		out = out[:0]
 		select {
 		case <-p.ctx.Done():
 			return

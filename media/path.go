@@ -3,6 +3,7 @@ package media
 import (
 	"hash/fnv"
 	"net"
+	"slices"
 	"time"
 
 	"confab/media/plane"
@@ -225,28 +226,40 @@ func (p *Peer) RTCP(w *plane.Writer, packet []byte, now time.Time) {
 
 // writeRTCP sends packets, through w if the caller holds the shard. What cannot be sent is lost, as on any network.
 func (p *Peer) writeRTCP(w *plane.Writer, packets []rtcp.Packet) {
-	for len(packets) > 0 && p.connected.Load() {
-		n := min(len(packets), maxCompound)
-		if err := p.writeCompound(w, packets[:n]); err != nil && p.ctx.Err() == nil {
-			p.log.Debug("sending RTCP", "error", err)
-		}
-		packets = packets[n:]
+	switch {
+	case len(packets) == 0 || !p.connected.Load():
+	case !p.served.Load():
+		p.writeCompounds(packets, p.pc.WriteRTCP)
+	case w == nil:
+		p.room.shard.Do(func(w *plane.Writer) { p.writeRTCPBy(w, packets) })
+	default:
+		p.writeRTCPBy(w, packets)
 	}
 }
 
-func (p *Peer) writeCompound(w *plane.Writer, packets []rtcp.Packet) error {
-	if !p.served.Load() {
-		return p.pc.WriteRTCP(packets)
-	}
-	raw, err := rtcp.Marshal(packets)
-	if err != nil {
-		return err
-	}
-	if w != nil {
+// writeRTCPBy is writeRTCP for who holds the shard. What is sent at once leaves by one system call.
+func (p *Peer) writeRTCPBy(w *plane.Writer, packets []rtcp.Packet) {
+	p.writeCompounds(packets, func(packets []rtcp.Packet) error {
+		raw := p.room.compound[:0]
+		for _, packet := range packets {
+			one, err := packet.Marshal()
+			if err != nil {
+				return err
+			}
+			raw = append(raw, one...)
+		}
+		p.room.compound = raw
 		return w.RTCP(p.transport, raw)
+	})
+}
+
+// writeCompounds hands packets to write, as many at a time as share a datagram.
+func (p *Peer) writeCompounds(packets []rtcp.Packet, write func([]rtcp.Packet) error) {
+	for some := range slices.Chunk(packets, maxCompound) {
+		if err := write(some); err != nil && p.ctx.Err() == nil {
+			p.log.Debug("sending RTCP", "error", err)
+		}
 	}
-	p.room.shard.Do(func(w *plane.Writer) { err = w.RTCP(p.transport, raw) })
-	return err
 }
 
 // RTP implements plane.Sink.

@@ -21,7 +21,8 @@ type room struct {
 	id    wire.RoomID  // constant
 	shard *plane.Shard // constant once a peer is in; nil = pion moves all media
 
-	scratch *scratch // guarded by the shard
+	scratch  *scratch // guarded by the shard
+	compound []byte   // guarded by the shard: the RTCP that is being sent
 
 	listener listener
 

@@ -30,6 +30,7 @@ type simulcastLayer struct {
 	keys   atomic.Int32 // key frames asked for
 	sent   atomic.Uint32
 	weight atomic.Int32 // times the usual size of its pictures, 0 = 1
+	shape  atomic.Int32 // the layer whose pictures it sends: its own, unless the publisher lies
 }
 
 // publishSimulcast publishes a camera in so many layers, each with numbers, timestamps and picture ids of its own.
@@ -54,6 +55,7 @@ func (c *client) publishSimulcast(rids ...string) []*simulcastLayer {
 		layers = append(layers, &simulcastLayer{index: i, track: track, sender: sender})
 	}
 	for _, l := range layers {
+		l.shape.Store(int32(l.index))
 		l.needed.Store(true)
 		c.sendWG.Go(func() { l.run(c.stop) })
 		c.reads.Go(l.watch)
@@ -81,6 +83,7 @@ func (l *simulcastLayer) run(stop chan struct{}) {
 	tick := time.NewTicker(time.Second / 30)
 	defer tick.Stop()
 	p := rtp.Packet{Header: rtp.Header{Version: 2, Marker: true, SequenceNumber: uint16(60000 + 2000*l.index), Timestamp: uint32(l.index) << 30}}
+	sent := l.index
 	for n := uint32(0); ; {
 		select {
 		case <-stop:
@@ -95,7 +98,10 @@ func (l *simulcastLayer) run(stop chan struct{}) {
 		p.Extensions, p.Extension = nil, false
 		_ = p.SetExtension(mid, []byte(l.mid()))
 		_ = p.SetExtension(rid, []byte(l.track.RID()))
-		p.Payload = heavier(simulcastPayload(l.index, n, l.needed.Swap(false)), int(l.weight.Load()))
+		shape := int(l.shape.Load())
+		key := l.needed.Swap(false) || shape != sent // another size needs one
+		sent = shape
+		p.Payload = heavier(simulcastPayload(l.index, shape, n, key), int(l.weight.Load()))
 		_ = l.track.WriteRTP(&p)
 		n++
 		l.sent.Store(n)
@@ -114,21 +120,21 @@ func (l *simulcastLayer) extensions() (mid, rid uint8) {
 
 func (l *simulcastLayer) mid() string { return "0" }
 
-// simulcastPayload is picture n of a layer. Every second one is of temporal layer 1, and depends on layer 0 only. It
-// ends with the layer and the number.
-func simulcastPayload(index int, n uint32, key bool) []byte {
+// simulcastPayload is picture n of a layer, in the shape of that or of another one. Every second one is of temporal layer
+// 1, and depends on layer 0 only. It ends with the shape and the number.
+func simulcastPayload(index, shape int, n uint32, key bool) []byte {
 	pid := uint16(n + 1000*uint32(index))
 	b := []byte{0x90, 0xe0, 0x80 | byte(pid>>8)&0x7f, byte(pid), byte(n / 2), 0x00, 0x01, 0, 0}
 	if n%2 == 1 && !key {
 		b[5] = 0x60 // TID 1, Y
 	}
 	if key {
-		s := testSizes[index]
+		s := testSizes[shape]
 		b[6] = 0x00
 		b = append(b, 0x9d, 0x01, 0x2a, byte(s.width), byte(s.width>>8), byte(s.height), byte(s.height>>8))
 	}
-	b = append(b, make([]byte, 100<<index)...)
-	b = append(b, byte(index))
+	b = append(b, make([]byte, 100<<shape)...)
+	b = append(b, byte(shape))
 	return binary.BigEndian.AppendUint32(b, n)
 }
 
@@ -520,6 +526,61 @@ func TestSmallCamera(t *testing.T) {
 		}
 		for _, told := range told[wire.PublishMedia](ann) {
 			t.Errorf("%+v: the largest layer is wanted, should there be one", told)
+		}
+	})
+}
+
+// A publisher sends large what it has described as small, and the other way round. Who has asked for small does not have
+// the large one for long, who has asked for large gets it again, and who has a layer in between does not notice.
+func TestSwappedLayers(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		ann := l.join("ann", "10.0.0.2")
+		defer ann.close()
+		layers := ann.publishSimulcast("q", "h", "f")
+		ann.do(func() { ann.offer(nil) })
+		var receivers []*client // by the layer each has room for
+		for i, id := range []wire.ParticipantID{"ben", "cem", "dee"} {
+			c := l.join(id, fmt.Sprintf("10.0.0.%d", 3+i))
+			defer c.close()
+			c.publish(wire.Microphone, webrtc.MimeTypeOpus)
+			c.do(func() { c.offer(nil) })
+			show(t, c, testSizes[i], 0)
+			receivers = append(receivers, c)
+		}
+		time.Sleep(4 * time.Second)
+		for round, shapes := range [][]int32{{2, 1, 0}, {0, 1, 2}} {
+			var before []int
+			for i, c := range receivers {
+				got := c.got("ann", wire.Camera)
+				if len(got) == 0 || layerOf(got[len(got)-1]) != i {
+					t.Fatalf("round %d: %s has layers %v, want %d at the end", round, c.id, seen(c, 0), i)
+				}
+				before = append(before, len(got))
+			}
+			for i, shape := range shapes {
+				layers[i].shape.Store(shape)
+			}
+			time.Sleep(4 * time.Second)
+			for i, c := range receivers {
+				wrong := 0
+				for _, p := range c.got("ann", wire.Camera)[before[i]:] {
+					if layerOf(p) != i {
+						wrong++
+					}
+				}
+				if most := 30; wrong > most { // a second
+					t.Errorf("round %d: %s got %d pictures in another size, want at most %d", round, c.id, wrong, most)
+				}
+				t.Logf("round %d: %s got %d pictures in another size", round, c.id, wrong)
+			}
+			if got := seen(receivers[1], before[1]); !slices.Equal(got, []int{1}) {
+				t.Errorf("round %d: cem, whose layer stays as it is, has layers %v", round, got)
+			}
+		}
+		for _, c := range receivers {
+			if err := checkSwitches(c.got("ann", wire.Camera), false); err != nil {
+				t.Errorf("%s: %v", c.id, err)
+			}
 		}
 	})
 }

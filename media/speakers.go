@@ -128,6 +128,7 @@ func (s *speakers) named() []wire.Speaker {
 type listener struct {
 	mu       sync.Mutex
 	at       time.Time              // guarded by mu: of the last look
+	tracks   []*ingress             // guarded by mu: scratch of listen, empty between two looks
 	levels   []heard                // guarded by mu: scratch of listen
 	speakers speakers               // guarded by mu
 	said     []wire.Speaker         // guarded by mu; what it points to never changes
@@ -145,7 +146,11 @@ func (r *room) listen(now time.Time) ([]wire.Speaker, int) {
 		return l.said, l.version
 	}
 	l.at = now
-	microphones := r.microphones()
+	microphones := r.microphones(l.tracks)
+	defer func() {
+		clear(microphones)
+		l.tracks = microphones[:0]
+	}()
 	levels := l.levels[:0]
 	for _, in := range microphones {
 		if level, known := in.voice(now); known {
@@ -214,11 +219,10 @@ func (in *ingress) voice(now time.Time) (level float64, known bool) {
 	return s.voice.now(now), !s.voice.at.IsZero()
 }
 
-// microphones returns those that are published.
-func (r *room) microphones() []*ingress {
+// microphones appends those that are published to list.
+func (r *room) microphones(list []*ingress) []*ingress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var list []*ingress
 	for _, in := range r.published {
 		if in.key.source == wire.Microphone {
 			list = append(list, in)

@@ -69,7 +69,7 @@ func (p *publisher) send(keys, without []int) {
 				Version: 2, Marker: true, PayloadType: s.payloadType, SequenceNumber: uint16(60000 + 3000*uint32(i) + p.n),
 				Timestamp: uint32(i)<<28 + 3000*p.n,
 			},
-			Payload: simulcastPayload(i, p.n, slices.Contains(keys, i)),
+			Payload: simulcastPayload(i, i, p.n, slices.Contains(keys, i)),
 		}
 		b, err := packet.Marshal()
 		if err != nil {
@@ -484,7 +484,7 @@ func (p *publisher) disturbed(random *rand.Rand, keys []int, late *[]func()) {
 				Version: 2, Marker: true, PayloadType: s.payloadType, SequenceNumber: uint16(60000 + 3000*uint32(i) + p.n),
 				Timestamp: uint32(i)<<28 + 3000*p.n,
 			},
-			Payload: simulcastPayload(i, p.n, slices.Contains(keys, i)),
+			Payload: simulcastPayload(i, i, p.n, slices.Contains(keys, i)),
 		}
 		b, err := packet.Marshal()
 		if err != nil {

@@ -216,7 +216,8 @@ func (r *Room) append(m *Member, id wire.RequestID, c *content, answer Answer) {
 		key = keyOf(r.id, m.User, newServerID())
 	}
 	r.pending[key] = p
-	if len(r.pending) == 1 {
+	if !r.looking { // it is not stopped for each: it would be started again at once
+		r.looking = true
 		r.overdue.Reset(echoPatience)
 	}
 	r.registry.log.Append(Timeline{Room: r.id}, key, c.payload(), func(a Appended, err error) {
@@ -249,7 +250,7 @@ func (r *Room) settleOverdue() {
 		}
 		p.overdue = seq != 0
 	}
-	if len(r.pending) > 0 {
+	if r.looking = len(r.pending) > 0; r.looking {
 		r.overdue.Reset(echoPatience)
 	}
 }

@@ -54,7 +54,8 @@ type Room struct {
 	reads     map[wire.UserID]wire.Seq
 	batch     batch       // of logged messages, in a large room
 	states    batch       // of presence and other state, in a room of some size
-	overdue   *time.Timer // runs while something is pending
+	overdue   *time.Timer // runs while something is pending, and until the next look after that
+	looking   bool        // overdue runs
 	idle      *time.Timer
 	idling    bool // idle runs
 	over      bool // the room ends after this command

@@ -146,12 +146,13 @@ func (s *scene) end(t *testing.T) {
 	}
 	t.Logf("%d packets lost, the slowest took %v", lost, slowest)
 	const goroutines, heap = 20, 32 << 20
-	began := time.Now()
+	began, first := time.Now(), s.held(t)
 	awaitThat(t, fmt.Sprintf("the server holds what it did at rest, %.0f goroutines", s.resting[0]), func() bool {
 		now := s.held(t)
 		return now[0] <= s.resting[0]+goroutines && now[1] <= s.resting[1]+heap
 	})
-	t.Logf("at rest after %v", time.Since(began))
+	t.Logf("at rest after %v; when that began it held %.0f goroutines and %.1f MiB of heap more",
+		time.Since(began), first[0]-s.resting[0], (first[1]-s.resting[1])/(1<<20))
 }
 
 func (s *scene) judge(t *testing.T, c, of *caller, source wire.Source) (got rtctest.Reception) {

@@ -13,23 +13,45 @@ import (
 )
 
 const (
-	memoryPeriod = 5 * time.Second
+	memoryTick   = time.Second
+	memoryPeriod = 5 // ticks
 	// When less than this is allocated in a period the server is quiet, and gives back what it does not need.
 	quietBytes = 4 << 20
 	minReturn  = 4 << 20
-	// The heap grows by this many percent of what lives before it is collected. Go's 100 spend a twelfth of a busy
-	// server's time on a log of pointers that do not change; what more it takes is given back when it is quiet.
-	collectAfter = 200
+	// When more than this is allocated in a tick the server is busy, until it has not been for so many ticks.
+	busyBytes = 64 << 20
+	calmTicks = 10
+	// The heap of a busy server grows by this many percent of what lives before it is collected. Go's 100 spend a
+	// twelfth of the time on a log of pointers that do not change. What more it takes is given back when it is quiet.
+	collectBusy = 200
+	collectCalm = 100
 )
 
-// relaxCollector sets collectAfter unless somebody has said otherwise in the environment.
-func relaxCollector(lookup func(string) (string, bool)) {
-	if _, set := lookup("GOGC"); !set {
-		debug.SetGCPercent(collectAfter)
-	}
+// A pace says how many percent the heap may grow before it is collected.
+type pace struct {
+	busy bool
+	calm int // ticks since it was last busy
 }
 
-// heapSample is what returnMemory looks at, in bytes.
+// tick takes in what was allocated since the last one, in bytes. It returns the new percentage when that has changed.
+func (p *pace) tick(allocated uint64) (percent int, changed bool) {
+	switch {
+	case allocated > busyBytes:
+		p.calm = 0
+		if !p.busy {
+			p.busy = true
+			return collectBusy, true
+		}
+	case p.busy:
+		if p.calm++; p.calm == calmTicks {
+			p.busy = false
+			return collectCalm, true
+		}
+	}
+	return 0, false
+}
+
+// heapSample is what tendMemory looks at, in bytes.
 type heapSample struct {
 	allocated uint64 // since the start of the process
 	live      uint64 // after the last collection
@@ -37,19 +59,29 @@ type heapSample struct {
 	free      uint64 // kept from the system, unused
 }
 
-// returnMemory gives memory back to the system soon after a wave of load instead of minutes later, until ctx ends:
-// people come in waves, and what a wave of joins leaves behind is more than what those who joined need.
-func returnMemory(ctx context.Context) {
-	ticker := time.NewTicker(memoryPeriod)
+// tendMemory has a busy server collect its garbage less often, unless the environment says how often (paced), and gives
+// memory back to the system soon after a wave of load instead of minutes later, until ctx ends: people come in waves,
+// and what a wave of joins leaves behind is more than what those who joined need.
+func tendMemory(ctx context.Context, paced bool) {
+	ticker := time.NewTicker(memoryTick)
 	defer ticker.Stop()
+	var p pace
 	before := sampleHeap()
-	for {
+	last := before.allocated
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
 		now := sampleHeap()
+		if percent, changed := p.tick(now.allocated - last); changed && !paced {
+			debug.SetGCPercent(percent)
+		}
+		last = now.allocated
+		if n%memoryPeriod != 0 {
+			continue
+		}
 		if now.wasteful(before) {
 			debug.FreeOSMemory()
 			now = sampleHeap()

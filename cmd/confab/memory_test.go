@@ -2,6 +2,29 @@ package main
 
 import "testing"
 
+func TestPace(t *testing.T) {
+	type step struct {
+		allocated uint64
+		percent   int // 0 = no change
+	}
+	const little, much = 1 << 20, 100 << 20
+	steps := []step{{little, 0}, {much, collectBusy}, {much, 0}}
+	for range calmTicks - 1 {
+		steps = append(steps, step{little, 0})
+	}
+	steps = append(steps, step{much, 0}) // calm begins anew
+	for range calmTicks - 1 {
+		steps = append(steps, step{little, 0})
+	}
+	steps = append(steps, step{little, collectCalm}, step{little, 0}, step{much, collectBusy})
+	var p pace
+	for i, s := range steps {
+		if percent, changed := p.tick(s.allocated); percent != s.percent || changed != (s.percent != 0) {
+			t.Fatalf("step %d: %d, %v, want %d", i, percent, changed, s.percent)
+		}
+	}
+}
+
 func TestHeapWasteful(t *testing.T) {
 	before := heapSample{allocated: 1 << 30}
 	for _, tt := range []struct {

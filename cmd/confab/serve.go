@@ -47,7 +47,6 @@ type serveCommand struct{}
 // Errors: one line with what is wrong and what to do.
 func (serveCommand) Run(p *process) error {
 	relaxTimers() // before there is anything that would have to be closed
-	relaxCollector(os.LookupEnv)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from here on a signal has its usual effect
@@ -65,7 +64,8 @@ func serve(ctx context.Context, p *process) error {
 
 	var memory sync.WaitGroup
 	tend, endTending := context.WithCancel(context.Background())
-	memory.Go(func() { returnMemory(tend) })
+	_, paced := os.LookupEnv("GOGC")
+	memory.Go(func() { tendMemory(tend, paced) })
 	defer memory.Wait()
 	defer endTending()
 	behind, err := openParts(ctx, p, listener.Addr(), log)

@@ -116,10 +116,10 @@ func (s *soak) pass(host *caller, abrupt bool) {
 // returns what it holds: goroutines, and bytes of live heap. Who left without a word is waited for.
 func (s *soak) settled(before []float64) []float64 {
 	s.t.Helper()
-	// Pools keep what was in use at once, and of many joins a little is left: one who is kept as a whole has ten times as
-	// much. The live heap is that of the last collection: a server at rest makes one more only when that would give back
-	// minReturn.
-	const goroutines, base, each = 4, 2<<20 + minReturn, 6 << 10
+	// Pools keep what was in use at once, and of each join some hundred bytes are left: one who is kept as a whole has
+	// hundreds of times as much. The live heap is that of the last collection: a server at rest makes one more only when
+	// that would give back minReturn.
+	const goroutines, base, each = 4, 2<<20 + minReturn, 512
 	heap := float64(base + each*s.number.Load())
 	names := []string{"go_goroutines", "go_gc_heap_live_bytes"}
 	last := gauges(s.t, s.server, names...)

@@ -63,7 +63,7 @@ type Choice struct {
 // 15 % to spare, so that small changes of the budget change nothing; a step down is taken as soon as the budget asks
 // for it. An Allocator also waits between down and up.
 func Allocate(tracks []Track, budget int) []Choice {
-	return allocate(tracks, budget, func(*Track, int) bool { return false })
+	return new(allocation).of(tracks, budget)
 }
 
 // Demand returns how many bits a second Allocate would use of an unlimited budget.
@@ -97,6 +97,8 @@ type Allocator struct {
 	Carried bool // what is sent now is known to fit, whatever the budget: see Estimator.Carries
 	Drowned bool // not even the least that is sent now fits: see Estimator.Drowned
 
+	run allocation // the last one, whose memory the next one uses
+
 	downs map[int]time.Time // when bandwidth last took a track down, by id; older ones than upHold are dropped
 	short time.Time         // since when the budget is less than what is sent, zero = it is not
 	least time.Time         // since when no more than the floor of one track is sent, zero = more is, or nothing
@@ -112,7 +114,7 @@ func (a *Allocator) Least() time.Time { return a.least }
 // quarter for less than 1 s, or by less than a tenth, or while what is sent is Carried: estimates dip and bitrates
 // vary, and a picture that is paused for that is worse than a queue that becomes a little longer. The most important
 // of the tracks that are sent keeps its floor whatever the budget, unless the path is Drowned: an estimate can be
-// wrong, and to find that out takes longer than a picture may stand still.
+// wrong, and to find that out takes longer than a picture may stand still. The choices are good until the next call.
 func (a *Allocator) Allocate(now time.Time, tracks []Track, budget int) []Choice {
 	for id, at := range a.downs {
 		if now.Sub(at) >= upHold {
@@ -123,10 +125,8 @@ func (a *Allocator) Allocate(now time.Time, tracks []Track, budget int) []Choice
 	if !a.Drowned {
 		budget = max(budget, kept(tracks))
 	}
-	choices := allocate(tracks, budget, func(t *Track, next int) bool {
-		at, down := a.downs[t.ID]
-		return down && (t.Current != Paused || next != t.floor() || now.Sub(at) < pauseHold)
-	})
+	a.run.downs, a.run.now = a.downs, now
+	choices := a.run.of(tracks, budget)
 	for i, c := range choices {
 		if c.Reason == wire.QualityBandwidth && c.Layer < tracks[i].Current {
 			if a.downs == nil {
@@ -197,35 +197,44 @@ func (a *Allocator) patient(now time.Time, tracks []Track, budget int) int {
 	return sent
 }
 
-// An allocation is one run of Allocate.
+// An allocation is one run of Allocate. It can be used again, and then allocates only for more tracks than before.
 type allocation struct {
-	tracks []Track
-	held   func(t *Track, next int) bool // that layer, above Current, may not be taken yet
-	tops   []int                         // the layer that each track should get
-	layers []int                         // the layer that each track has
-	left   int                           // bits a second
-	used   int                           // bits a second
+	downs map[int]time.Time // as in Allocator; nil = nothing went down
+	now   time.Time         // for downs
+
+	tracks  []Track
+	order   []int // in which tracks are served
+	tops    []int // the layer that each track should get
+	layers  []int // the layer that each track has
+	choices []Choice
+	left    int // bits a second
+	used    int // bits a second
 }
 
-func allocate(tracks []Track, budget int, held func(t *Track, next int) bool) []Choice {
-	a := allocation{tracks: tracks, held: held, left: max(budget, 0)}
-	a.tops, a.layers = make([]int, len(tracks)), make([]int, len(tracks))
-	order := make([]int, len(tracks))
+// of shares out a budget. What it returns is good until the next call.
+func (a *allocation) of(tracks []Track, budget int) []Choice {
+	a.tracks, a.left, a.used = tracks, max(budget, 0), 0
+	a.order, a.tops, a.layers, a.choices = a.order[:0], a.tops[:0], a.layers[:0], a.choices[:0]
 	for i := range tracks {
-		order[i], a.tops[i], a.layers[i] = i, tracks[i].top(), Paused
+		a.order, a.tops, a.layers = append(a.order, i), append(a.tops, tracks[i].top()), append(a.layers, Paused)
 	}
-	slices.SortStableFunc(order, func(i, j int) int { return before(&tracks[i], &tracks[j]) })
+	slices.SortStableFunc(a.order, func(i, j int) int { return before(&tracks[i], &tracks[j]) })
 	for again := true; again; { // the first round gives floors
 		again = false
-		for _, i := range order {
+		for _, i := range a.order {
 			again = a.step(i) || again
 		}
 	}
-	choices := make([]Choice, len(tracks))
 	for i := range tracks {
-		choices[i] = Choice{Layer: a.layers[i], Reason: tracks[i].reason(a.layers[i], a.tops[i])}
+		a.choices = append(a.choices, Choice{Layer: a.layers[i], Reason: tracks[i].reason(a.layers[i], a.tops[i])})
 	}
-	return choices
+	return a.choices
+}
+
+// held reports whether a layer of a track, above Current, may not be taken yet.
+func (a *allocation) held(t *Track, next int) bool {
+	at, down := a.downs[t.ID]
+	return down && (t.Current != Paused || next != t.floor() || a.now.Sub(at) < pauseHold)
 }
 
 // step takes track i one layer up and reports whether it could.

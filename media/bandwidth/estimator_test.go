@@ -620,6 +620,16 @@ func BenchmarkAllocate(b *testing.B) {
 	}
 }
 
+// A second look at the same tracks allocates nothing.
+func TestAllocatorAllocations(t *testing.T) {
+	var a Allocator
+	tracks := []Track{camera(1), camera(2), camera(3)}
+	a.Allocate(trialStart, tracks, 2_000_000)
+	if got := testing.AllocsPerRun(100, func() { a.Allocate(trialStart, tracks, 2_000_000) }); got != 0 {
+		t.Errorf("%v allocations", got)
+	}
+}
+
 // Nothing is allocated for a packet or for feedback, once the history is as large as it must be.
 func TestAllocations(t *testing.T) {
 	b := newBench()

@@ -269,7 +269,7 @@ func TestLadder(t *testing.T) {
 				tracks[i].Current = c.Layer
 			}
 			if now > 38 && narrow == nil {
-				narrow = choices
+				narrow = slices.Clone(choices)
 			}
 		}
 		for _, track := range tracks {

@@ -43,7 +43,7 @@ type datagram struct {
 	data []byte
 	from netip.AddrPort // canonical
 	what kind           // set by Plane.take, as the following
-	to   *Transport     // whose media it is, nil = nobody's that is known
+	to   *Transport     // whose media it is, until its shard has taken it; nil = nobody's that is known
 	pion bool           // pion is to have it
 }
 

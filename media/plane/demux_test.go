@@ -211,3 +211,20 @@ func FuzzDatagrams(f *testing.F) {
 		}
 	})
 }
+
+// TestTakeLetsGo: a socket keeps the datagrams of a large batch until another as large comes, and must not keep with
+// them whose media they were.
+func TestTakeLetsGo(t *testing.T) {
+	p := New(Options{})
+	from := netip.MustParseAddrPort("192.0.2.1:5000")
+	transport := p.Shard(0).NewTransport(nil)
+	p.learn(from, transport)
+	media := append([]byte{0x80, 96}, make([]byte, 20)...)
+	batch := []datagram{{data: media, from: from}, {data: media, from: netip.MustParseAddrPort("192.0.2.2:5000")}}
+	p.take(batch)
+	for i, d := range batch {
+		if d.to != nil || !d.pion {
+			t.Errorf("datagram %d: %+v; want it pion's, of no transport", i, d)
+		}
+	}
+}

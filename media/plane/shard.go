@@ -37,13 +37,14 @@ func (s *Shard) Do(f func(w *Writer)) {
 	s.writer.finish()
 }
 
-// take handles what of a batch is for the shard.
+// take handles what of a batch is for the shard, and lets go of whose it was.
 func (s *Shard) take(batch []datagram, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range batch {
 		if d := &batch[i]; d.to != nil && d.to.shard == s {
 			d.pion = d.to.receive(&s.writer, d.what, d.data, now)
+			d.to = nil // the socket keeps d, perhaps until as many come at once again
 		}
 	}
 	s.writer.finish()

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -57,6 +58,30 @@ type batched struct {
 	job      job
 	write    func(fd uintptr)                                       // sendAll, made once
 	sendmmsg func(fd uintptr, messages []mmsghdr) (int, unix.Errno) // the system call, but in tests
+}
+
+// singles are spare ones, of all sockets.
+var singles = sync.Pool{New: func() any {
+	s := &single{}
+	s.write = s.send
+	return s
+}}
+
+// A single is one datagram on its way out.
+type single struct {
+	data  []byte
+	name  unix.RawSockaddrInet6
+	size  uint32 // of name
+	errno unix.Errno
+	write func(fd uintptr) // send, made once
+}
+
+// send makes the system call. It is raw, as in sendmmsg.
+func (s *single) send(fd uintptr) {
+	for s.errno = unix.EINTR; s.errno == unix.EINTR; {
+		_, _, s.errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&s.data[0])), uintptr(len(s.data)),
+			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&s.name)), uintptr(s.size))
+	}
 }
 
 // share makes more sockets of a port, to which the kernel shares out what comes, by remote address. The port was opened
@@ -187,15 +212,12 @@ func (b *batched) sendOne(data []byte, to netip.AddrPort) (int, error) {
 	if addr := to.Addr(); len(data) == 0 || addr.Zone() != "" || !addr.IsValid() || b.v4 && !addr.Unmap().Is4() {
 		return b.conn.WriteToUDPAddrPort(data, to) // what is rare, or an error
 	}
-	var name unix.RawSockaddrInet6
-	size := b.putAddr(&name, to)
-	var errno unix.Errno
-	err := b.raw.Control(func(fd uintptr) {
-		for errno = unix.EINTR; errno == unix.EINTR; {
-			_, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)),
-				unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&name)), uintptr(size))
-		}
-	})
+	s := singles.Get().(*single)
+	s.data, s.size = data, b.putAddr(&s.name, to)
+	err := b.raw.Control(s.write)
+	errno := s.errno
+	s.data = nil
+	singles.Put(s)
 	switch {
 	case err != nil:
 		return 0, err

@@ -103,12 +103,12 @@ func newAppender(b *Bus) (*appender, error) {
 // echo, which spares NATS a message and this process two goroutines that would have to wake up. At most 16384 appends and 64 MiB wait at a time; beyond
 // that the answer is ErrUnavailable at once.
 func (b *Bus) Append(t rooms.Timeline, id string, payload []byte, done func(rooms.Appended, error)) {
-	place, err := locate(t)
+	place, open, err := b.find(t)
 	if err == nil && int64(len(payload)+3*len(id)) > b.maxPayload.Load()-1024 {
 		err = fmt.Errorf("bus: a record of %d bytes is more than NATS takes", len(payload))
 	}
 	b.appender.add(&pendingAppend{
-		place: place, id: escapeID(id), payload: payload, done: done, since: time.Now(), echoes: id != "" && b.follows(place),
+		place: place, id: escapeID(id), payload: payload, done: done, since: time.Now(), echoes: id != "" && open,
 	}, err)
 }
 

@@ -29,10 +29,11 @@ type shard struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	followers map[string]*follower // by live subject
+	open      map[rooms.Timeline]*follower
 }
 
 func newShard(b *Bus) *shard {
-	return &shard{bus: b, live: make(chan *nats.Msg, shardQueue), followers: make(map[string]*follower)}
+	return &shard{bus: b, live: make(chan *nats.Msg, shardQueue), followers: make(map[string]*follower), open: make(map[rooms.Timeline]*follower)}
 }
 
 // shardOf is the shard of a timeline. All rooms of a partition share one.
@@ -71,18 +72,24 @@ func (s *shard) follow(at place, t rooms.Timeline) *follower {
 	f := s.followers[live]
 	if f == nil {
 		f = newFollower(s, at, live, t)
-		s.followers[live] = f
+		s.followers[live], s.open[t] = f, f
 	}
 	f.users++
 	return f
 }
 
-// follows reports whether what is stored at a place comes back to this process.
-func (b *Bus) follows(at place) bool {
-	s := b.shardOf(at)
+// find is locate for a timeline that may be open here: then it has been located, and what is stored there comes back to
+// this process.
+func (b *Bus) find(t rooms.Timeline) (at place, open bool, err error) {
+	s := b.shards[partitionOf(t.Room)%shardCount]
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.followers[at.live()] != nil
+	f := s.open[t]
+	s.mu.Unlock()
+	if f != nil {
+		return f.at, true, nil
+	}
+	at, err = locate(t)
+	return at, false, err
 }
 
 // leave takes a user away; the last one ends the follower.
@@ -92,6 +99,7 @@ func (s *shard) leave(f *follower) {
 	last := f.users == 0
 	if last {
 		delete(s.followers, f.live)
+		delete(s.open, f.timeline)
 	}
 	s.mu.Unlock()
 	if last {
