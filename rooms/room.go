@@ -172,11 +172,16 @@ func (r *Room) pop() (command, bool) {
 	}
 	c := r.queue[r.taken]
 	r.queue[r.taken] = command{}
-	if r.taken++; r.taken == len(r.queue) {
+	switch r.taken++; {
+	case r.taken == len(r.queue):
 		r.queue, r.taken = r.queue[:0], 0
-		if cap(r.queue) > maxQueue {
+		if cap(r.queue) > 2*maxQueue { // from when it was loaded
 			r.queue = nil
 		}
+	case r.taken >= maxQueue && r.taken > len(r.queue)/2: // a busy room's may never be empty
+		n := copy(r.queue, r.queue[r.taken:])
+		clear(r.queue[n:])
+		r.queue, r.taken = r.queue[:n], 0
 	}
 	if r.waiting > 0 {
 		r.space.Signal()
