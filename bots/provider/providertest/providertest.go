@@ -11,8 +11,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"confab/bots/provider"
 )
 
 // Cut is a step that ends the connection in the middle of the answer.
@@ -154,24 +152,3 @@ func (p *pipes) Close() error {
 }
 
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
-// Said is what a Model emitted.
-type Said struct {
-	Text, Thinking string
-	Parts          int
-}
-
-// Ask runs one turn and gathers what was emitted. A Part that sets not exactly one of its fields fails the test.
-func Ask(ctx context.Context, t testing.TB, m provider.Model, r provider.Request) (Said, provider.Turn, error) {
-	t.Helper()
-	var said Said
-	turn, err := m.Answer(ctx, r, func(p provider.Part) {
-		if (p.Text == "") == (p.Thinking == "") {
-			t.Errorf("a part with text %q and thinking %q", p.Text, p.Thinking)
-		}
-		said.Text += p.Text
-		said.Thinking += p.Thinking
-		said.Parts++
-	})
-	return said, turn, err
-}
