@@ -25,6 +25,8 @@ type document struct {
 	Muted    map[wire.UserID][]wire.Source `json:"muted,omitempty"`    // of encoders, by moderators, for this meeting
 	Bans     []wire.UserID                 `json:"bans,omitempty"`     // oldest first
 	Reads    map[wire.UserID]wire.Seq      `json:"reads,omitempty"`
+	Threads  []storedThread                `json:"threads,omitempty"`
+	Epoch    string                        `json:"epoch,omitempty"` // that the positions in threads belong to
 }
 
 // saveQueue holds who waits for the document to be saved. One save runs at a time.
@@ -50,7 +52,8 @@ func (r *Room) openDocument(doc []byte) {
 	for user, seq := range r.doc.Reads {
 		r.reads[user] = seq
 	}
-	r.doc.Reads = nil
+	r.openThreads(r.doc.Threads, r.doc.Epoch)
+	r.doc.Reads, r.doc.Threads, r.doc.Epoch = nil, nil, ""
 }
 
 // save stores the document; then is called as a command of the room when that is done or has failed.
@@ -71,6 +74,9 @@ func (r *Room) runSave() {
 	q.busy, q.dirty, q.waiting = true, false, nil
 	doc := r.doc
 	doc.Reads = r.reads
+	if doc.Threads = r.storedThreads(); doc.Threads != nil {
+		doc.Epoch = r.threads.epoch
+	}
 	data := mustJSON(doc)
 	r.background(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, saveTimeout)

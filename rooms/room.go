@@ -43,7 +43,9 @@ type Room struct {
 	// Owned by who is at work.
 	members   map[wire.ParticipantID]*Member
 	order     []*Member // members in the order they joined
+	bots      []*Member // those of order that are bots
 	main      *timeline
+	threads   *threadTable              // nil = none yet
 	pending   map[string]*pendingAppend // by deduplication id
 	doc       document
 	call      call
@@ -85,6 +87,7 @@ type command struct {
 type feedEvent struct {
 	record Record
 	reset  *Tail
+	of     *threadLog // nil = the main timeline
 }
 
 func newRoom(g *Registry, id wire.RoomID) *Room {
@@ -224,6 +227,7 @@ func (r *Room) shut() {
 	if r.stopFeed != nil {
 		r.stopFeed()
 	}
+	r.shutThreads()
 	r.stopTimers()
 	r.mu.Lock()
 	rest := r.queue[r.taken:]
@@ -286,7 +290,7 @@ func (r *Room) goIfIdle() {
 
 // quiet reports whether nothing is under way that needs the room.
 func (r *Room) quiet() bool {
-	return !r.busy() && len(r.pending) == 0 && !r.saves.busy && !r.erasing.busy &&
+	return !r.busy() && len(r.pending) == 0 && !r.saves.busy && !r.erasing.busy && r.threadsQuiet() &&
 		!r.recording.starting && r.recording.active == nil
 }
 
@@ -342,6 +346,9 @@ func (r *Room) open(ctx context.Context) {
 		r.logger.Error("cannot open the room", "error", err)
 	}
 	r.armIdle()
+	if err == nil {
+		r.checkThreads()
+	}
 	r.work(math.MaxInt)
 }
 
@@ -358,18 +365,23 @@ func (r *Room) load(ctx context.Context) error {
 	r.stopFeed = stop
 	r.openDocument(doc)
 	r.main.load(tail)
-	r.eraseLeftovers()
+	r.eraseLeftovers(r.main)
 	return nil
 }
 
 // onFeed takes in what the log says.
 func (r *Room) onFeed(ev *feedEvent) {
+	if ev.of != nil {
+		r.onThreadFeed(ev)
+		return
+	}
 	if ev.reset != nil {
 		r.logger.Warn("the log lost continuity; every member starts from a new window", "epoch", ev.reset.Epoch)
 		r.flushBatch()
 		r.main = newTimeline(r.registry.opts.History)
 		r.main.load(*ev.reset)
-		r.eraseLeftovers()
+		r.eraseLeftovers(r.main)
+		r.checkThreads()
 		for _, m := range r.order {
 			if m.state == memberOnline {
 				m.out.SendJoined(r.joinedFrame(m, "", nil))

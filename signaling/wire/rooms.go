@@ -17,9 +17,9 @@ type Joined struct {
 	History      []Envelope        `json:"history"`   // oldest first: the window, or all after since
 	Recovered    bool              `json:"recovered"` // history is every logged message after since, as it was sent
 	More         bool              `json:"more"`      // older messages can be had with history
-	Threads      []ThreadSummary   `json:"threads"`
-	Bots         []json.RawMessage `json:"bots"` // bots of this room; empty where the server runs none
-	Runs         []json.RawMessage `json:"runs"` // answers being written now
+	Threads      []ThreadSummary   `json:"threads"`   // those with messages that this client may see
+	Bots         []json.RawMessage `json:"bots"`      // bots of this room; empty where the server runs none
+	Runs         []json.RawMessage `json:"runs"`      // answers being written now
 	Media        MediaSetup        `json:"media"`
 	Epoch        string            `json:"epoch"`
 	Room         *RoomInfo         `json:"room,omitempty"`
@@ -131,19 +131,22 @@ type HistoryPage struct {
 	More     bool       `json:"more"`
 }
 
-// SubscribeThread follows a thread; the answer is ThreadHistory.
+// SubscribeThread follows a thread; the answer is ThreadHistory. With private no thread is named: it is the one between
+// this person and a bot, which nobody else can see, and the answer says its name.
 type SubscribeThread struct {
-	Since *Cursor `json:"since,omitempty"`
+	Since   *Cursor `json:"since,omitempty"`   // what the client has already; absent = nothing
+	Private UserID  `json:"private,omitempty"` // a bot of the room; for a bot, a person in it
 }
 
 // UnsubscribeThread stops following it.
 type UnsubscribeThread struct{}
 
-// ThreadHistory is a thread's window, or all after since.
+// ThreadHistory is the first frame of a thread. Its envelope's seq is the last position of the thread's log.
 type ThreadHistory struct {
-	Messages  []Envelope `json:"messages"`
-	Recovered bool       `json:"recovered"`
-	More      bool       `json:"more"`
+	Messages  []Envelope `json:"messages"`  // oldest first: the window, or all after since
+	Recovered bool       `json:"recovered"` // messages is every logged message after since, as it was sent
+	More      bool       `json:"more"`      // older messages can be had with history
+	Epoch     string     `json:"epoch"`     // of the room
 }
 
 // SetMedia is a participant's own media-state; what is absent stays as it is.
@@ -192,6 +195,8 @@ type RoomInfo struct {
 	Recording *bool         `json:"recording,omitempty"`
 	Title     *string       `json:"title,omitempty"`
 	Knocking  []Participant `json:"knocking,omitempty"`
+
+	Threads []ThreadSummary `json:"threads,omitempty"` // those that changed; never in the room of joined
 
 	RecordingEnded RecordingEnd `json:"recordingEnded,omitempty"` // why, with recording: false when one has ended
 }

@@ -47,7 +47,7 @@ const fromClients: Golden<ClientMessages> = {
       "type": "chat",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "data": {
         "text": "@grace shall we say 10:00? See https://example.org/plan",
         "replyTo": 4709,
@@ -90,10 +90,18 @@ const fromClients: Golden<ClientMessages> = {
       "type": "read",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
+      "thread": "m4709",
+      "data": {"seq": 4711}
+    },
+    {
+      "type": "read",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
       "data": {"seq": 4711}
     },
   ],
   typing: [
+    {"type": "typing", "room": "daily", "thread": "m4709", "data": {"typing": true}},
     {"type": "typing", "room": "daily", "data": {"typing": true}},
   ],
   clear: [
@@ -113,14 +121,14 @@ const fromClients: Golden<ClientMessages> = {
       "type": "subscribe-thread",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
-      "data": {"since": {"seq": 4718, "epoch": "9f2c71d04be8a635"}}
+      "thread": "m4709",
+      "data": {"since": {"seq": 4718, "epoch": "9f2c71d04be8a635"}, "private": "scribe"}
     },
     {
       "type": "subscribe-thread",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "data": {}
     },
   ],
@@ -129,7 +137,7 @@ const fromClients: Golden<ClientMessages> = {
       "type": "unsubscribe-thread",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "data": {}
     },
   ],
@@ -372,10 +380,17 @@ const fromServer: Golden<ServerMessages> = {
         "more": true,
         "threads": [
           {
-            "thread": "release-2",
-            "title": "Release 2",
+            "thread": "m4709",
+            "title": "Good morning! 👋",
             "messages": 12,
+            "unread": 3,
             "last": {"seq": 4720, "ts": 1767225660500}
+          },
+          {
+            "thread": "dm-5d41402abc4b2a76b9719d911017c592",
+            "with": ["ada", "scribe"],
+            "messages": 2,
+            "last": {"seq": 4702, "ts": 1767225660500}
           }
         ],
         "bots": [],
@@ -494,7 +509,7 @@ const fromServer: Golden<ServerMessages> = {
       "type": "chat",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "from": "p-4hc81x",
       "author": {"user": "ada", "name": "Ada Lovelace", "kind": "human"},
       "seq": 4711,
@@ -570,12 +585,21 @@ const fromServer: Golden<ServerMessages> = {
     },
   ],
   read: [
+    {
+      "type": "read",
+      "room": "daily",
+      "thread": "m4709",
+      "from": "p-9tz02k",
+      "ts": 1767225660500,
+      "data": {"seq": 4711}
+    },
     {"type": "read", "room": "daily", "from": "p-9tz02k", "ts": 1767225660500, "data": {"seq": 4711}},
   ],
   typing: [
     {
       "type": "typing",
       "room": "daily",
+      "thread": "m4709",
       "from": "p-9tz02k",
       "ts": 1767225660500,
       "data": {"typing": true}
@@ -645,7 +669,7 @@ const fromServer: Golden<ServerMessages> = {
       "type": "thread-history",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "seq": 4720,
       "ts": 1767225660500,
       "data": {
@@ -654,7 +678,7 @@ const fromServer: Golden<ServerMessages> = {
             "type": "chat",
             "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
             "room": "daily",
-            "thread": "release-2",
+            "thread": "m4709",
             "author": {"user": "grace", "name": "Grace Hopper", "kind": "human"},
             "seq": 4720,
             "prev": 4718,
@@ -663,16 +687,17 @@ const fromServer: Golden<ServerMessages> = {
           }
         ],
         "recovered": true,
-        "more": true
+        "more": true,
+        "epoch": "9f2c71d04be8a635"
       }
     },
     {
       "type": "thread-history",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "ts": 1767225660500,
-      "data": {"messages": [], "recovered": false, "more": false}
+      "data": {"messages": [], "recovered": false, "more": false, "epoch": "9f2c71d04be8a635"}
     },
   ],
   'media-state': [
@@ -704,6 +729,14 @@ const fromServer: Golden<ServerMessages> = {
             "status": "online",
             "joinedAt": 1767225700000,
             "media": {"microphone": false, "camera": false, "screen": false, "hand": false}
+          }
+        ],
+        "threads": [
+          {
+            "thread": "m4709",
+            "title": "Good morning! 👋",
+            "messages": 13,
+            "last": {"seq": 4724, "ts": 1767225660500}
           }
         ],
         "recordingEnded": "disk-full"

@@ -255,8 +255,14 @@ export interface ThreadAt {
 /** A ThreadSummary is what the main timeline says of a thread. */
 export interface ThreadSummary {
   thread: string;
+  /** the beginning of the message that it hangs on */
   title?: string;
+  /** of a private thread: its person and its bot */
+  with?: string[];
+  /** that are not deleted; 0 = it is not listed any more */
   messages: number;
+  /** in joined only: messages after what this person has read */
+  unread?: number;
   last: ThreadAt;
 }
 
@@ -284,6 +290,8 @@ export interface RoomUpdate {
   recording?: boolean;
   title?: string;
   knocking?: Participant[];
+  /** those that changed; never in the room of joined */
+  threads?: ThreadSummary[];
   /** why, with recording: false when one has ended */
   recordingEnded?: RecordingEnd;
 }
@@ -301,6 +309,7 @@ export interface Joined {
   recovered: boolean;
   /** older messages can be had with history */
   more: boolean;
+  /** those with messages that this client may see */
   threads: ThreadSummary[];
   /** bots of this room; empty where the server runs none */
   bots: unknown[];
@@ -394,19 +403,30 @@ export interface History {
   more: boolean;
 }
 
-/** SubscribeThread follows a thread; the answer is ThreadHistory. */
+/**
+ * SubscribeThread follows a thread; the answer is ThreadHistory. With private no thread is named: it is
+ * the one between this person and a bot, which nobody else can see, and the answer says its name.
+ */
 export interface SubscribeThread {
+  /** what the client has already; absent = nothing */
   since?: Cursor;
+  /** a bot of the room; for a bot, a person in it */
+  private?: string;
 }
 
 /** UnsubscribeThread stops following it. */
 export type UnsubscribeThread = Record<string, never>;
 
-/** ThreadHistory is a thread's window, or all after since. */
+/** ThreadHistory is the first frame of a thread. Its envelope's seq is the last position of the thread's log. */
 export interface ThreadHistory {
+  /** oldest first: the window, or all after since */
   messages: Envelope[];
+  /** messages is every logged message after since, as it was sent */
   recovered: boolean;
+  /** older messages can be had with history */
   more: boolean;
+  /** of the room */
+  epoch: string;
 }
 
 /** SetMedia is a participant's own media-state; what is absent stays as it is. */
@@ -564,7 +584,7 @@ export interface ClientMessages {
   clear: Clear;
   /** Pages back through the log. */
   history: HistoryRequest;
-  /** Follows a thread. */
+  /** Follows a thread, until the next join or leave. */
   'subscribe-thread': SubscribeThread;
   /** Stops following a thread. */
   'unsubscribe-thread': UnsubscribeThread;
@@ -757,6 +777,15 @@ export const MAX_ROOMS_PER_SESSION = 64;
 
 /** messages of one history answer */
 export const MAX_HISTORY_PAGE = 256;
+
+/** threads one participant may be subscribed to in a room at a time */
+export const MAX_THREADS_FOLLOWED = 32;
+
+/** threads of a room that are listed; the one that was silent longest goes */
+export const MAX_THREADS = 500;
+
+/** the beginning of the message that a thread hangs on, in runes */
+export const MAX_THREAD_TITLE = 80;
 
 /** messages of a room's window */
 export const DEFAULT_HISTORY = 256;
