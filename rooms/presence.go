@@ -40,7 +40,7 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 	r.members[m.Participant] = m
 	r.order = append(r.order, m)
 	if m.Kind == wire.Bot {
-		r.bots = append(r.bots, m)
+		r.hearers = append(r.hearers, m)
 	}
 	if active := r.recording.active; active != nil {
 		active.Joined(m.Participant, m.User, m.Name)
@@ -79,8 +79,8 @@ func (r *Room) takeOver(old, m *Member, reqID wire.RequestID, join wire.Join) {
 	m.unreachable = old.unreachable
 	r.members[m.Participant] = m
 	r.order[slices.Index(r.order, old)] = m
-	if i := slices.Index(r.bots, old); i >= 0 {
-		r.bots[i] = m
+	if i := slices.Index(r.hearers, old); i >= 0 {
+		r.hearers[i] = m
 	}
 	m.out.SendJoined(r.joinedFrame(m, reqID, join.Since))
 	for _, frame := range m.waiting {
@@ -105,11 +105,11 @@ func (r *Room) drop(m *Member, reason string) {
 	delete(r.members, m.Participant)
 	i := slices.Index(r.order, m)
 	r.order = slices.Delete(r.order, i, i+1)
-	if i := slices.Index(r.bots, m); i >= 0 {
-		r.bots = slices.Delete(r.bots, i, i+1)
+	if i := slices.Index(r.hearers, m); i >= 0 {
+		r.hearers = slices.Delete(r.hearers, i, i+1)
 	}
 	r.announce(m, wire.PresenceLeft, reason)
-	if sfu := r.registry.opts.SFU; sfu != nil {
+	if sfu := r.registry.opts.SFU; sfu != nil && m.seat == nil {
 		sfu.Leave(r.id, m.Participant)
 	}
 	if active := r.recording.active; active != nil {
@@ -120,8 +120,12 @@ func (r *Room) drop(m *Member, reason string) {
 	}
 	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
+	if m.seat != nil {
+		r.seats--
+		return // it holds no reference, and no meeting
+	}
 	r.registry.release(r)
-	if len(r.members) == 0 {
+	if r.empty() {
 		r.endMeeting()
 		r.save(nil) // read marks
 	}
@@ -320,8 +324,9 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	} else {
 		out = append(out, mustJSON(r.summariesFor(m))...)
 	}
-	out = append(out, `,"bots":[],"runs":[],"media":`...)
-	out = r.appendMedia(out, m)
+	out = r.appendBots(append(out, `,"bots":`...))
+	out = r.appendRuns(append(out, `,"runs":`...), nil)
+	out = r.appendMedia(append(out, `,"media":`...), m)
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')

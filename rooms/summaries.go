@@ -235,9 +235,9 @@ func (r *Room) summariesFor(m *Member) []wire.ThreadSummary {
 	return all
 }
 
-// keep puts t into the room's list, in the place of another one when it is full: of one without messages, else of the
+// list puts t into the room's list, in the place of another one when it is full: of one without messages, else of the
 // one that has been silent longest. It reports false when there is no place.
-func (r *Room) keep(t *thread) bool {
+func (r *Room) list(t *thread) bool {
 	kept := 0
 	var out *thread
 	for _, other := range r.threads.all {
@@ -273,7 +273,7 @@ func (t *thread) silentBefore(other *thread) bool {
 // of would be lost with the process. Those who wait are done in order.
 func (r *Room) whenKept(t *thread, fn func(error)) {
 	switch {
-	case len(t.births) >= maxThreadWaiting, len(t.births) == 0 && !t.kept && !r.keep(t):
+	case len(t.births) >= maxThreadWaiting, len(t.births) == 0 && !t.kept && !r.list(t):
 		fn(wire.Errorf(wire.CodeUnavailable, "too many threads are being made; try again"))
 		return
 	}
@@ -318,6 +318,14 @@ func (r *Room) setThreadRead(m *Member, name wire.ThreadID, msg wire.Read, answe
 			other.out.Send(frame, key)
 		}
 	}
+}
+
+// readIn is how far somebody has read a timeline.
+func (r *Room) readIn(t *timeline, user wire.UserID) wire.Seq {
+	if t.thread == nil {
+		return r.reads[user]
+	}
+	return t.thread.marks[user].seq
 }
 
 // knownThread finds a thread that m may see and that has a log; nil when there is none.

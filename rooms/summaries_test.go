@@ -30,7 +30,7 @@ func TestThreadListBound(t *testing.T) {
 	r.threads.all["t7"].messages = 0
 	for _, want := range []wire.ThreadID{"t7", "t0", "t1"} {
 		next := r.newThread("new-"+want, 0, nil)
-		if !r.keep(next) || !next.kept {
+		if !r.list(next) || !next.kept {
 			t.Fatalf("%s found no place", next.name)
 		}
 		next.messages, next.last.Seq = 1, 9999
@@ -48,7 +48,7 @@ func TestThreadListBound(t *testing.T) {
 	for _, th := range r.threads.all {
 		th.births = []func(error){func(error) {}} // all are being made
 	}
-	if r.keep(r.newThread("one-more", 0, nil)) {
+	if r.list(r.newThread("one-more", 0, nil)) {
 		t.Error("there was a place where there is none")
 	}
 }

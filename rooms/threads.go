@@ -336,16 +336,16 @@ func (r *Room) onThreadRecord(log *threadLog, rec Record) {
 	removes := c.remove != nil && line.alive(c.remove.Message)
 	frame := line.apply(rec, c)
 	r.countRecord(t, rec, c, removes)
-	if p != nil && !p.settled {
-		ack := wire.Ack{Seq: rec.Seq}
-		r.settle(p, p.answers[:1], ack, nil)
-		ack.Duplicate = true
-		r.settle(p, p.answers[1:], ack, nil)
-	}
 	if t.with == nil {
 		r.recordChat(frame)
 	}
 	r.tellThread(t, frame, "", nil)
+	if p != nil && !p.settled {
+		ack := wire.Ack{Seq: rec.Seq}
+		r.settle(p, p.answers[:1], ack, nil) // after the message: a bot says that it is done when it has this
+		ack.Duplicate = true
+		r.settle(p, p.answers[1:], ack, nil)
+	}
 	r.eraseLeftovers(line)
 }
 
@@ -361,7 +361,7 @@ func (r *Room) tellThread(t *thread, frame []byte, key string, except *Member) {
 			m.out.Send(frame, key)
 		}
 	}
-	for _, m := range r.bots {
+	for _, m := range r.hearers {
 		if m != except && m.state == memberOnline && t.visible(m) && !slices.Contains(followers, m) {
 			m.out.Send(frame, key)
 		}
@@ -414,6 +414,7 @@ func (r *Room) threadFrame(line *timeline, id wire.RequestID, since *wire.Cursor
 	data = append(data, messages...)
 	data = strconv.AppendBool(append(data, `,"recovered":`...), recovered)
 	data = strconv.AppendBool(append(data, `,"more":`...), more)
+	data = r.appendRuns(append(data, `,"runs":`...), line.thread)
 	data = append(append(append(data, `,"epoch":"`...), line.epoch...), `"}`...)
 	head := wire.Envelope{ID: id, Room: r.id, Thread: line.thread.name, Seq: line.last}
 	frame := wire.AppendEnvelope(newFrame(len(data)+256), head, wire.KindThreadHistory, data)
@@ -471,7 +472,7 @@ func (r *Room) unneeded(t *thread) bool {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(r.runs, func(u *Run) bool { return u.thread == t })
 }
 
 // closeLog lets go of a log that is unneeded.

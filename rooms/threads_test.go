@@ -481,3 +481,77 @@ func TestThreadsBornAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A bot's answer in a private thread is heard by its person alone, by one who comes in the middle too; and what a process
+// leaves of it is ended by the next one, in the thread.
+func TestRunInThread(t *testing.T) {
+	folder, bots := t.TempDir(), newPuppets()
+	h, stop := openHouse(t, folder, rooms.Options{Bots: bots})
+	ada, grace := h.enter(moderator("p1", "ada"), "lab", nil), h.enter(person("p2", "grace"), "lab", nil)
+	toggle(t, ada, "echo", true)
+	thread := grace.follow("", wire.SubscribeThread{Private: wire.BotUser("echo")}).Thread
+	echo := bots.at(t, "lab", "echo")
+	start := func() *rooms.Run {
+		runs := make(chan *rooms.Run, 1)
+		echo.place.StartRun(rooms.RunStart{Thread: thread, AgentStarted: wire.AgentStarted{
+			Run: rooms.NewRunID(), Bot: "echo", By: wire.Author{User: "grace", Name: "Grace", Kind: wire.Human},
+		}}, func(u *rooms.Run, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			runs <- u
+		})
+		return <-runs
+	}
+	u := start()
+	u.Write("Between ")
+	grace.next(wire.KindStreamChunk, 1)
+	again := h.enter(person("p3", "grace"), "lab", nil)
+	if runs := body[wire.Joined](t, again.next(wire.KindJoined, 1)).Runs; len(runs) != 0 {
+		t.Errorf("joined speaks of %+v", runs)
+	}
+	if runs := body[wire.ThreadHistory](t, again.follow(thread, wire.SubscribeThread{})).Runs; len(runs) != 1 || runs[0].Text != "Between " || runs[0].Thread != thread {
+		t.Errorf("the thread's first frame speaks of %+v", runs)
+	}
+	if r := ask(t, func(a rooms.Answer) { ada.CancelRun(wire.AICancel{Run: u.Run}, a) }); r.code() != wire.CodeForbidden {
+		t.Errorf("a moderator who may not see the thread: %v", r.err)
+	}
+	u.Write("us")
+	u.End(rooms.RunEnd{Status: wire.RunCompleted})
+	wantGrammar(t, grace, u.Run, "agent-started", "stream-start", "stream-chunk 0 Between ", "stream-chunk 8 us", "stream-end 10 stop",
+		"chat Between us", "agent-completed completed")
+	wantGrammar(t, again, u.Run, "stream-chunk 8 us", "stream-end 10 stop", "chat Between us", "agent-completed completed")
+	answer := grace.inThread(thread, 1)[0]
+	for name, tt := range map[string]struct {
+		by   *guest
+		in   wire.ThreadID
+		msg  wire.AIRequest
+		code wire.ErrorCode
+	}{
+		"in its thread":    {grace, thread, wire.AIRequest{Bot: "echo", Regenerate: answer.Seq}, ""},
+		"in the room":      {grace, "", wire.AIRequest{Bot: "echo", Regenerate: answer.Seq}, wire.CodeNotFound},
+		"by another":       {ada, thread, wire.AIRequest{Bot: "echo", Regenerate: answer.Seq}, wire.CodeNotFound},
+		"about what is in": {grace, thread, wire.AIRequest{Bot: "echo", Prompt: "why?", ReplyTo: answer.Seq}, ""},
+	} {
+		if r := ask(t, func(a rooms.Answer) { tt.by.Ask("q", tt.in, tt.msg, a) }); r.code() != tt.code {
+			t.Errorf("asking %s: %v", name, r.err)
+		}
+	}
+	if n := len(ada.grammar(u.Run)); n != 0 {
+		t.Errorf("ada was told of %d things of it", n)
+	}
+	half := start()
+	half.Write("We decided")
+	grace.next(wire.KindStreamChunk, 3)
+	stop()
+
+	h, stop = openHouse(t, folder, rooms.Options{Bots: bots})
+	defer stop()
+	grace = h.enter(person("p2", "grace"), "lab", nil)
+	grace.summary(thread, func(s wire.ThreadSummary) bool { return s.Messages == 2 })
+	got := body[wire.ThreadHistory](t, grace.follow(thread, wire.SubscribeThread{})).Messages
+	last := body[wire.ChatRecord](t, got[len(got)-1])
+	if len(got) != 2 || last.Text != "We decided" || last.Run == nil || last.Run.Status != wire.RunFailed {
+		t.Errorf("after the restart: %+v", got)
+	}
+}

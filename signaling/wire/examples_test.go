@@ -88,7 +88,7 @@ func (p pair) orJust(head Envelope, body any) pair {
 func ptr[T any](v T) *T { return &v }
 
 // examples maps each golden file to its messages.
-var examples = merge(connectionExamples, roomExamples, timelineExamples, callExamples)
+var examples = merge(connectionExamples, roomExamples, timelineExamples, callExamples, botExamples)
 
 func merge(parts ...map[string]pair) map[string]pair {
 	all := map[string]pair{}
@@ -115,7 +115,7 @@ var connectionExamples = map[string]pair{
 	"ping.client.json":    full(Envelope{ID: requestID}, Ping{}).orJust(Envelope{}, Ping{}),
 	"pong.server.json":    full(Envelope{ID: requestID, TS: sentAt}, Pong{}).orJust(Envelope{}, Pong{}),
 	"refresh.client.json": full(Envelope{ID: requestID}, Refresh{Token: "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.bmV3"}),
-	"ack.server.json":     full(answer(), Ack{Seq: 4711, Duplicate: true, Durability: "file"}).orJust(answer(), Ack{}),
+	"ack.server.json":     full(answer(), Ack{Seq: 4711, Duplicate: true, Durability: "file", Run: "run-1"}).orJust(answer(), Ack{}),
 	"error.server.json": full(answer(), ErrorBody{
 		Code: CodeRateLimited, Message: "more than 20 messages a second; slow down", Retryable: true, RetryAfterMS: 1500,
 	}).orJust(Envelope{ID: requestID}, ErrorBody{Code: CodeUnauthorized, Message: "the token has expired"}),
@@ -143,7 +143,8 @@ var roomExamples = map[string]pair{
 					{Thread: "m4709", Title: "Good morning! 👋", Messages: 12, Unread: 3, Last: ThreadAt{Seq: 4720, TS: sentAt}},
 					{Thread: "dm-5d41402abc4b2a76b9719d911017c592", With: []UserID{"ada", "scribe"}, Messages: 2, Last: ThreadAt{Seq: 4702, TS: sentAt}},
 				},
-				Bots: []json.RawMessage{}, Runs: []json.RawMessage{},
+				Bots: []BotInfo{scribe, {Bot: "host", User: BotUser("host"), Name: "Host", Description: "Keeps time.", Engine: "built-in", Tools: []BotTool{}}},
+				Runs: []RunState{running, {Start: AgentStarted{Run: "run-2", Bot: "scribe", By: grace}, From: scribeHere}},
 				Media: MediaSetup{Mode: Mesh, ICEServers: []ICEServer{
 					{URLs: []string{"stun:stun.example.org:3478"}},
 					{URLs: []string{"turn:turn.example.org:3478?transport=udp"}, Username: "1767229200:ada", Credential: "c2VjcmV0"},
@@ -158,7 +159,7 @@ var roomExamples = map[string]pair{
 			Joined{
 				Self: linusWaits, Role: RoleViewer, Grants: Grants{Publish: []Source{}},
 				Participants: []Participant{linusWaits}, History: []Envelope{}, Threads: []ThreadSummary{},
-				Bots: []json.RawMessage{}, Runs: []json.RawMessage{},
+				Bots: []BotInfo{}, Runs: []RunState{},
 				Media: MediaSetup{Mode: SFU, ICEServers: []ICEServer{}}, Epoch: theEpoch,
 			},
 		},
@@ -192,7 +193,7 @@ var timelineExamples = map[string]pair{
 	}).orJust(request(), Chat{Text: "Good morning! 👋"}),
 	"chat.server.json": full(threadHead(logged(4711, 4709)), ChatRecord{
 		Text: "@grace shall we say 10:30?", ReplyTo: 4709, Mentions: []UserID{"grace"}, Edited: 1767225720000,
-		Reactions: map[string][]UserID{"👍": {"grace", "linus"}},
+		Reactions: map[string][]UserID{"👍": {"grace", "linus"}}, Run: &receipt,
 	}).orJust(logged(4706, 0), ChatRecord{Deleted: true}),
 	"edit.client.json":     full(request(), Edit{Message: 4711, Text: "Shall we say 10:30?"}),
 	"edit.server.json":     full(logged(4713, 4711), Edit{Message: 4711, Text: "Shall we say 10:30?"}),
@@ -222,7 +223,8 @@ var timelineExamples = map[string]pair{
 	"thread-history.server.json": full(threadHead(Envelope{ID: requestID, Room: "daily", Seq: 4720, TS: sentAt}), ThreadHistory{
 		Messages:  []Envelope{threadHead(record(4720, 4718, grace, ChatRecord{Text: "Notes are ready."}))},
 		Recovered: true, More: true, Epoch: theEpoch,
-	}).orJust(threadHead(answer()), ThreadHistory{Messages: []Envelope{}, Epoch: theEpoch}),
+		Runs: []RunState{{Start: AgentStarted{Run: "run-2", Bot: "scribe", By: grace}, From: scribeHere, Thread: "m4709"}},
+	}).orJust(threadHead(answer()), ThreadHistory{Messages: []Envelope{}, Runs: []RunState{}, Epoch: theEpoch}),
 }
 
 var callExamples = map[string]pair{

@@ -21,6 +21,7 @@ const (
 	MaxThreadTitle     = 80        // the beginning of the message that a thread hangs on, in runes
 	DefaultHistory     = 256       // messages of a room's window
 	RecordsPerMessage  = 4         // log records kept = window x this, so that edits push no message out
+	MaxCallBytes       = 128       // a tool call's id, and the digest of an approval
 	MaxOutboxBytes     = 256 << 10 // waiting for one client before it is too slow
 	MaxBatchBytes      = 32 << 10  // one frame of gathered messages to a client
 

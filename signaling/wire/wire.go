@@ -91,6 +91,19 @@ const (
 	KindPublishMedia   Kind = "publish-media"
 	KindMediaQuality   Kind = "media-quality"
 	KindActiveSpeakers Kind = "active-speakers"
+
+	KindBotToggle      Kind = "bot-toggle"
+	KindAIRequest      Kind = "ai-request"
+	KindAICancel       Kind = "ai-cancel"
+	KindToolApproval   Kind = "tool-approval"
+	KindAgentStarted   Kind = "agent-started"
+	KindAgentThinking  Kind = "agent-thinking"
+	KindToolExecuting  Kind = "tool-executing"
+	KindToolCompleted  Kind = "tool-completed"
+	KindStreamStart    Kind = "stream-start"
+	KindStreamChunk    Kind = "stream-chunk"
+	KindStreamEnd      Kind = "stream-end"
+	KindAgentCompleted Kind = "agent-completed"
 )
 
 // Role is what a participant may do in a room.
