@@ -50,9 +50,10 @@ type Room struct {
 	doc       document
 	call      call
 	recording recording
-	seats     int    // members that are bots of this server
-	bots      []byte // the bots it may have, as JSON; nil = has changed
-	runs      []*Run // in the order they began
+	seats     int         // members that are bots of this server
+	bots      []byte      // the bots it may have, as JSON; nil = has changed
+	runs      []*Run      // in the order they began
+	later     *time.Timer // until the next promise of a bot
 	keep      *time.Timer
 	keeping   bool            // keep runs
 	watches   map[*Watch]bool // nil = none yet
@@ -109,6 +110,7 @@ func newRoom(g *Registry, id wire.RoomID) *Room {
 	r.overdue = r.newTimer(r.settleOverdue)
 	r.idle = r.newTimer(r.goIfIdle)
 	r.keep = r.newTimer(r.keepRuns)
+	r.later = r.newTimer(r.keepPromises)
 	r.call = call{mode: wire.Mesh, calm: r.newTimer(r.calmedDown)}
 	return r
 }
@@ -331,6 +333,7 @@ func (r *Room) stopTimers() {
 	r.idle.Stop()
 	r.overdue.Stop()
 	r.keep.Stop()
+	r.later.Stop()
 	r.batch.timer.Stop()
 	r.states.timer.Stop()
 	r.call.calm.Stop()
@@ -377,6 +380,7 @@ func (r *Room) load(ctx context.Context) error {
 	r.eraseLeftovers(r.main)
 	r.seatAll()
 	r.endOrphans()
+	r.armLater()
 	return nil
 }
 

@@ -68,9 +68,9 @@ func (r *Room) countRecord(t *thread, rec Record, c *content, removes bool) {
 	switch {
 	case c.chat != nil:
 		t.messages++
-		t.last = wire.ThreadAt{Seq: rec.Seq, TS: rec.Time.UnixMilli()}
-		if a := c.head.Author; a != nil && a.Kind != wire.Bot {
-			r.mark(t, a.User, readMark{rec.Seq, t.messages}) // who writes has read
+		t.last = wire.ThreadAt{Seq: rec.Seq, TS: rec.Time.UnixMilli(), User: c.user()}
+		if c.head.Author != nil && c.head.Author.Kind != wire.Bot {
+			r.mark(t, c.user(), readMark{rec.Seq, t.messages}) // who writes has read
 		}
 	case removes && t.messages > 0:
 		t.messages--
@@ -109,7 +109,7 @@ func (r *Room) recount(t *thread) {
 	t.last = wire.ThreadAt{}
 	if n := len(line.messages); n > 0 {
 		newest := line.messages[n-1]
-		t.last = wire.ThreadAt{Seq: newest.seq, TS: headOf(newest.frame()).TS}
+		t.last = wire.ThreadAt{Seq: newest.seq, TS: headOf(newest.frame()).TS, User: newest.user}
 	}
 	t.counted = line.last
 	if t.messages != before || t.last != last {

@@ -415,7 +415,15 @@ func (r *Room) threadFrame(line *timeline, id wire.RequestID, since *wire.Cursor
 	data = strconv.AppendBool(append(data, `,"recovered":`...), recovered)
 	data = strconv.AppendBool(append(data, `,"more":`...), more)
 	data = r.appendRuns(append(data, `,"runs":`...), line.thread)
-	data = append(append(append(data, `,"epoch":"`...), line.epoch...), `"}`...)
+	data = append(append(append(data, `,"epoch":"`...), line.epoch...), '"')
+	if marks := line.thread.marks; len(marks) > 0 {
+		reads := make(map[wire.UserID]wire.Seq, len(marks))
+		for user, m := range marks {
+			reads[user] = m.seq
+		}
+		data = append(append(data, `,"reads":`...), mustJSON(reads)...)
+	}
+	data = append(data, '}')
 	head := wire.Envelope{ID: id, Room: r.id, Thread: line.thread.name, Seq: line.last}
 	frame := wire.AppendEnvelope(newFrame(len(data)+256), head, wire.KindThreadHistory, data)
 	Recycle(data)

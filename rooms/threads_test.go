@@ -102,7 +102,7 @@ func TestThreadReachesItsFollowers(t *testing.T) {
 		t.Errorf("the main timeline went on with %+v", e)
 	}
 	s := cas.summary(thread, func(s wire.ThreadSummary) bool { return s.Messages == 2 })
-	if s.Last.Seq != two || s.Last.TS == 0 || !strings.HasPrefix(s.Title, "Shall we meet at noon,") || len(s.Title) != wire.MaxThreadTitle {
+	if s.Last.Seq != two || s.Last.TS == 0 || s.Last.User != "bob" || !strings.HasPrefix(s.Title, "Shall we meet at noon,") || len(s.Title) != wire.MaxThreadTitle {
 		t.Errorf("the summary is %+v", s)
 	}
 	late := body[wire.Joined](t, h.enter(person("d1", "dan"), "r1", nil).next(wire.KindJoined, 1))
@@ -291,6 +291,9 @@ func TestThreadState(t *testing.T) {
 	ask(t, func(a rooms.Answer) { bob.Read("talk", wire.Read{Seq: two}, a) })
 	if n := unread(); n != 0 {
 		t.Errorf("%d unread, want none", n)
+	}
+	if reads := body[wire.ThreadHistory](t, bob2.follow("talk", wire.SubscribeThread{})).Reads; reads["bob"] != two || reads["ann"] != two {
+		t.Errorf("who follows it is told that %v have read", reads)
 	}
 	if cas.count(wire.KindRead) != 0 {
 		t.Error("cas, who does not follow the thread, was told who has read it")

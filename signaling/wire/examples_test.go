@@ -140,7 +140,7 @@ var roomExamples = map[string]pair{
 				},
 				Recovered: true, More: true,
 				Threads: []ThreadSummary{
-					{Thread: "m4709", Title: "Good morning! 👋", Messages: 12, Unread: 3, Last: ThreadAt{Seq: 4720, TS: sentAt}},
+					{Thread: "m4709", Title: "Good morning! 👋", Messages: 12, Unread: 3, Last: ThreadAt{Seq: 4720, TS: sentAt, User: "grace"}},
 					{Thread: "dm-5d41402abc4b2a76b9719d911017c592", With: []UserID{"ada", "scribe"}, Messages: 2, Last: ThreadAt{Seq: 4702, TS: sentAt}},
 				},
 				Bots: []BotInfo{scribe, {Bot: "host", User: BotUser("host"), Name: "Host", Description: "Keeps time.", Engine: "built-in", Tools: []BotTool{}}},
@@ -173,7 +173,7 @@ var roomExamples = map[string]pair{
 		orJust(request(), Moderate{Action: ActionLock}),
 	"room.server.json": full(Envelope{Room: "daily", TS: sentAt}, RoomInfo{
 		Locked: ptr(true), Mode: SFU, Recording: ptr(false), Title: ptr("Daily"), Knocking: []Participant{linusWaits},
-		Threads:        []ThreadSummary{{Thread: "m4709", Title: "Good morning! 👋", Messages: 13, Last: ThreadAt{Seq: 4724, TS: sentAt}}},
+		Threads:        []ThreadSummary{{Thread: "m4709", Title: "Good morning! 👋", Messages: 13, Last: ThreadAt{Seq: 4724, TS: sentAt, User: "ada"}}},
 		RecordingEnded: RecordingDiskFull,
 	}).orJust(Envelope{Room: "daily"}, RoomInfo{Locked: ptr(false)}),
 	"media-state.client.json": full(request(), SetMedia{Microphone: ptr(true), Camera: ptr(false), Screen: ptr(false), Hand: ptr(true)}).
@@ -222,7 +222,7 @@ var timelineExamples = map[string]pair{
 	"unsubscribe-thread.client.json": full(threadHead(request()), UnsubscribeThread{}),
 	"thread-history.server.json": full(threadHead(Envelope{ID: requestID, Room: "daily", Seq: 4720, TS: sentAt}), ThreadHistory{
 		Messages:  []Envelope{threadHead(record(4720, 4718, grace, ChatRecord{Text: "Notes are ready."}))},
-		Recovered: true, More: true, Epoch: theEpoch,
+		Recovered: true, More: true, Epoch: theEpoch, Reads: map[UserID]Seq{"ada": 4718},
 		Runs: []RunState{{Start: AgentStarted{Run: "run-2", Bot: "scribe", By: grace}, From: scribeHere, Thread: "m4709"}},
 	}).orJust(threadHead(answer()), ThreadHistory{Messages: []Envelope{}, Runs: []RunState{}, Epoch: theEpoch}),
 }

@@ -147,6 +147,8 @@ type ThreadHistory struct {
 	More      bool       `json:"more"`      // older messages can be had with history
 	Runs      []RunState `json:"runs"`      // answers being written in it now
 	Epoch     string     `json:"epoch"`     // of the room
+
+	Reads map[UserID]Seq `json:"reads,omitempty"` // how far each person has read it
 }
 
 // SetMedia is a participant's own media-state; what is absent stays as it is.

@@ -226,8 +226,9 @@ type ThreadSummary struct {
 
 // ThreadAt is a thread's newest message.
 type ThreadAt struct {
-	Seq Seq   `json:"seq"`
-	TS  int64 `json:"ts"`
+	Seq  Seq    `json:"seq"`
+	TS   int64  `json:"ts"`
+	User UserID `json:"user,omitempty"` // who wrote it, and so has read all before it
 }
 
 // An ICEServer is a STUN or TURN server, as RTCConfiguration.iceServers has it (W3C WebRTC section 4.2.2).

@@ -441,7 +441,7 @@ const fromServer: Golden<ServerMessages> = {
             "title": "Good morning! 👋",
             "messages": 12,
             "unread": 3,
-            "last": {"seq": 4720, "ts": 1767225660500}
+            "last": {"seq": 4720, "ts": 1767225660500, "user": "grace"}
           },
           {
             "thread": "dm-5d41402abc4b2a76b9719d911017c592",
@@ -864,7 +864,8 @@ const fromServer: Golden<ServerMessages> = {
             "text": ""
           }
         ],
-        "epoch": "9f2c71d04be8a635"
+        "epoch": "9f2c71d04be8a635",
+        "reads": {"ada": 4718}
       }
     },
     {
@@ -912,7 +913,7 @@ const fromServer: Golden<ServerMessages> = {
             "thread": "m4709",
             "title": "Good morning! 👋",
             "messages": 13,
-            "last": {"seq": 4724, "ts": 1767225660500}
+            "last": {"seq": 4724, "ts": 1767225660500, "user": "ada"}
           }
         ],
         "recordingEnded": "disk-full"

@@ -268,6 +268,8 @@ export interface Grants {
 export interface ThreadAt {
   seq: number;
   ts: number;
+  /** who wrote it, and so has read all before it */
+  user?: string;
 }
 
 /** A ThreadSummary is what the main timeline says of a thread. */
@@ -603,6 +605,8 @@ export interface ThreadHistory {
   runs: RunState[];
   /** of the room */
   epoch: string;
+  /** how far each person has read it */
+  reads?: Record<string, number>;
 }
 
 /** SetMedia is a participant's own media-state; what is absent stays as it is. */
