@@ -30,6 +30,7 @@ func TestLog(t *testing.T) {
 		{"names are checked", testNames},
 		{"a feed that stopped hears nothing", testStop},
 		{"a gap is filled from the log", testGap},
+		{"a gap while the follower doubts is filled", testGapDoubted},
 		{"a gap that was erased does not loop", testGapErased},
 		{"a gap larger than the log resets", testGapTooLarge},
 		{"erasing the last record leaves the chain whole", testEraseLast},
