@@ -92,6 +92,9 @@ func testAppend(t *testing.T, b *Bus) {
 	if len(again.Records) != 2 || again.Records[1].Prev != first.Seq || again.Epoch != tail.Epoch {
 		t.Fatalf("tail %+v", again)
 	}
+	if heard, read := r.Time, again.Records[1].Time; !read.Equal(heard) || time.Since(heard).Abs() > time.Minute {
+		t.Fatalf("heard as of %s, read as of %s", heard, read)
+	}
 }
 
 func testJoinUnderWrites(t *testing.T, b *Bus) {
