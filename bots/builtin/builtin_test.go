@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -35,10 +36,6 @@ var spokenLine = regexp.MustCompile(`^(\d+) (\d\d):(\d\d) (\w+)(?:/\w+)?(?:>(\d+
 // newRoom reads a conversation. Ana asks, and has read up to message 57.
 func newRoom(t testing.TB, path string) *tooltest.Room {
 	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ana := tool.Participant{ID: "p1", User: "ana", Name: "Ana", Moderator: true, Joined: now.Add(-3 * time.Hour), Microphone: true}
 	r := &tooltest.Room{
 		Title: "Team", By: ana, BotName: "Host", BotUser: "bot:host", Read: 57, Clock: func() time.Time { return now },
@@ -54,12 +51,29 @@ func newRoom(t testing.TB, path string) *tooltest.Room {
 			"p2": {RoundTrip: 350 * time.Millisecond, Loss: 0.15, Jitter: 40 * time.Millisecond, Bitrate: 400_000},
 		},
 	}
+	r.Add(conversation(t, path)...)
+	return r
+}
+
+var conversations sync.Map // by path
+
+func conversation(t testing.TB, path string) []tool.Message {
+	t.Helper()
+	if known, ok := conversations.Load(path); ok {
+		return known.([]tool.Message)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var messages []tool.Message
 	for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
 		if line[0] != '#' {
-			r.Add(readLine(t, line))
+			messages = append(messages, readLine(t, line))
 		}
 	}
-	return r
+	conversations.Store(path, messages)
+	return messages
 }
 
 func readLine(t testing.TB, line string) tool.Message {
@@ -388,12 +402,18 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// BenchmarkMinutes is the dearest of all answers: from 256 messages.
-func BenchmarkMinutes(b *testing.B) {
-	room := newRoom(b, "testdata/room.txt")
+// longRoom has as many messages as are read at once.
+func longRoom(t testing.TB) *tooltest.Room {
+	room := newRoom(t, "testdata/room.txt")
 	for i := range 200 {
 		room.Add(tool.Message{User: "ben", Name: "Ben Carter", Time: now, Text: fmt.Sprintf("The %d. thing to say about the release, the venue and the candidates of the week is number %d.", i, i*7)})
 	}
+	return room
+}
+
+// BenchmarkSummary is the dearest of all answers.
+func BenchmarkSummary(b *testing.B) {
+	room := longRoom(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		newSession(room, Scribe).ask(b, "summary")

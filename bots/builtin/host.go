@@ -97,8 +97,8 @@ func optionsOf(text string) []string {
 	parts := optionSplit().Split(text, -1)
 	var options []string
 	for i, p := range parts {
-		if i == 0 && len(parts) > 1 {
-			p = optionLead().FindStringSubmatch(p)[1]
+		if m := optionLead().FindStringSubmatch(p); i == 0 && len(parts) > 1 && m != nil {
+			p = m[1]
 		}
 		p = strings.Trim(plainText(p), "\"“”„ ")
 		if p != "" && len(options) < 10 {

