@@ -370,6 +370,40 @@ func TestQuestionText(t *testing.T) {
 	}
 }
 
+// TestShorter finds the question before in a conversation as prompts have it, where others speak, too.
+func TestShorter(t *testing.T) {
+	for before, want := range map[string]string{
+		"[#79 11:56 Ben] scribe, minutes\n[#80 11:57 Ana] @scribe summary": "**Summary**",
+		"[#79 11:56 Ana] @scribe summary\n[#80 11:57 Ana] let us see":      "**Summary**",
+		"[#79 11:56 Ben] @scribe minutes":                                  "I do not know what to do with that.",
+		"[#79 11:56 Ben] x\n  [#80 11:57 Ana] minutes":                     "I do not know what to do with that.",
+	} {
+		s := newSession(newRoom(t, "testdata/room.txt"), Scribe)
+		s.messages = []provider.Message{{Role: provider.User, Text: before}, {Role: provider.Assistant, Text: "Here it is."}}
+		if _, answer := s.ask(t, "shorter"); !strings.HasPrefix(answer, want) {
+			t.Errorf("%q: %s", before, answer)
+		}
+	}
+}
+
+// TestMissedNothing: who has read everything is told of the last hour, and who asks in a silent room that there is nothing.
+func TestMissedNothing(t *testing.T) {
+	room := newRoom(t, "testdata/room.txt")
+	room.Read = 80
+	calls, answer := newSession(room, Scribe).ask(t, "what did I miss?")
+	if !slices.Equal(calls, []string{tool.ReadMessages, tool.ReadMessages}) || !strings.HasPrefix(answer, "You have read everything. This is the last hour in short.\n**What you missed** · 11:00") {
+		t.Errorf("%v %s", calls, answer)
+	}
+	silent := &tooltest.Room{By: room.By, Read: 7}
+	if _, answer := newSession(silent, Scribe).ask(t, "what did I miss?"); !strings.HasPrefix(answer, "You have missed nothing") {
+		t.Errorf("%s", answer)
+	}
+	silent.Read = 0
+	if _, answer := newSession(silent, Scribe).ask(t, "what did I miss?"); !strings.HasPrefix(answer, "I do not know up to where you have read") {
+		t.Errorf("%s", answer)
+	}
+}
+
 func TestCalculate(t *testing.T) {
 	for text, want := range map[string]string{
 		"1+2*3": "7", "(1+2)*3": "9", "2^3^2": "512", "-2^2": "-4", "10/4": "2.5", "0.1+0.2": "0.3", "7 mod 3": "1", "5!": "120", "12% of 340": "40.8",

@@ -181,8 +181,8 @@ func (t *turn) read(asked []string) {
 		return
 	}
 	for _, earlier := range slices.Backward(asked[:len(asked)-1]) {
-		text := t.clean(earlier)
-		if resize().MatchString(text) {
+		text := t.clean(t.askedIn(earlier))
+		if text == "" || resize().MatchString(text) {
 			continue
 		}
 		t.text = text
@@ -196,6 +196,30 @@ func (t *turn) read(asked []string) {
 		}
 		return
 	}
+}
+
+// said is a line of a conversation as a prompt has it: [#12 12:04 Ana] text.
+var said = lazy(`^\[#\d+ \d\d:\d\d ([^\[\]]*)\] (.*)$`)
+
+// askedIn finds the asker's question in a user's message of a prompt: the last of their lines there that calls the bot,
+// else the last. A message without lines of that form is a question as a whole.
+func (t *turn) askedIn(message string) string {
+	last, lines := "", 0
+	for line := range strings.Lines(message) {
+		m := said().FindStringSubmatch(strings.TrimSuffix(line, "\n"))
+		if m == nil {
+			continue
+		}
+		lines++
+		calls := t.clean(m[2]) != strings.Join(strings.Fields(m[2]), " ")
+		if m[1] == t.Asker && (calls || last == "" || t.clean(last) == last) {
+			last = m[2]
+		}
+	}
+	if lines == 0 {
+		return message
+	}
+	return last
 }
 
 var (

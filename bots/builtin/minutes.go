@@ -68,7 +68,7 @@ func toBot(text string, bots []string) bool {
 
 // isQuestion reports whether a message is the question itself.
 func (t *turn) isQuestion(m tool.Quote) bool {
-	return t.text != "" && m.Name == t.Asker && t.clean(m.Text) == t.text
+	return t.Seq != 0 && m.Seq == t.Seq || t.Seq == 0 && t.text != "" && m.Name == t.Asker && t.clean(m.Text) == t.text
 }
 
 var (
