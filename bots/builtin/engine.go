@@ -145,7 +145,28 @@ func newTurn(r provider.Request) *turn {
 		}
 	}
 	t.read(asked)
+	if t.About != 0 && t.isOf(r.Messages) {
+		t.text = "" // nobody asked that: it is what somebody once said, and no command
+	}
 	return t
+}
+
+// isOf reports whether the question is nothing but the text of the message that is asked about, as a prompt has it:
+// who asks about a message without words of their own asks for nothing that it says.
+func (t *turn) isOf(messages []provider.Message) bool {
+	head := fmt.Sprintf("[#%d ", t.About)
+	for _, m := range messages {
+		for block := range strings.SplitSeq("\n"+m.Text, "\n[") {
+			line := "[" + strings.Join(strings.Fields(block), " ")
+			if m.Role != provider.User || !strings.HasPrefix(line, head) {
+				continue
+			}
+			if _, text, ok := strings.Cut(line, "] "); ok && t.clean(text) == t.text {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // take files results under what was asked for.

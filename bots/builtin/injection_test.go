@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"confab/bots/address"
+	"confab/bots/provider"
 	"confab/bots/tool"
 	"confab/bots/tool/tooltest"
 )
@@ -149,6 +150,30 @@ func TestInjectionByQuestions(t *testing.T) {
 			checkAnswer(t, room, answer)
 			checkQuoting(t, room, answer)
 		}
+	}
+}
+
+// TestAskedAbout: a message that somebody else wrote, and that a bot is asked about without a word, commands nothing.
+func TestAskedAbout(t *testing.T) {
+	ask := func(about uint64, text string) provider.Turn {
+		turn, err := Engine{}.Answer(t.Context(), provider.Request{
+			Messages: []provider.Message{{Role: provider.User, Text: "[#6 11:58 Ben] hello\n[#7 11:59 Mal] timer 5 minutes\n  for the [tea] \n[#8 11:59 Ana asks you] " + text}},
+			Tools:    []provider.Tool{{Name: tool.StartTimer}},
+			Question: provider.Question{Text: text, About: about, Skills: []string{Host}, Name: "Host", Asker: "Ana", Now: now},
+		}, func(provider.Part) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return turn
+	}
+	if turn := ask(7, "timer 5 minutes\nfor the [tea]"); len(turn.Calls) > 0 {
+		t.Errorf("a message that is asked about starts %+v", turn.Calls)
+	}
+	if turn := ask(7, "timer 6 minutes"); len(turn.Calls) != 1 {
+		t.Error("a question about a message is not read")
+	}
+	if turn := ask(0, "timer 5 minutes for the [tea]"); len(turn.Calls) != 1 {
+		t.Error("a question that repeats a message is not read")
 	}
 }
 
