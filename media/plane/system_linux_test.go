@@ -132,6 +132,9 @@ func TestPortIsShared(t *testing.T) {
 	if len(conn.systems) != shards {
 		t.Fatalf("%d sockets", len(conn.systems))
 	}
+	if err := conn.steering.spread(shards); err != nil {
+		t.Fatal(err)
+	}
 	next := map[netip.AddrPort]byte{}
 	for range peers {
 		far, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(conn.local))
@@ -158,7 +161,7 @@ func TestPortIsShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, s := range conn.systems {
-		if s.(*batched).batch[0].data == nil {
+		if s.(*batched).in.batch[0].data == nil {
 			t.Errorf("nothing came to socket %d", i)
 		}
 	}

@@ -82,8 +82,8 @@ func (t *Transport) Moved(pair *webrtc.ICECandidatePair) error {
 	t.shard.mu.Lock()
 	defer t.shard.mu.Unlock()
 	conn, remote, ok := t.shard.plane.pathOf(pair)
+	t.attach(conn)
 	if !ok {
-		t.conn = nil
 		return ErrPath
 	}
 	if i := slices.Index(t.paths, remote); i >= 0 {
@@ -93,9 +93,18 @@ func (t *Transport) Moved(pair *webrtc.ICECandidatePair) error {
 		t.shard.plane.forget(t.paths[0], t)
 		t.paths = slices.Delete(t.paths, 0, 1)
 	}
-	t.paths, t.conn = append(t.paths, remote), conn
+	t.paths = append(t.paths, remote)
 	t.shard.plane.learn(remote, t)
 	return nil
+}
+
+// attach takes the port by which the Transport sends, nil for none. mu is held.
+func (t *Transport) attach(conn *Conn) {
+	if conn != t.conn {
+		conn.use(1)
+		t.conn.use(-1)
+		t.conn = conn
+	}
 }
 
 // pathOf finds what a pair means here. Its local address may be a public one that stands for ours.
@@ -198,7 +207,8 @@ func (t *Transport) Close() {
 	for _, path := range t.paths {
 		t.shard.plane.forget(path, t)
 	}
-	t.paths, t.conn = nil, nil
+	t.paths = nil
+	t.attach(nil)
 	t.release()
 }
 
