@@ -61,7 +61,7 @@ var knownAddr, strangeAddr = netip.MustParseAddrPort("192.0.2.1:5000"), netip.Mu
 func servedTransport(t testing.TB) (*Transport, *taken, *srtp.Context) {
 	t.Helper()
 	key, salt := bytes.Repeat([]byte{3}, 16), bytes.Repeat([]byte{4}, 12)
-	contexts := make([]*srtp.Context, 3)
+	contexts := make([]*srtp.Context, 2)
 	for i := range contexts {
 		var err error
 		if contexts[i], err = srtp.CreateContext(key, salt, srtp.ProtectionProfileAeadAes128Gcm, srtp.SRTPReplayProtection(64), srtp.SRTCPReplayProtection(64)); err != nil {
@@ -70,11 +70,15 @@ func servedTransport(t testing.TB) (*Transport, *taken, *srtp.Context) {
 	}
 	got := &taken{}
 	transport := New(Options{Shards: 1}).Shard(0).NewTransport(got)
-	transport.out, transport.in, transport.state = contexts[0], contexts[1], served
+	out, err := newSealer(key, salt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport.out, transport.in, transport.state = out, contexts[0], served
 	transport.paths = []netip.AddrPort{knownAddr}
 	transport.shard.plane.learn(knownAddr, transport)
 	transport.Claim(claimedSSRC, got)
-	return transport, got, contexts[2]
+	return transport, got, contexts[1]
 }
 
 func encryptedRTP(t testing.TB, peer *srtp.Context, ssrc uint32, seq uint16) []byte {

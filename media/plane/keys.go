@@ -110,16 +110,16 @@ func (k *keyring) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// contexts makes both directions from the keys, once. False: there are no keys.
-func (k *keyring) contexts() (out, in *srtp.Context, ok bool) {
+// contexts makes what encrypts and what decrypts from the keys, once. False: there are no keys.
+func (k *keyring) contexts() (out *sealer, in *srtp.Context, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.keys == nil {
 		return nil, nil, false
 	}
 	keys := k.keys
-	k.keys = nil // a second context with these keys would begin again with their nonces
-	out, outErr := srtp.CreateContext(keys.LocalMasterKey, keys.LocalMasterSalt, k.profile)
+	k.keys = nil // a second sealer with these keys would begin again with their nonces
+	out, outErr := newSealer(keys.LocalMasterKey, keys.LocalMasterSalt)
 	in, inErr := srtp.CreateContext(keys.RemoteMasterKey, keys.RemoteMasterSalt, k.profile,
 		srtp.SRTPReplayProtection(replayWindow), srtp.SRTCPReplayProtection(replayWindow))
 	return out, in, outErr == nil && inErr == nil // an error is a key of the wrong length, which the exporter has prevented

@@ -55,20 +55,22 @@ type Transport struct {
 
 	// Guarded by shard.mu.
 	state   state
-	out, in *srtp.Context
-	sending map[uint32]*window // by SSRC
-	sinks   map[uint32]Sink    // by SSRC
-	streams map[uint32]bool    // SSRCs of RTP that have come
-	reports map[uint32]bool    // SSRCs of RTCP that have come
-	paths   []netip.AddrPort   // oldest first; the last one is the selected pair's
-	conn    *Conn              // of the selected pair, nil = none of the plane
+	out     *sealer
+	in      *srtp.Context
+	sending map[uint32]*outgoing // by SSRC
+	last    *outgoing            // the one that was sent on last, nil = none yet
+	sinks   map[uint32]Sink      // by SSRC
+	streams map[uint32]bool      // SSRCs of RTP that have come
+	reports map[uint32]bool      // SSRCs of RTCP that have come
+	paths   []netip.AddrPort     // oldest first; the last one is the selected pair's
+	conn    *Conn                // of the selected pair, nil = none of the plane
 }
 
 // NewTransport makes a Transport for one PeerConnection of the shard.
 func (s *Shard) NewTransport(feedback Feedback) *Transport {
 	return &Transport{
 		shard: s, feedback: feedback,
-		sending: map[uint32]*window{}, sinks: map[uint32]Sink{}, streams: map[uint32]bool{}, reports: map[uint32]bool{},
+		sending: map[uint32]*outgoing{}, sinks: map[uint32]Sink{}, streams: map[uint32]bool{}, reports: map[uint32]bool{},
 	}
 }
 
@@ -277,16 +279,39 @@ func (t *Transport) receiveRTP(w *Writer, b []byte, now time.Time) (pion bool) {
 	return false
 }
 
+// An outgoing is one stream that is sent.
+type outgoing struct {
+	ssrc   uint32
+	window window
+}
+
+// outgoing returns the stream of an SSRC. mu is held.
+func (t *Transport) outgoing(ssrc uint32) *outgoing {
+	if t.last != nil && t.last.ssrc == ssrc {
+		return t.last
+	}
+	o := t.sending[ssrc]
+	if o == nil {
+		o = &outgoing{ssrc: ssrc}
+		t.sending[ssrc] = o
+	}
+	t.last = o
+	return o
+}
+
 // full reports whether there is no room for an SSRC that has not come before. Each costs memory in the context.
 func full(seen map[uint32]bool, ssrc uint32) bool {
 	return len(seen) >= maxStreams && !seen[ssrc]
 }
 
-// headerSize is the length of the header of a packet that rtp.Header has read (RFC 3550 section 5.1 and 5.3.1).
+// headerSize is the length of the header of a packet (RFC 3550 section 5.1 and 5.3.1): more than there is, if it is cut
+// short.
 func headerSize(packet []byte) int {
 	size := rtpHeader + 4*int(packet[0]&0x0f)
 	if packet[0]&0x10 != 0 {
-		size += 4 + 4*int(binary.BigEndian.Uint16(packet[size+2:]))
+		if size += 4; size <= len(packet) {
+			size += 4 * int(binary.BigEndian.Uint16(packet[size-2:]))
+		}
 	}
 	return size
 }

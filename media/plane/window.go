@@ -5,7 +5,8 @@ package plane
 const windowSize = 2048
 
 // A window holds which packet indices of one SSRC have been sent under one key. AES-GCM is broken by two packets
-// with one nonce (RFC 7714 section 8.1: it is made of SSRC and index), so no index is given twice, whoever asks.
+// with one nonce (RFC 7714 section 8.1: it is made of SSRC and index), so no index is given twice, whoever asks; the
+// sealer takes it from here.
 // The zero value has none.
 type window struct {
 	started bool
@@ -24,6 +25,9 @@ func (w *window) take(seq uint16) (index uint64, ok bool) {
 	distance := int64(int16(seq - uint16(w.highest)))
 	switch {
 	case distance > 0:
+		if w.highest+uint64(distance) > mostRTP {
+			return 0, false
+		}
 		w.advance(uint64(distance))
 	case -distance >= windowSize || w.highest < uint64(-distance) || w.has(w.highest-uint64(-distance)):
 		return 0, false

@@ -49,7 +49,10 @@ func newWire(t testing.TB, opts Options, listen netip.AddrPort) *wire {
 		return c
 	}
 	w := &wire{Transport: shard.NewTransport(&taken{}), conn: conn, far: far, in: context(), back: context()}
-	w.out, w.Transport.in, w.state = context(), context(), served
+	if w.out, err = newSealer(bytes.Repeat([]byte{5}, 16), bytes.Repeat([]byte{6}, 12)); err != nil {
+		t.Fatal(err)
+	}
+	w.Transport.in, w.state = context(), served
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	w.addPath(far)
@@ -194,6 +197,8 @@ func TestEachPacketIsSentOnce(t *testing.T) {
 			{out.RTCP(w.Transport, packet), ErrMalformed},
 			{out.RTP(w.Transport, packetOf(t, 1, 101, maxPacket+1)), ErrMalformed},
 			{out.RTP(w.Transport, []byte{0x9f, 96, 0, 102, 0, 0, 0, 0, 0, 0, 0, 1}), ErrMalformed},
+			{out.RTP(w.Transport, []byte{0x90, 96, 0, 102, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1}), ErrMalformed},
+			{out.WriteRTP(w.Transport, &rtp.Header{Version: 2, Marker: true, PayloadType: 72, SSRC: 1}, nil), ErrMalformed},
 		} {
 			if !errors.Is(c.err, c.want) {
 				t.Errorf("write %d: %v; want %v", i, c.err, c.want)
@@ -346,7 +351,7 @@ func TestForwardingDoesNotAllocate(t *testing.T) {
 // newWireOn is another Transport of the same shard that sends to the same far end.
 func newWireOn(t testing.TB, w *wire) *Transport {
 	t.Helper()
-	out, err := srtp.CreateContext(bytes.Repeat([]byte{7}, 16), bytes.Repeat([]byte{8}, 12), srtp.ProtectionProfileAeadAes128Gcm)
+	out, err := newSealer(bytes.Repeat([]byte{7}, 16), bytes.Repeat([]byte{8}, 12))
 	if err != nil {
 		t.Fatal(err)
 	}
