@@ -224,20 +224,21 @@ func (p *Peer) RTCP(w *plane.Writer, packet []byte, now time.Time) {
 	}
 }
 
-// writeRTCP sends packets, through w if the caller holds the shard. What cannot be sent is lost, as on any network.
+// writeRTCP sends packets, through w if the caller holds the shard, else as soon as there is more to send, see
+// plane.Shard.Queue. What cannot be sent is lost, as on any network.
 func (p *Peer) writeRTCP(w *plane.Writer, packets []rtcp.Packet) {
 	switch {
 	case len(packets) == 0 || !p.connected.Load():
 	case !p.served.Load():
 		p.writeCompounds(packets, p.pc.WriteRTCP)
 	case w == nil:
-		p.room.shard.Do(func(w *plane.Writer) { p.writeRTCPBy(w, packets) })
+		p.room.shard.Queue(func(w *plane.Writer) { p.writeRTCPBy(w, packets) })
 	default:
 		p.writeRTCPBy(w, packets)
 	}
 }
 
-// writeRTCPBy is writeRTCP for who holds the shard. What is sent at once leaves by one system call.
+// writeRTCPBy is writeRTCP for who holds the shard.
 func (p *Peer) writeRTCPBy(w *plane.Writer, packets []rtcp.Packet) {
 	p.writeCompounds(packets, func(packets []rtcp.Packet) error {
 		raw := p.room.compound[:0]

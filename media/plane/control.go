@@ -33,6 +33,9 @@ func (c *Conn) use(by int32) {
 	}
 }
 
+// minded reports whether mind looks after the port, so that what is queued does not stay.
+func (c *Conn) minded() bool { return c.steering != nil && c.users.Load() > 0 }
+
 // drain takes the RTCP that has come, if the last look was gap ago.
 func (c *Conn) drain(now time.Time, gap time.Duration) {
 	at := int64(now.Sub(c.opened))
@@ -42,8 +45,8 @@ func (c *Conn) drain(now time.Time, gap time.Duration) {
 	c.steering.drain(c.take)
 }
 
-// mind sees to a port as long as it is the path of any transport: to RTCP that no media brings along, and that the
-// sockets get along with what comes.
+// mind sees to a port as long as it is the path of any transport: to RTCP that no media brings along, to what is queued
+// that no media takes along, and to how many sockets share what comes.
 func (c *Conn) mind() {
 	for {
 		select {
@@ -67,6 +70,9 @@ func (c *Conn) mindUsed() {
 			return
 		case now := <-tick.C:
 			c.drain(now, controlTick/2)
+			for _, s := range c.plane.shards {
+				s.flush()
+			}
 			if now.Sub(balance.looked) >= balanceTime && balance.look(now, c.busyTimes()) {
 				_ = c.steering.spread(balance.sockets) // an error leaves it as it was
 			}

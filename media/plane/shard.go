@@ -1,6 +1,7 @@
 package plane
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,26 @@ func (s *Shard) Do(f func(w *Writer)) {
 	defer s.mu.Unlock()
 	f(&s.writer)
 	s.writer.finish()
+}
+
+// Queue is Do for what can wait some milliseconds: it leaves with what the shard sends next, at the latest after a
+// controlTick. One datagram by itself costs as much as several more in a batch.
+func (s *Shard) Queue(f func(w *Writer)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.writer)
+	s.writer.doTasks()
+	if slices.ContainsFunc(s.writer.conns, func(c *Conn) bool { return !c.minded() }) {
+		s.writer.flush()
+	}
+}
+
+// flush sends what is queued, unless somebody has the shard, who will see to it.
+func (s *Shard) flush() {
+	if s.mu.TryLock() {
+		s.writer.flush()
+		s.mu.Unlock()
+	}
 }
 
 // take handles what of a batch is for the shard, and lets go of whose it was.

@@ -161,15 +161,21 @@ func (w *Writer) append(c *Conn, to netip.AddrPort, size int) {
 
 // finish does what was put off and sends everything.
 func (w *Writer) finish() {
-	if len(w.tasks) > 0 {
-		now := time.Now()
-		for i := 0; i < len(w.tasks); i++ { // a task may add others
-			w.tasks[i].EndOfBatch(w, now)
-		}
+	w.doTasks()
+	w.flush()
+}
+
+// doTasks does what was put off.
+func (w *Writer) doTasks() {
+	if len(w.tasks) == 0 {
+		return
+	}
+	now := time.Now()
+	for i := 0; i < len(w.tasks); i++ { // a task may add others
+		w.tasks[i].EndOfBatch(w, now)
 	}
 	clear(w.tasks)
 	w.tasks = w.tasks[:0]
-	w.flush()
 }
 
 // flush sends what is in the arena.
