@@ -9,8 +9,9 @@ import (
 // than its handling. So it comes to a socket that wakes nobody: it is looked at with the media that comes anyway, and by
 // a tick where none does. Nothing in RTCP minds some milliseconds.
 const (
-	controlGap  = 4 * time.Millisecond // between two looks with media
-	controlTick = 8 * time.Millisecond // between two without
+	controlGap  = 4 * time.Millisecond  // between two looks with media
+	controlTick = 8 * time.Millisecond  // between two without,
+	controlRest = 32 * time.Millisecond // but for the first one after media has ended
 )
 
 // A steering decides which socket of a port gets what comes there.
@@ -36,13 +37,14 @@ func (c *Conn) use(by int32) {
 // minded reports whether mind looks after the port, so that what is queued does not stay.
 func (c *Conn) minded() bool { return c.steering != nil && c.users.Load() > 0 }
 
-// drain takes the RTCP that has come, if the last look was gap ago.
-func (c *Conn) drain(now time.Time, gap time.Duration) {
+// drain takes the RTCP that has come, if the last look was gap ago, and reports whether it was.
+func (c *Conn) drain(now time.Time, gap time.Duration) bool {
 	at := int64(now.Sub(c.opened))
 	if before := c.drained.Load(); at-before < int64(gap) || !c.drained.CompareAndSwap(before, at) {
-		return
+		return false
 	}
 	c.steering.drain(c.take)
+	return true
 }
 
 // mind sees to a port as long as it is the path of any transport: to RTCP that no media brings along, to what is queued
@@ -60,22 +62,26 @@ func (c *Conn) mind() {
 
 // mindUsed is mind until the port has no user.
 func (c *Conn) mindUsed() {
-	tick := time.NewTicker(controlTick)
-	defer tick.Stop()
-	balance := balance{sockets: 1, looked: time.Now(), before: make([]time.Duration, len(c.busy))}
-	balance.note(c.busyTimes())
-	for c.users.Load() > 0 {
+	next := time.NewTimer(controlTick)
+	defer next.Stop()
+	balance := balance{sockets: 1, looked: time.Now(), before: c.busyTimes()}
+	for wait := controlTick; c.users.Load() > 0; next.Reset(wait) {
 		select {
 		case <-c.ended:
 			return
-		case now := <-tick.C:
-			c.drain(now, controlTick/2)
-			for _, s := range c.plane.shards {
-				s.flush()
-			}
-			if now.Sub(balance.looked) >= balanceTime && balance.look(now, c.busyTimes()) {
-				_ = c.steering.spread(balance.sockets) // an error leaves it as it was
-			}
+		case <-next.C:
+		}
+		now := time.Now()
+		if c.drain(now, controlTick) {
+			wait = controlTick
+		} else {
+			wait = min(2*wait, controlRest) // media does it
+		}
+		for _, s := range c.plane.shards {
+			s.flush()
+		}
+		if now.Sub(balance.looked) >= balanceTime && balance.look(now, c.busyTimes()) {
+			_ = c.steering.spread(balance.sockets) // an error leaves it as it was
 		}
 	}
 	_ = c.steering.spread(1)
@@ -107,8 +113,6 @@ type balance struct {
 	before  []time.Duration // how long the readers had worked then
 }
 
-func (b *balance) note(busy []time.Duration) { copy(b.before, busy) }
-
 // look takes how long each reader has worked since the start, and reports whether the number of sockets is another now.
 func (b *balance) look(now time.Time, busy []time.Duration) (changed bool) {
 	span := float64(now.Sub(b.looked))
@@ -119,7 +123,7 @@ func (b *balance) look(now time.Time, busy []time.Duration) (changed bool) {
 		sum += shares[i]
 	}
 	b.looked = now
-	b.note(busy)
+	copy(b.before, busy)
 	switch {
 	case slices.Max(shares) >= busyShare:
 		b.calm = 0

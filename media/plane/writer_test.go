@@ -26,6 +26,16 @@ type wire struct {
 
 func newWire(t testing.TB, opts Options, listen netip.AddrPort) *wire {
 	t.Helper()
+	w := newLooseWire(t, opts, listen)
+	w.shard.mu.Lock()
+	defer w.shard.mu.Unlock()
+	w.addPath(w.far)
+	return w
+}
+
+// newLooseWire is newWire without a path.
+func newLooseWire(t testing.TB, opts Options, listen netip.AddrPort) *wire {
+	t.Helper()
 	opts.Shards = 1
 	plane := New(opts)
 	shard := plane.Shard(0)
@@ -53,16 +63,14 @@ func newWire(t testing.TB, opts Options, listen netip.AddrPort) *wire {
 		t.Fatal(err)
 	}
 	w.Transport.in, w.state = context(), served
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	w.addPath(far)
 	return w
 }
 
 // addPath has the Transport send to a socket of the test's. The shard's mu is held.
 func (w *wire) addPath(far *net.UDPConn) {
 	to := far.LocalAddr().(*net.UDPAddr).AddrPort()
-	w.paths, w.Transport.conn = append(w.paths, to), w.conn
+	w.paths = append(w.paths, to)
+	w.attach(w.conn)
 	w.shard.plane.learn(to, w.Transport)
 }
 
