@@ -30,7 +30,7 @@
 // WriteRTCP nor a TrackLocalWriter. A Conn enforces it and refuses pion's media to the addresses of a Transport that
 // is not released. Each packet's number is used once: what is sent again goes out on the retransmission stream, as a
 // packet of its own. A Writer enforces it too: the nonce is made from the index that the window of the stream gives out
-// (seal.go). A Transport that was served never goes back to pion; if its
+// (crypto.go). A Transport that was served never goes back to pion; if its
 // pair leaves the plane, the connection is to be ended.
 //
 // # The keys

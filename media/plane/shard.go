@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 )
 
@@ -16,11 +15,10 @@ type Shard struct {
 	index int    // constant
 
 	mu      sync.Mutex
-	writer  Writer      // guarded by mu
-	stats   Stats       // guarded by mu
-	scratch []byte      // guarded by mu; the packet that is being received, decrypted
-	header  rtp.Header  // guarded by mu; of that
-	rtcp    rtcp.Header // guarded by mu; of that
+	writer  Writer     // guarded by mu
+	stats   Stats      // guarded by mu
+	scratch []byte     // guarded by mu; the packet that is being received, decrypted
+	header  rtp.Header // guarded by mu; of that
 }
 
 func newShard(p *Plane, index int) *Shard {

@@ -50,7 +50,7 @@ func TestWindowEndsWithTheKey(t *testing.T) {
 func TestWindowAgreesWithReceivers(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	key, salt := bytes.Repeat([]byte{1}, 16), bytes.Repeat([]byte{2}, 12)
-	out, err := newSealer(key, salt)
+	out, err := newContext(key, salt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,10 +59,12 @@ func newLooseWire(t testing.TB, opts Options, listen netip.AddrPort) *wire {
 		return c
 	}
 	w := &wire{Transport: shard.NewTransport(&taken{}), conn: conn, far: far, in: context(), back: context()}
-	if w.out, err = newSealer(bytes.Repeat([]byte{5}, 16), bytes.Repeat([]byte{6}, 12)); err != nil {
-		t.Fatal(err)
+	for _, c := range []**srtpContext{&w.out, &w.Transport.in} {
+		if *c, err = newContext(bytes.Repeat([]byte{5}, 16), bytes.Repeat([]byte{6}, 12)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	w.Transport.in, w.state = context(), served
+	w.state = served
 	return w
 }
 
@@ -359,7 +361,7 @@ func TestForwardingDoesNotAllocate(t *testing.T) {
 // newWireOn is another Transport of the same shard that sends to the same far end.
 func newWireOn(t testing.TB, w *wire) *Transport {
 	t.Helper()
-	out, err := newSealer(bytes.Repeat([]byte{7}, 16), bytes.Repeat([]byte{8}, 12))
+	out, err := newContext(bytes.Repeat([]byte{7}, 16), bytes.Repeat([]byte{8}, 12))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,10 @@ import (
 	"github.com/pion/srtp/v3"
 )
 
-// TestSealerAgreesWithPion has both encrypt the same: RTP with and without extensions, in order, across the end of a
-// cycle of numbers, and RTCP. The bytes must be the same.
-func TestSealerAgreesWithPion(t *testing.T) {
+// TestContextAgreesWithPion has both encrypt the same: RTP with and without extensions, in order, across the end of a
+// cycle of numbers, and RTCP. The bytes must be the same, and be
+// read again.
+func TestContextAgreesWithPion(t *testing.T) {
 	for name, c := range map[string]struct {
 		size    int // of the master key
 		profile srtp.ProtectionProfile
@@ -26,7 +27,7 @@ func TestSealerAgreesWithPion(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ours, err := newSealer(key, salt)
+			ours, err := newContext(key, salt)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -38,7 +39,7 @@ func TestSealerAgreesWithPion(t *testing.T) {
 	}
 }
 
-func checkRTP(t *testing.T, ours *sealer, theirs *srtp.Context, index uint64, payload []byte) {
+func checkRTP(t *testing.T, ours *srtpContext, theirs *srtp.Context, index uint64, payload []byte) {
 	t.Helper()
 	header := rtp.Header{Version: 2, PayloadType: 96, SequenceNumber: uint16(index), Timestamp: 7, SSRC: 0xa1b2c3d4, Marker: index%2 == 0}
 	if index%3 == 0 {
@@ -57,9 +58,15 @@ func checkRTP(t *testing.T, ours *sealer, theirs *srtp.Context, index uint64, pa
 	if got := ours.sealRTP(raw, payload, index); !bytes.Equal(got, want) {
 		t.Errorf("index %d: %x; want %x", index, got, want)
 	}
+	if got, ok := ours.openRTP(nil, want, len(raw), index); !ok || !bytes.Equal(got, append(bytes.Clone(raw), payload...)) {
+		t.Errorf("index %d opens to %x, %v", index, got, ok)
+	}
+	if _, ok := ours.openRTP(nil, want, len(raw), index+1<<16); ok {
+		t.Errorf("index %d opens as another", index)
+	}
 }
 
-func checkRTCP(t *testing.T, ours *sealer, theirs *srtp.Context, packet []byte) {
+func checkRTCP(t *testing.T, ours *srtpContext, theirs *srtp.Context, packet []byte) {
 	t.Helper()
 	got, index, ok := ours.sealRTCP(nil, packet)
 	theirs.SetIndex(uint32(packet[4])<<24|uint32(packet[5])<<16|uint32(packet[6])<<8|uint32(packet[7]), index-1) // it counts by SSRC
@@ -69,6 +76,14 @@ func checkRTCP(t *testing.T, ours *sealer, theirs *srtp.Context, packet []byte) 
 	}
 	if !ok || !bytes.Equal(got, want) {
 		t.Errorf("index %d: %x, %v; want %x", index, got, ok, want)
+	}
+	plain, opened, ok := ours.openRTCP(nil, want)
+	if !ok || opened != index || !bytes.Equal(plain, packet) {
+		t.Errorf("index %d opens to %x, %d, %v", index, plain, opened, ok)
+	}
+	want[1] ^= 1
+	if _, _, ok := ours.openRTCP(nil, want); ok {
+		t.Error("a header that was changed is taken")
 	}
 }
 
@@ -104,13 +119,13 @@ func mustHex(t *testing.T, s string) []byte {
 	return b
 }
 
-func TestSealerRefuses(t *testing.T) {
+func TestContextRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ key, salt int }{"key": {15, saltSize}, "salt": {16, saltSize + 2}} {
-		if _, err := newSealer(make([]byte, c.key), make([]byte, c.salt)); err == nil {
+		if _, err := newContext(make([]byte, c.key), make([]byte, c.salt)); err == nil {
 			t.Errorf("a %s of the wrong length is taken", name)
 		}
 	}
-	s, err := newSealer(make([]byte, 16), make([]byte, saltSize))
+	s, err := newContext(make([]byte, 16), make([]byte, saltSize))
 	if err != nil {
 		t.Fatal(err)
 	}
