@@ -292,7 +292,7 @@ func followerOf(b *Bus, to rooms.Timeline) *follower {
 	s := b.shardOf(at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.followers[at.live()]
+	return s.followers[at.live]
 }
 
 func testState(t *testing.T, b *Bus) {
