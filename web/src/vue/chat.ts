@@ -1,4 +1,4 @@
-import { computed, markRaw, onScopeDispose, shallowRef, toRaw, toValue, watch } from 'vue';
+import { computed, markRaw, onScopeDispose, shallowReadonly, shallowRef, toRaw, toValue, watch } from 'vue';
 import type { MaybeRefOrGetter } from 'vue';
 import { ClientError } from '../client/index';
 import type { Chat, ClientErrorLike, Message, Outgoing, Person, Room, Thread, ThreadState, ThreadSummary } from '../client/index';
@@ -80,7 +80,8 @@ export function useThread(
   const error = useReadable(() => thread.value?.error, null);
   return {
     ...chatRefs(() => thread.value?.chat),
-    /** Its name, also of a private one; empty until it is known. */
+    /** Null until it is there; its name is known then, also that of a private one. */
+    thread: shallowReadonly(thread),
     name: computed(() => thread.value?.name ?? ''),
     state: computed(() => (failure.value ? 'closed' : state.value)),
     error: computed(() => failure.value ?? error.value),
