@@ -94,6 +94,7 @@ export function provideCall({ client, room }: Call): CallContext {
     togglePanel: (wanted) => {
       panel.value = panel.value === wanted ? null : wanted;
       thread.value = null;
+      leftThread.value = 0;
     },
     openThread: (name) => (thread.value = { name, fromList: name !== '' && thread.value?.name === '' }),
     closeThread,
