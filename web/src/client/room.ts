@@ -1,3 +1,4 @@
+import type { BotSession } from './bots';
 import { ChatSession } from './chat';
 import type { Connection } from './connection';
 import { ClientError, passing } from './errors';
@@ -5,7 +6,7 @@ import { Call } from './media/call';
 import { createLocalMedia } from './media/local';
 import { MediaStateSync } from './media/state';
 import type { Outbox } from './outbox';
-import { Emitter, until, Value } from './readable';
+import { Computed, Emitter, until, Value } from './readable';
 import { newId } from './requests';
 import { fullJitter } from './retry';
 import { Roster } from './roster';
@@ -17,6 +18,8 @@ import type * as wire from './wire';
 
 /** A request of a room is repeated through connection losses for this long, milliseconds. */
 const requestTimeoutMs = 20_000;
+/** A longer wait that the server asks for is the person's to know of. */
+const longWaitMs = 3_000;
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
 
@@ -34,6 +37,7 @@ export class RoomSession implements Room {
   readonly self = new Value<Participant>(null as never);
   readonly speakers = new Value<readonly Participant[]>([]);
   readonly lowBandwidth = new Value(false);
+  readonly bots = new Value<BotSession | null>(null);
   readonly roster: Roster;
   readonly chat: ChatSession;
   readonly media: LocalMedia;
@@ -58,6 +62,8 @@ export class RoomSession implements Room {
   #epoch = '';
   /** A gap right after this position was asked about already: what is missing there does not exist. */
   #askedAt = -1;
+  /** Who gets all that comes, where the server has bots. */
+  #bots?: { receive(envelope: wire.Envelope): void };
 
   /** `ended` is told once, when the room was left or taken away. */
   constructor(id: string, connection: Connection, outbox: Outbox, options: JoinOptions, ended: (room: RoomSession) => void) {
@@ -117,17 +123,18 @@ export class RoomSession implements Room {
     return this.#connection.request('webrtc-signal', signal, { room: this.id, to });
   }
 
-  async request<T>(type: string, data: unknown): Promise<wire.Envelope<T>> {
+  async request<T>(type: string, data: unknown, thread?: string): Promise<wire.Envelope<T>> {
     const id = newId();
     const end = Date.now() + requestTimeoutMs;
     for (let attempt = 1; ; attempt++) {
       await this.#whenJoined(end - Date.now());
       try {
-        return await this.#connection.request<T>(type, data, { room: this.id, id });
+        return await this.#connection.request<T>(type, data, { room: this.id, id, thread });
       } catch (thrown) {
         const error = ClientError.from(thrown);
-        const delay = error.retryAfterMs ?? fullJitter({ attempt });
-        if (!passing.has(error.code) || Date.now() + delay >= end) throw error;
+        const { code, retryAfterMs = 0 } = error;
+        const delay = retryAfterMs || fullJitter({ attempt });
+        if (!passing.has(code) || retryAfterMs > longWaitMs || Date.now() + delay >= end) throw error;
         await wait(delay);
       }
     }
@@ -170,11 +177,11 @@ export class RoomSession implements Room {
   receive(envelope: wire.Envelope): void {
     if (envelope.type === 'joined') {
       if (this.#active()) this.#joined(envelope as wire.Envelope<wire.Joined>);
-      return;
+    } else if (this.isJoined && !envelope.thread) {
+      if (envelope.seq) this.#logged(envelope, envelope.seq);
+      else this.#state(envelope);
     }
-    if (!this.isJoined || envelope.thread) return;
-    if (envelope.seq) this.#logged(envelope, envelope.seq);
-    else this.#state(envelope);
+    this.#bots?.receive(envelope);
   }
 
   #active(): boolean {
@@ -210,6 +217,7 @@ export class RoomSession implements Room {
     if (!first) {
       for (const view of this.participants.value) if (!known.has(view)) this.#events.emit('participant-joined', view);
     }
+    if (body.bots[0]) this.#bots ??= this.#loadBots();
     this.#call?.configure(body.media);
     this.#syncCall();
     if (!resync) this.#call?.resume();
@@ -294,6 +302,18 @@ export class RoomSession implements Room {
     this.chat.setTypist(view.id, false);
     this.#syncCall();
     this.#events.emit('participant-left', view);
+  }
+
+  /** What comes while their part is loaded is kept for it, in order. */
+  #loadBots() {
+    const kept: wire.Envelope[] = [];
+    import('./bots').then(({ BotSession }) => {
+      this.bots.set(this.#bots = new BotSession(this, Computed, kept));
+    }, () => {
+      // A network that comes and goes: the next joined tries again.
+      this.#bots = undefined;
+    });
+    return { receive: (envelope: wire.Envelope) => void kept.push(envelope) };
   }
 
   #syncCall(): void {

@@ -107,7 +107,7 @@ const nobody: Author = { user: '', name: '', kind: 'human' };
 
 /** A message of which nothing is known yet. */
 export const blank = {
-  edited: null, deleted: false, replyTo: 0, mentions: [], reactions: {}, status: 'sent', outgoing: null,
+  edited: null, deleted: false, replyTo: 0, mentions: [], reactions: {}, status: 'sent', outgoing: null, run: null,
 } as const satisfies Partial<Message>;
 
 function toMessage(record: Envelope, owner: TimelineOwner): Message {
@@ -117,7 +117,7 @@ function toMessage(record: Envelope, owner: TimelineOwner): Message {
   const isOwn = author.user === owner.user();
   return {
     ...blank, ...data, text, seq, author, isOwn,
-    key: (isOwn ? owner.keyOf(record.id, seq) : null) ?? String(seq),
+    key: (isOwn ? owner.keyOf(record.id, seq) : data.run?.run) ?? String(seq),
     at: record.ts ?? 0,
   };
 }

@@ -3,6 +3,7 @@ export { provideClient, useClient } from './client';
 export { useReadable } from './readable';
 export { useRoom } from './room';
 export type { RoomHandle } from './room';
+export { useBots, useRun } from './bots';
 export { useChat, useOutbox } from './chat';
 export { useCallStats, useDevices, useFeed } from './media';
 export { useWebSocketChat } from './websocket-chat';
