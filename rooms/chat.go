@@ -307,9 +307,9 @@ func (r *Room) echo(p *pendingAppend, seq wire.Seq, frame []byte) {
 		return
 	}
 	ack := wire.Ack{Seq: seq, Durability: r.registry.opts.Durability}
-	if p.id == "" || p.by.state != memberOnline || r.gathers() {
+	if p.id == "" || p.by.state != memberOnline || p.by.seat != nil || r.gathers() {
+		r.broadcast(frame, nil) // a bot says that it is done when it has the answer
 		r.settle(p, p.answers[:1], ack, nil)
-		r.broadcast(frame, nil)
 	} else {
 		own := wire.AppendAck(make([]byte, 0, wire.AckSize+len(frame)+1), wire.Envelope{ID: p.id, Room: r.id}, ack)
 		own = append(append(own, '\n'), frame...)

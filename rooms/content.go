@@ -74,7 +74,7 @@ func (c *content) payload() []byte {
 
 // appendChat appends a new chat message as JSON, by hand where it is plain text, as nearly all are.
 func appendChat(dst []byte, c *wire.ChatRecord) []byte {
-	if c.ReplyTo != 0 || len(c.Mentions) > 0 {
+	if c.ReplyTo != 0 || len(c.Mentions) > 0 || c.Run != nil {
 		return append(dst, mustJSON(c)...)
 	}
 	dst = append(dst, `{"text":`...)

@@ -42,6 +42,7 @@ type Member struct {
 	described []byte // the participant as JSON; nil = has changed
 
 	unreachable bool // it cannot reach somebody directly
+	seat        Seat // of a bot of this server; nil = of nobody else
 }
 
 // memberState is where a member stands.

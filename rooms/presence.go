@@ -98,7 +98,7 @@ func (r *Room) drop(m *Member, reason string) {
 	i := slices.Index(r.order, m)
 	r.order = slices.Delete(r.order, i, i+1)
 	r.announce(m, wire.PresenceLeft, reason)
-	if sfu := r.registry.opts.SFU; sfu != nil {
+	if sfu := r.registry.opts.SFU; sfu != nil && m.seat == nil {
 		sfu.Leave(r.id, m.Participant)
 	}
 	if active := r.recording.active; active != nil {
@@ -109,8 +109,12 @@ func (r *Room) drop(m *Member, reason string) {
 	}
 	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
+	if m.seat != nil {
+		r.seats--
+		return // it holds no reference, and no meeting
+	}
 	r.registry.release(r)
-	if len(r.members) == 0 {
+	if r.empty() {
 		r.endMeeting()
 		r.save(nil) // read marks
 	}
@@ -277,8 +281,9 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = append(append(out, `],"history":`...), history...)
 	out = strconv.AppendBool(append(out, `,"recovered":`...), recovered)
 	out = strconv.AppendBool(append(out, `,"more":`...), more)
-	out = append(out, `,"threads":[],"bots":[],"runs":[],"media":`...)
-	out = r.appendMedia(out, m)
+	out = r.appendBots(append(out, `,"threads":[],"bots":`...))
+	out = r.appendRuns(append(out, `,"runs":`...))
+	out = r.appendMedia(append(out, `,"media":`...), m)
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')

@@ -48,6 +48,11 @@ type Room struct {
 	doc       document
 	call      call
 	recording recording
+	seats     int    // members that are bots of this server
+	bots      []byte // the bots it may have, as JSON; nil = has changed
+	runs      []*Run // in the order they began
+	keep      *time.Timer
+	keeping   bool            // keep runs
 	watches   map[*Watch]bool // nil = none yet
 	saves     saveQueue
 	erasing   eraseQueue
@@ -100,6 +105,7 @@ func newRoom(g *Registry, id wire.RoomID) *Room {
 	r.states.timer = r.newTimer(r.flushStates)
 	r.overdue = r.newTimer(r.settleOverdue)
 	r.idle = r.newTimer(r.goIfIdle)
+	r.keep = r.newTimer(r.keepRuns)
 	r.call = call{mode: wire.Mesh, calm: r.newTimer(r.calmedDown)}
 	return r
 }
@@ -225,6 +231,8 @@ func (r *Room) shut() {
 		r.stopFeed()
 	}
 	r.stopTimers()
+	r.dropRuns()
+	r.unseatAll()
 	r.mu.Lock()
 	rest := r.queue[r.taken:]
 	r.queue, r.taken, r.phase = nil, 0, roomEnded
@@ -281,12 +289,12 @@ func (r *Room) do(c command) {
 // goIfIdle ends the room when nobody needs it any more.
 func (r *Room) goIfIdle() {
 	r.idling = false // armed again, if it is still empty
-	r.over = len(r.members) == 0 && r.quiet() && r.registry.forget(r)
+	r.over = r.empty() && r.quiet() && r.registry.forget(r)
 }
 
 // quiet reports whether nothing is under way that needs the room.
 func (r *Room) quiet() bool {
-	return !r.busy() && len(r.pending) == 0 && !r.saves.busy && !r.erasing.busy &&
+	return !r.busy() && len(r.pending) == 0 && !r.answering() && !r.saves.busy && !r.erasing.busy &&
 		!r.recording.starting && r.recording.active == nil
 }
 
@@ -300,7 +308,7 @@ func (r *Room) busy() bool {
 // armIdle starts or stops the idle timer when the room has become empty or is no longer; a room that could not
 // be loaded goes at once, so that the next join tries anew.
 func (r *Room) armIdle() {
-	empty := len(r.members) == 0
+	empty := r.empty()
 	if empty == r.idling {
 		return
 	}
@@ -318,6 +326,7 @@ func (r *Room) armIdle() {
 func (r *Room) stopTimers() {
 	r.idle.Stop()
 	r.overdue.Stop()
+	r.keep.Stop()
 	r.batch.timer.Stop()
 	r.states.timer.Stop()
 	r.call.calm.Stop()
@@ -359,6 +368,8 @@ func (r *Room) load(ctx context.Context) error {
 	r.openDocument(doc)
 	r.main.load(tail)
 	r.eraseLeftovers()
+	r.seatAll()
+	r.endOrphans()
 	return nil
 }
 
