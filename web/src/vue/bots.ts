@@ -21,8 +21,8 @@ export function useBots(room: MaybeRefOrGetter<Room | null | undefined>, thread:
     toggle: async (bot: string, on: boolean): Promise<void> => bots.value?.toggle(bot, on),
     ask: async (bot: string, prompt: string, options?: AskOptions): Promise<string> =>
       (await bots.value?.ask(bot, prompt, { thread: toValue(thread) || undefined, ...options })) ?? '',
-    regenerate: async (answer: Pick<Message, 'seq' | 'run'>): Promise<string> =>
-      (await bots.value?.regenerate(answer, { thread: toValue(thread) || undefined })) ?? '',
+    regenerate: async (answer: Pick<Message, 'seq' | 'run'>, options?: Pick<AskOptions, 'thread'>): Promise<string> =>
+      (await bots.value?.regenerate(answer, { thread: toValue(thread) || undefined, ...options })) ?? '',
     cancel: async (run: string): Promise<void> => bots.value?.cancel(run),
     decide: async (run: string, call: string, digest: string, approve: boolean): Promise<void> => bots.value?.decide(run, call, digest, approve),
   };

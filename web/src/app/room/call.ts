@@ -1,13 +1,14 @@
 import { computed, inject, provide, ref, shallowRef, type ComputedRef, type InjectionKey, type Ref, type ShallowRef } from 'vue';
 import type { CallStats, Chat, Client, LocalMedia, Role, Room, RoomInfo } from '../../client';
 import { useReadable } from '../../vue';
+import { useRoomBots, type RoomBots } from '../bots/room';
 import { storage } from '../lib/storage';
 import { useParticipantViews, type ParticipantView } from './participantViews';
 import type { Pip } from './pip';
 import type { Call } from './session';
 import { createVolumes, type Volumes } from './volume';
 
-export type Panel = 'chat' | 'people';
+export type Panel = 'chat' | 'people' | 'bots';
 export type DialogName = 'invite' | 'settings' | 'help' | 'record' | 'end';
 /** auto: what the number of people and shares suggests. */
 export type LayoutChoice = 'auto' | 'grid' | 'speaker';
@@ -37,6 +38,7 @@ export interface CallContext {
   readonly showStats: Ref<boolean>;
   readonly readings: ShallowRef<CallStats | null>;
   readonly lowBandwidth: Readonly<ShallowRef<boolean>>;
+  readonly bots: RoomBots;
   togglePanel(panel: Panel): void;
 }
 
@@ -65,6 +67,7 @@ export function provideCall({ client, room }: Call): CallContext {
     showStats: ref(false),
     readings: shallowRef(null),
     lowBandwidth: useReadable(room.lowBandwidth),
+    bots: useRoomBots(room),
     togglePanel: (wanted) => (panel.value = panel.value === wanted ? null : wanted),
   };
   provide(key, context);
