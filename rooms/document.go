@@ -27,6 +27,7 @@ type document struct {
 	Reads    map[wire.UserID]wire.Seq      `json:"reads,omitempty"`
 	Bots     []wire.BotID                  `json:"bots,omitempty"` // that are let in, in that order
 	Runs     []openRun                     `json:"runs,omitempty"` // of bots, that go on
+	Later    []promise                     `json:"later,omitempty"`
 }
 
 // saveQueue holds who waits for the document to be saved. One save runs at a time.

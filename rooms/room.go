@@ -48,9 +48,10 @@ type Room struct {
 	doc       document
 	call      call
 	recording recording
-	seats     int    // members that are bots of this server
-	bots      []byte // the bots it may have, as JSON; nil = has changed
-	runs      []*Run // in the order they began
+	seats     int         // members that are bots of this server
+	bots      []byte      // the bots it may have, as JSON; nil = has changed
+	runs      []*Run      // in the order they began
+	later     *time.Timer // until the next promise of a bot
 	keep      *time.Timer
 	keeping   bool            // keep runs
 	watches   map[*Watch]bool // nil = none yet
@@ -106,6 +107,7 @@ func newRoom(g *Registry, id wire.RoomID) *Room {
 	r.overdue = r.newTimer(r.settleOverdue)
 	r.idle = r.newTimer(r.goIfIdle)
 	r.keep = r.newTimer(r.keepRuns)
+	r.later = r.newTimer(r.keepPromises)
 	r.call = call{mode: wire.Mesh, calm: r.newTimer(r.calmedDown)}
 	return r
 }
@@ -327,6 +329,7 @@ func (r *Room) stopTimers() {
 	r.idle.Stop()
 	r.overdue.Stop()
 	r.keep.Stop()
+	r.later.Stop()
 	r.batch.timer.Stop()
 	r.states.timer.Stop()
 	r.call.calm.Stop()
@@ -370,6 +373,7 @@ func (r *Room) load(ctx context.Context) error {
 	r.eraseLeftovers()
 	r.seatAll()
 	r.endOrphans()
+	r.armLater()
 	return nil
 }
 

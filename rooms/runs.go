@@ -101,6 +101,7 @@ type RunEnd struct {
 	Degraded bool
 	Cached   bool
 	Sources  []wire.Seq
+	Quiet    bool // it leaves no message when nothing was written
 }
 
 // NewRunID makes the name of a run.
@@ -454,7 +455,7 @@ func (r *Room) endRun(u *Run, end RunEnd) {
 		r.tellRun(u, wire.StreamEnd{Run: u.Run, Message: wire.RequestID(u.Run), Length: u.length, Reason: streamReason(end)})
 	}
 	receipt := u.receipt(end)
-	if end.Status == wire.RunCancelled && len(u.text) == 0 {
+	if len(u.text) == 0 && (end.Quiet || end.Status == wire.RunCancelled) {
 		r.completeRun(u, receipt, 0)
 		return
 	}
