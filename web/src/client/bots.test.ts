@@ -160,6 +160,14 @@ describe('a run', () => {
     expect(room.chat.log.value).toEqual([]);
   });
 
+  it('that is refused leaves no message, but a word', async () => {
+    const { bots } = await join();
+    expect(bots.refusal.value).toBeNull();
+    say(started('r1', { replyTo: 4 }), completed('r1', { status: 'failed', error: { code: 'rate-limited', message: 'too often', retryable: true, retryAfterMs: 9_000 } }));
+    expect(bots.runs.value).toEqual([]);
+    expect(bots.refusal.value).toMatchObject({ run: { id: 'r1', bot: 'scribe', by: ada }, code: 'rate-limited', message: 'too often', retryAfterMs: 9_000 });
+  });
+
   it('does not mix with others', async () => {
     const { bots } = await join();
     say(started('r1'), started('r2', { bot: 'host' }, { from: 'p-host', thread: 't1' }), chunk('r1', 0, 'a'), chunk('r2', 0, '1'), chunk('r2', 1, '2'), chunk('r1', 1, 'b'));

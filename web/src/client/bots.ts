@@ -1,5 +1,5 @@
 import type { Computed } from './readable';
-import type { AskOptions, Bot, Bots, Chat, Message, Participant, Readable, Run, RunProgress, ToolStep } from './types';
+import type { AskOptions, Bot, Bots, Chat, Message, Participant, Readable, Refusal, Run, RunProgress, ToolStep } from './types';
 import type * as wire from './wire';
 
 /** What bots need of their room. */
@@ -119,10 +119,12 @@ class RunView implements Run {
 export class BotSession implements Bots {
   readonly list: Computed<readonly Bot[]>;
   readonly runs: Computed<readonly Run[]>;
+  readonly refusal: Computed<Refusal | null>;
   readonly #room: BotRoom;
   readonly #cell: typeof Computed;
   readonly #runs = new Map<string, RunView>();
   #infos: readonly wire.BotInfo[] = [];
+  #refusal: Refusal | null = null;
 
   /** `kept` is what has come since the room was joined. */
   constructor(room: BotRoom, cell: typeof Computed, kept: readonly wire.Envelope[]) {
@@ -130,6 +132,7 @@ export class BotSession implements Bots {
     this.#cell = cell;
     this.list = new cell<readonly Bot[]>(() => this.#list());
     this.runs = new cell<readonly Run[]>(() => [...this.#runs.values()]);
+    this.refusal = new cell(() => this.#refusal);
     room.participants.subscribe(this.list.invalidate);
     for (const envelope of kept) this.receive(envelope);
   }
@@ -142,7 +145,7 @@ export class BotSession implements Bots {
       case 'presence': this.list.invalidate(); break;
       // The message takes the place of the run in the same turn: a list that shows both never has none of them, or two.
       case 'chat': this.#end((data as wire.Chat).run?.run); break;
-      case 'agent-completed': this.#end((data as wire.AgentCompleted).run); break;
+      case 'agent-completed': this.#completed(data as wire.AgentCompleted); break;
       default: {
         const run = this.#runs.get((data as { run?: string } | undefined)?.run ?? '');
         if (run && !run.receive(envelope)) void this.#room.enter();
@@ -196,6 +199,15 @@ export class BotSession implements Bots {
     const author: wire.Author = { user: view?.user ?? info?.user ?? '', name: view?.name.value ?? info?.name ?? start.bot, kind: 'bot' };
     this.#runs.set(start.run, new RunView(start, author, thread, at, this.#cell));
     this.runs.invalidate();
+  }
+
+  #completed({ run, error, message }: wire.AgentCompleted): void {
+    const view = this.#runs.get(run);
+    if (view && error && !message) {
+      this.#refusal = { run: view, code: error.code, message: error.message, retryAfterMs: error.retryAfterMs ?? 0 };
+      this.refusal.invalidate();
+    }
+    this.#end(run);
   }
 
   #end(run = ''): void {

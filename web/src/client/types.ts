@@ -563,6 +563,8 @@ export interface Bots {
   readonly list: Readable<readonly Bot[]>;
   /** Answers being given, of all timelines, oldest first. When one has ended, its message stands in the chat. */
   readonly runs: Readable<readonly Run[]>;
+  /** The last question that a bot did not take, of anybody: it leaves no message. A question by ask() rejects instead. */
+  readonly refusal: Readable<Refusal | null>;
 
   /** Lets a bot into the room, or puts it out. */
   toggle(bot: string, on: boolean): Promise<void>;
@@ -599,6 +601,15 @@ export interface Run {
   /** Unix ms by our clock. */
   readonly startedAt: number;
   readonly progress: Readable<RunProgress>;
+}
+
+export interface Refusal {
+  readonly run: Run;
+  /** `rate-limited`, mostly: a mention too many. */
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** 0 = not said. */
+  readonly retryAfterMs: number;
 }
 
 export interface RunProgress {

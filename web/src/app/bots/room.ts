@@ -1,4 +1,4 @@
-import { computed, ref, shallowReactive, watch, type Ref } from 'vue';
+import { computed, onScopeDispose, ref, shallowReactive, watch, type Ref } from 'vue';
 import type { Bot, Room, RunProgress } from '../../client';
 import { useBots } from '../../vue';
 import { loadAnswer } from './load';
@@ -17,6 +17,8 @@ export interface RoomBots extends ReturnType<typeof useBots> {
   readonly traces: Traces;
 }
 
+/** Where a limit does not say for how long. */
+const shortWaitMs = 5_000;
 /** Traces of this many runs are kept. */
 const mostTraces = 50;
 
@@ -39,10 +41,23 @@ export function useRoomBots(room: Room): RoomBots {
   const bots = useBots(room);
   const byUser = computed(() => new Map(bots.list.value.map((bot) => [bot.user, bot])));
   const waits = shallowReactive(new Map<string, number>());
+  const timers = new Map<string, ReturnType<typeof setTimeout>>();
+  function rest(bot: string, ms: number): void {
+    clearTimeout(timers.get(bot));
+    waits.set(bot, Date.now() + ms);
+    timers.set(bot, setTimeout(() => waits.delete(bot), ms));
+  }
+  onScopeDispose(() => timers.forEach((timer) => clearTimeout(timer)));
 
   // Answers look like answers from their first word on.
   const near = computed(() => bots.runs.value.length > 0 || bots.list.value.some((bot) => bot.enabled));
   watch(near, (now) => { if (now) void loadAnswer().catch((error: unknown) => console.debug('answers are not there yet', error)); }, { immediate: true });
+
+  watch(bots.refusal, (refusal) => {
+    if (refusal?.run.by.user === room.self.value.user && refusal.code === 'rate-limited') {
+      rest(refusal.run.bot, refusal.retryAfterMs || shortWaitMs);
+    }
+  });
 
   return {
     ...bots,
@@ -50,12 +65,10 @@ export function useRoomBots(room: Room): RoomBots {
     waits,
     async asking(bot, ask) {
       try {
-        const answer = await ask();
-        waits.delete(bot);
-        return answer;
+        return await ask();
       } catch (error) {
         const after = retryAfter(error);
-        if (after > 0) waits.set(bot, Date.now() + after);
+        if (after > 0) rest(bot, after);
         throw error;
       }
     },
@@ -67,5 +80,5 @@ export function useRoomBots(room: Room): RoomBots {
 /** How long a limit wants us to wait, milliseconds; 0 = it is something else. */
 function retryAfter(error: unknown): number {
   if (!(error instanceof Error) || !('code' in error) || error.code !== 'rate-limited') return 0;
-  return 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : 5_000;
+  return 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : shortWaitMs;
 }

@@ -13,14 +13,14 @@ export function doing({ phase, text, tools, whole }: RunProgress): string {
   if (tools.some((step) => step.state === 'asked')) return t('bots.phase.approval');
   if (running) return t('bots.phase.tool', { tool: toolName(running) });
   if (whole) return t('bots.phase.storing');
-  if (text !== '') return t('bots.phase.writing');
-  return t(phase === null ? 'bots.phase.started' : `bots.phase.${phase}`);
+  if (phase !== null) return t(`bots.phase.${phase}`);
+  return t(text === '' ? 'bots.phase.started' : 'bots.phase.writing');
 }
 
 const seconds = (ms: number): string =>
-  new Intl.NumberFormat(language.value, { style: 'unit', unit: 'second', unitDisplay: 'short', maximumFractionDigits: ms < 10_000 ? 1 : 0 }).format(ms / 1000);
+  new Intl.NumberFormat(language.value, { style: 'unit', unit: 'second', unitDisplay: 'narrow', maximumFractionDigits: ms < 10_000 ? 1 : 0 }).format(ms / 1000);
 
-/** 840 -> "840 ms", 12400 -> "12 sec". */
+/** 840 -> "840 ms", 12400 -> "12s". */
 export const duration = (ms: number): string => (ms < 1000 ? milliseconds(ms) : seconds(ms));
 
 /** How an answer came about, in a line. */
@@ -29,7 +29,7 @@ export function receiptLine({ model, degraded, cached, usage, ms, tools }: RunRe
     engineName(model),
     duration(ms),
     ...(usage ? [t('bots.tokens', { count: usage.input + usage.output })] : []),
-    ...(tools?.length ? [t('bots.toolsUsed', { count: tools.length })] : []),
+    ...(tools?.length ? [t('bots.toolsShort', { count: tools.length })] : []),
     ...(cached ? [t('bots.cached')] : []),
     ...(degraded ? [t('bots.degradedShort')] : []),
   ].join(' · ');
