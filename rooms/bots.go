@@ -53,7 +53,7 @@ func (m *Member) ToggleBot(msg wire.BotToggle, answer Answer) {
 
 // Ask asks a bot of this room. Answer: Ack with the run. Errors: forbidden, not-found, and those of the bot.
 func (m *Member) Ask(id wire.RequestID, thread wire.ThreadID, msg wire.AIRequest, answer Answer) {
-	m.act(answer, func() { m.room.ask(m, id, thread, msg, answer) })
+	m.in(thread, answer, func(r *Room, t *timeline) { r.ask(m, t, id, msg, answer) })
 }
 
 func (r *Room) toggleBot(m *Member, msg wire.BotToggle, answer Answer) {
@@ -102,6 +102,7 @@ func (r *Room) seat(info wire.BotInfo) {
 	m.out = m.seat
 	r.members[m.Participant] = m
 	r.order = append(r.order, m)
+	r.hearers = append(r.hearers, m)
 	r.seats++
 	r.bots = nil
 	m.out.SendJoined(r.joinedFrame(m, "", nil))
@@ -189,8 +190,8 @@ func (r *Room) appendBots(out []byte) []byte {
 	return append(out, r.bots...)
 }
 
-func (r *Room) ask(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.AIRequest, answer Answer) {
-	if err := r.mayWrite(m, thread); err != nil {
+func (r *Room) ask(m *Member, t *timeline, id wire.RequestID, msg wire.AIRequest, answer Answer) {
+	if err := r.mayWrite(m); err != nil {
 		answer(nil, err)
 		return
 	}
@@ -203,18 +204,22 @@ func (r *Room) ask(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.
 		answer(nil, err)
 		return
 	}
+	if t.thread != nil && !t.thread.visible(seat) {
+		answer(nil, wire.Errorf(wire.CodeForbidden, "this bot may not see that thread"))
+		return
+	}
 	q := Question{
-		By:      Asker{Author: *m.author(), Participant: m.Participant, Read: r.reads[m.User]},
-		Request: id, Thread: thread, Prompt: msg.Prompt, ReplyTo: msg.ReplyTo, Regenerate: msg.Regenerate,
+		By:      Asker{Author: *m.author(), Participant: m.Participant, Read: r.readIn(t, m.User)},
+		Request: id, Thread: t.name(), Prompt: msg.Prompt, ReplyTo: msg.ReplyTo, Regenerate: msg.Regenerate,
 	}
 	if msg.Regenerate != 0 {
 		var err error
-		if q.Was, err = r.regenerated(m, seat, msg.Regenerate); err != nil {
+		if q.Was, err = r.regenerated(m, t, seat, msg.Regenerate); err != nil {
 			answer(nil, err)
 			return
 		}
 	}
-	if msg.ReplyTo != 0 && r.main.find(msg.ReplyTo) == nil {
+	if msg.ReplyTo != 0 && t.find(msg.ReplyTo) == nil {
 		answer(nil, wire.Errorf(wire.CodeNotFound, "the message asked about is not in this room"))
 		return
 	}
@@ -222,8 +227,8 @@ func (r *Room) ask(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.
 }
 
 // regenerated returns how an answer came about that m wants anew.
-func (r *Room) regenerated(m, seat *Member, seq wire.Seq) (*wire.RunReceipt, error) {
-	msg := r.main.find(seq)
+func (r *Room) regenerated(m *Member, t *timeline, seat *Member, seq wire.Seq) (*wire.RunReceipt, error) {
+	msg := t.find(seq)
 	if msg == nil || msg.deleted || msg.user != seat.User {
 		return nil, wire.Errorf(wire.CodeNotFound, "there is no such answer of this bot")
 	}

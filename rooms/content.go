@@ -28,6 +28,7 @@ type deletion struct {
 type remains struct {
 	ID      wire.RequestID     `json:"id,omitempty"`
 	Room    wire.RoomID        `json:"room,omitempty"`
+	Thread  wire.ThreadID      `json:"thread,omitempty"`
 	From    wire.ParticipantID `json:"from,omitempty"`
 	Author  *wire.Author       `json:"author,omitempty"`
 	ReplyTo wire.Seq           `json:"replyTo,omitempty"`

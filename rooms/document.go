@@ -25,8 +25,10 @@ type document struct {
 	Muted    map[wire.UserID][]wire.Source `json:"muted,omitempty"`    // of encoders, by moderators, for this meeting
 	Bans     []wire.UserID                 `json:"bans,omitempty"`     // oldest first
 	Reads    map[wire.UserID]wire.Seq      `json:"reads,omitempty"`
-	Bots     []wire.BotID                  `json:"bots,omitempty"` // that are let in, in that order
-	Runs     []openRun                     `json:"runs,omitempty"` // of bots, that go on
+	Threads  []storedThread                `json:"threads,omitempty"`
+	Epoch    string                        `json:"epoch,omitempty"` // that the positions in threads belong to
+	Bots     []wire.BotID                  `json:"bots,omitempty"`  // that are let in, in that order
+	Runs     []openRun                     `json:"runs,omitempty"`  // of bots, that go on
 	Later    []promise                     `json:"later,omitempty"`
 }
 
@@ -53,7 +55,8 @@ func (r *Room) openDocument(doc []byte) {
 	for user, seq := range r.doc.Reads {
 		r.reads[user] = seq
 	}
-	r.doc.Reads = nil
+	r.openThreads(r.doc.Threads, r.doc.Epoch)
+	r.doc.Reads, r.doc.Threads, r.doc.Epoch = nil, nil, ""
 }
 
 // save stores the document; then is called as a command of the room when that is done or has failed.
@@ -73,6 +76,10 @@ func (r *Room) runSave() {
 	waiting := q.waiting
 	q.busy, q.dirty, q.waiting = true, false, nil
 	doc := r.doc
+	doc.Reads = r.reads
+	if doc.Threads = r.storedThreads(); doc.Threads != nil {
+		doc.Epoch = r.threads.epoch
+	}
 	doc.Reads, doc.Runs = r.reads, r.openRuns()
 	data := mustJSON(doc)
 	r.background(func(ctx context.Context) func() {

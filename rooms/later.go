@@ -62,8 +62,13 @@ func (r *Room) keepPromises() {
 		return
 	}
 	for _, p := range due {
-		if m := r.seatOf(p.Bot); m != nil {
-			r.chat(m, newServerID(), p.Thread, wire.Chat{Text: p.Text}, noAnswer)
+		m, msg := r.seatOf(p.Bot), wire.Chat{Text: p.Text}
+		switch {
+		case m == nil:
+		case p.Thread == "":
+			r.chat(m, r.main, newServerID(), msg, noAnswer)
+		default:
+			r.inThread(m, p.Thread, noAnswer, func(t *timeline) { r.chat(m, t, newServerID(), msg, noAnswer) })
 		}
 	}
 	r.armLater()

@@ -80,6 +80,10 @@ type Log interface {
 	// error of its own.
 	Append(t Timeline, id string, payload []byte, done func(Appended, error))
 
+	// Newest returns the sequence of the newest record of each of the timelines, which must be of one room; 0 for one
+	// that has none. It may be a moment behind. Errors: as Open.
+	Newest(ctx context.Context, timelines ...Timeline) ([]wire.Seq, error)
+
 	// Erase removes single records and overwrites their bytes on disk. Records already gone are no error.
 	// Followers are not told: the caller appends a record that says so.
 	Erase(ctx context.Context, t Timeline, seqs ...wire.Seq) error
@@ -87,7 +91,7 @@ type Log interface {
 	// Purge removes every record of t below keep, and overwrites their bytes on disk.
 	Purge(ctx context.Context, t Timeline, keep wire.Seq) error
 
-	// LoadState returns the small document last saved for a room (its lock, bans, promotions), nil when none.
+	// LoadState returns the small document last saved for a room (its lock, bans, promotions, threads), nil when none.
 	LoadState(ctx context.Context, room wire.RoomID) ([]byte, error)
 	// SaveState replaces it.
 	SaveState(ctx context.Context, room wire.RoomID, doc []byte) error

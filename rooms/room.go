@@ -43,7 +43,9 @@ type Room struct {
 	// Owned by who is at work.
 	members   map[wire.ParticipantID]*Member
 	order     []*Member // members in the order they joined
+	hearers   []*Member // those of order that are bots: they hear every thread
 	main      *timeline
+	threads   *threadTable              // nil = none yet
 	pending   map[string]*pendingAppend // by deduplication id
 	doc       document
 	call      call
@@ -91,6 +93,7 @@ type command struct {
 type feedEvent struct {
 	record Record
 	reset  *Tail
+	of     *threadLog // nil = the main timeline
 }
 
 func newRoom(g *Registry, id wire.RoomID) *Room {
@@ -232,6 +235,7 @@ func (r *Room) shut() {
 	if r.stopFeed != nil {
 		r.stopFeed()
 	}
+	r.shutThreads()
 	r.stopTimers()
 	r.dropRuns()
 	r.unseatAll()
@@ -296,7 +300,7 @@ func (r *Room) goIfIdle() {
 
 // quiet reports whether nothing is under way that needs the room.
 func (r *Room) quiet() bool {
-	return !r.busy() && len(r.pending) == 0 && !r.answering() && !r.saves.busy && !r.erasing.busy &&
+	return !r.busy() && len(r.pending) == 0 && !r.answering() && !r.saves.busy && !r.erasing.busy && r.threadsQuiet() &&
 		!r.recording.starting && r.recording.active == nil
 }
 
@@ -354,6 +358,9 @@ func (r *Room) open(ctx context.Context) {
 		r.logger.Error("cannot open the room", "error", err)
 	}
 	r.armIdle()
+	if err == nil {
+		r.checkThreads()
+	}
 	r.work(math.MaxInt)
 }
 
@@ -370,7 +377,7 @@ func (r *Room) load(ctx context.Context) error {
 	r.stopFeed = stop
 	r.openDocument(doc)
 	r.main.load(tail)
-	r.eraseLeftovers()
+	r.eraseLeftovers(r.main)
 	r.seatAll()
 	r.endOrphans()
 	r.armLater()
@@ -379,12 +386,17 @@ func (r *Room) load(ctx context.Context) error {
 
 // onFeed takes in what the log says.
 func (r *Room) onFeed(ev *feedEvent) {
+	if ev.of != nil {
+		r.onThreadFeed(ev)
+		return
+	}
 	if ev.reset != nil {
 		r.logger.Warn("the log lost continuity; every member starts from a new window", "epoch", ev.reset.Epoch)
 		r.flushBatch()
 		r.main = newTimeline(r.registry.opts.History)
 		r.main.load(*ev.reset)
-		r.eraseLeftovers()
+		r.eraseLeftovers(r.main)
+		r.checkThreads()
 		for _, m := range r.order {
 			if m.state == memberOnline {
 				m.out.SendJoined(r.joinedFrame(m, "", nil))

@@ -56,9 +56,10 @@ type Run struct {
 	written int // bytes of the answer
 
 	// Owned by who is at work in the room.
-	told      bool // agent-started was
-	over      bool // it has its end; the answer may still be on its way to the log
-	completed bool // agent-completed was told
+	thread    *thread // nil = the main timeline
+	told      bool    // agent-started was
+	over      bool    // it has its end; the answer may still be on its way to the log
+	completed bool    // agent-completed was told
 	phase     wire.Phase
 	thinking  []byte
 	streaming bool
@@ -111,11 +112,24 @@ func NewRunID() wire.RunID { return "run-" + wire.RunID(newServerID()[len("srv-"
 // that there is a run to be ended; its error is a *wire.Error: rate-limited, unavailable, not-found (the thread),
 // cancelled.
 func (m *Member) StartRun(start RunStart, then func(*Run, error)) {
-	m.act(func(_ wire.ServerMessage, err error) { then(nil, err) }, func() { m.room.startRun(m, start, then) })
+	refused := func(_ wire.ServerMessage, err error) { then(nil, err) }
+	m.in(start.Thread, refused, func(r *Room, t *timeline) {
+		if t.thread == nil {
+			r.startRun(m, nil, start, then)
+			return
+		}
+		r.whenKept(t.thread, func(err error) {
+			if err != nil {
+				then(nil, err)
+				return
+			}
+			r.startRun(m, t.thread, start, then)
+		})
+	})
 }
 
-func (r *Room) startRun(m *Member, start RunStart, then func(*Run, error)) {
-	if err := r.mayWrite(m, start.Thread); err != nil {
+func (r *Room) startRun(m *Member, t *thread, start RunStart, then func(*Run, error)) {
+	if err := r.mayWrite(m); err != nil {
 		then(nil, err)
 		return
 	}
@@ -123,7 +137,7 @@ func (r *Room) startRun(m *Member, start RunStart, then func(*Run, error)) {
 		then(nil, &wire.Error{Code: wire.CodeRateLimited, Text: "too many answers are under way in this room; try again in a moment", RetryAfter: 5 * time.Second})
 		return
 	}
-	u := r.newRun(m, start, now())
+	u := r.newRun(m, t, start, now())
 	r.runs = append(r.runs, u)
 	r.save(func(err error) {
 		switch {
@@ -140,8 +154,8 @@ func (r *Room) startRun(m *Member, start RunStart, then func(*Run, error)) {
 	})
 }
 
-func (r *Room) newRun(m *Member, start RunStart, began time.Time) *Run {
-	u := &Run{RunStart: start, room: r, by: m, began: began}
+func (r *Room) newRun(m *Member, t *thread, start RunStart, began time.Time) *Run {
+	u := &Run{RunStart: start, room: r, by: m, thread: t, began: began}
 	u.ctx, u.cancel = context.WithCancelCause(r.registry.ctx)
 	return u
 }
@@ -410,7 +424,7 @@ func (r *Room) runBy(match func(*Run) bool) *Run {
 }
 
 func (r *Room) mayEnd(m *Member, u *Run) bool {
-	return u.By.User == m.User || r.roleOf(m) == wire.RoleModerator
+	return u.By.User == m.User || r.roleOf(m) == wire.RoleModerator && (u.thread == nil || u.thread.visible(m))
 }
 
 // End ends the run, after all that was said. Only the first end counts.
@@ -459,8 +473,12 @@ func (r *Room) endRun(u *Run, end RunEnd) {
 		r.completeRun(u, receipt, 0)
 		return
 	}
-	r.append(u.by, wire.RequestID(u.Run), &content{
-		head: r.head(u.by, wire.KindChat, wire.RequestID(u.Run)),
+	line := r.main
+	if u.thread != nil {
+		line = u.thread.log.line // it stays in memory as long as the run goes on
+	}
+	r.append(u.by, line, wire.RequestID(u.Run), &content{
+		head: r.head(u.by, line, wire.KindChat, wire.RequestID(u.Run)),
 		chat: &wire.ChatRecord{Text: string(u.text), ReplyTo: u.ReplyTo, Run: receipt},
 	}, func(body wire.ServerMessage, err error) {
 		ack, _ := body.(wire.Ack)
@@ -526,15 +544,20 @@ func (r *Room) forgetRun(u *Run) {
 
 // tellRun tells everyone who sees the conversation.
 func (r *Room) tellRun(u *Run, body wire.ServerMessage) {
-	r.broadcast(wire.Encode(wire.Envelope{Room: r.id, Thread: u.Thread, From: u.by.Participant}, body), nil)
+	frame := wire.Encode(wire.Envelope{Room: r.id, Thread: u.Thread, From: u.by.Participant}, body)
+	if u.thread != nil {
+		r.tellThread(u.thread, frame, "", nil)
+		return
+	}
+	r.broadcast(frame, nil)
 }
 
-// appendRuns appends the runs that go on, in JSON.
-func (r *Room) appendRuns(out []byte) []byte {
+// appendRuns appends the runs that go on in a thread, nil for the main timeline, in JSON.
+func (r *Room) appendRuns(out []byte, t *thread) []byte {
 	out = append(out, '[')
 	comma := false
 	for _, u := range r.runs {
-		if !u.told || u.completed {
+		if !u.told || u.completed || u.thread != t {
 			continue
 		}
 		if comma {
@@ -599,19 +622,36 @@ func (r *Room) endOrphans() {
 			}
 			by = r.botMember(*info)
 		}
-		if _, stored := r.main.keys[hashKey(keyOf(r.id, by.User, wire.RequestID(o.Start.Run)))]; stored {
+		if o.Thread == "" {
+			r.endOrphan(by, r.main, o)
 			continue
 		}
-		u := r.newRun(by, RunStart{AgentStarted: o.Start, Thread: o.Thread, Hops: o.Hops}, time.UnixMilli(o.Began))
-		u.told, u.text, u.length, u.streaming = true, []byte(o.Text), utf16Length(o.Text), o.Text != ""
-		if o.First != 0 {
-			u.first = time.UnixMilli(o.First)
+		t := r.threadTable().all[o.Thread]
+		if t == nil {
+			continue // it is no longer listed, and a private one must not come back as everybody's
 		}
-		r.runs = append(r.runs, u)
-		r.endRun(u, RunEnd{
-			Status: wire.RunFailed, Err: wire.Errorf(wire.CodeUnavailable, "the server stopped in the middle of this answer; ask again"),
+		r.withLog(t, func(line *timeline, err error) {
+			if err == nil {
+				r.endOrphan(by, line, o)
+			}
 		})
 	}
+}
+
+// endOrphan ends one, in its timeline.
+func (r *Room) endOrphan(by *Member, line *timeline, o openRun) {
+	if _, stored := line.keys[hashKey(keyOf(r.id, by.User, wire.RequestID(o.Start.Run)))]; stored {
+		return
+	}
+	u := r.newRun(by, line.thread, RunStart{AgentStarted: o.Start, Thread: o.Thread, Hops: o.Hops}, time.UnixMilli(o.Began))
+	u.told, u.text, u.length, u.streaming = true, []byte(o.Text), utf16Length(o.Text), o.Text != ""
+	if o.First != 0 {
+		u.first = time.UnixMilli(o.First)
+	}
+	r.runs = append(r.runs, u)
+	r.endRun(u, RunEnd{
+		Status: wire.RunFailed, Err: wire.Errorf(wire.CodeUnavailable, "the server stopped in the middle of this answer; ask again"),
+	})
 }
 
 // dropRuns lets go of the runs as the room ends: the next start of it ends them.

@@ -19,8 +19,9 @@ const (
 // It has no goroutine and no lock: its owner is the room.
 type timeline struct {
 	// Set by newTimeline, then constant.
-	window int // messages a new client gets
-	limit  int // records kept, as many as the log keeps
+	window int     // messages a new client gets
+	limit  int     // records kept, as many as the log keeps
+	thread *thread // nil = the room's main timeline
 
 	epoch   string
 	records []entry // oldest first; contiguous: nothing of the log is missing between them
@@ -87,6 +88,14 @@ func keyOf(room wire.RoomID, user wire.UserID, id wire.RequestID) string {
 		return ""
 	}
 	return string(room) + "." + string(user) + "." + string(id)
+}
+
+// name is that of the thread, empty for the main timeline.
+func (t *timeline) name() wire.ThreadID {
+	if t.thread == nil {
+		return ""
+	}
+	return t.thread.name
 }
 
 // load takes a tail in. The timeline must be new.
@@ -178,6 +187,12 @@ func (t *timeline) find(seq wire.Seq) *message {
 	return t.messages[i]
 }
 
+// alive reports whether there is a message at seq that is not deleted.
+func (t *timeline) alive(seq wire.Seq) bool {
+	m := t.find(seq)
+	return m != nil && !m.deleted
+}
+
 func compareSeq(a, b wire.Seq) int {
 	switch {
 	case a < b:
@@ -225,7 +240,7 @@ func (t *timeline) blank(d *deletion) {
 // restore puts a message back whose record was erased, in its place.
 func (t *timeline) restore(d *deletion) *message {
 	head := wire.Envelope{
-		Type: wire.KindChat, ID: d.Was.ID, Room: d.Was.Room, From: d.Was.From, Author: d.Was.Author,
+		Type: wire.KindChat, ID: d.Was.ID, Room: d.Was.Room, Thread: d.Was.Thread, From: d.Was.From, Author: d.Was.Author,
 		Seq: d.Message, TS: d.Was.TS,
 	}
 	at, _ := slices.BinarySearchFunc(t.records, d.Message, func(e entry, s wire.Seq) int { return compareSeq(e.seq, s) })
@@ -293,8 +308,8 @@ func (m *message) frame() []byte {
 }
 
 // since returns every record after the cursor as frames joined into a JSON array, or false when the cursor is
-// of another epoch, not reached back to, or too far back for one frame.
-func (t *timeline) since(c *wire.Cursor) ([]byte, bool) {
+// of another epoch, not reached back to, or more than limit bytes back.
+func (t *timeline) since(c *wire.Cursor, limit int) ([]byte, bool) {
 	if c == nil || c.Epoch != t.epoch || c.Seq < t.floor || c.Seq > t.last {
 		return nil, false
 	}
@@ -306,7 +321,7 @@ func (t *timeline) since(c *wire.Cursor) ([]byte, bool) {
 	for _, e := range t.records[from:] {
 		size += len(e.frame) + 1
 	}
-	if size > maxJoinedBytes {
+	if size > limit {
 		return nil, false
 	}
 	out := append(make([]byte, 0, size), '[')

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"cmp"
 	"context"
 	"runtime/debug"
 	"sync"
@@ -325,7 +326,7 @@ func (s *Session) currentClaims() *Claims {
 // identity is how rooms know the session.
 func (s *Session) identity(c *Claims) rooms.Identity {
 	return rooms.Identity{
-		Participant: s.id, User: c.User, Name: c.Name, Kind: wire.Human, Role: c.Role, Grants: c.Grants, Guest: c.Guest,
+		Participant: s.id, User: c.User, Name: c.Name, Kind: cmp.Or(c.Kind, wire.Human), Role: c.Role, Grants: c.Grants, Guest: c.Guest,
 		Connection: s.serial,
 	}
 }

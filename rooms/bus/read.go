@@ -23,6 +23,7 @@ const (
 
 // Headers that NATS puts on what it republishes and on the answers to direct gets.
 const (
+	headerSubject = "Nats-Subject"
 	headerSeq     = "Nats-Sequence"
 	headerPrev    = "Nats-Last-Sequence"
 	headerTime    = "Nats-Time-Stamp"

@@ -53,7 +53,7 @@ var Catalog = []Entry{
 	{KindTyping, "rooms", Typing{}, Typing{}, State, KindAck, "A person writes; cleared by the server after 5 s."},
 	{KindClear, "rooms", Clear{}, Clear{}, Logged, KindAck, "Erases the history of a timeline, in storage too. Moderators only."},
 	{KindHistory, "rooms", History{}, HistoryPage{}, Answered, KindHistory, "Pages back through the log."},
-	{KindSubscribeThread, "rooms", SubscribeThread{}, nil, Request, KindThreadHistory, "Follows a thread."},
+	{KindSubscribeThread, "rooms", SubscribeThread{}, nil, Request, KindThreadHistory, "Follows a thread, until the next join or leave."},
 	{KindUnsubscribeThread, "rooms", UnsubscribeThread{}, nil, Request, KindAck, "Stops following a thread."},
 	{KindThreadHistory, "rooms", nil, ThreadHistory{}, Answered, "", "A thread's window, or all after since."},
 	{KindMediaState, "rooms", SetMedia{}, MediaState{}, State, KindAck, "What a participant sends now, and its hand."},

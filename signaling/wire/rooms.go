@@ -15,9 +15,9 @@ type Joined struct {
 	History      []Envelope      `json:"history"`   // oldest first: the window, or all after since
 	Recovered    bool            `json:"recovered"` // history is every logged message after since, as it was sent
 	More         bool            `json:"more"`      // older messages can be had with history
-	Threads      []ThreadSummary `json:"threads"`
-	Bots         []BotInfo       `json:"bots"` // bots that this room may have; empty where the server runs none
-	Runs         []RunState      `json:"runs"` // answers being written now
+	Threads      []ThreadSummary `json:"threads"`   // those with messages that this client may see
+	Bots         []BotInfo       `json:"bots"`      // bots that this room may have; empty where the server runs none
+	Runs         []RunState      `json:"runs"`      // answers being written now
 	Media        MediaSetup      `json:"media"`
 	Epoch        string          `json:"epoch"`
 	Room         *RoomInfo       `json:"room,omitempty"`
@@ -130,19 +130,25 @@ type HistoryPage struct {
 	More     bool       `json:"more"`
 }
 
-// SubscribeThread follows a thread; the answer is ThreadHistory.
+// SubscribeThread follows a thread; the answer is ThreadHistory. With private no thread is named: it is the one between
+// this person and a bot, which nobody else can see, and the answer says its name.
 type SubscribeThread struct {
-	Since *Cursor `json:"since,omitempty"`
+	Since   *Cursor `json:"since,omitempty"`   // what the client has already; absent = nothing
+	Private UserID  `json:"private,omitempty"` // a bot of the room; for a bot, a person in it
 }
 
 // UnsubscribeThread stops following it.
 type UnsubscribeThread struct{}
 
-// ThreadHistory is a thread's window, or all after since.
+// ThreadHistory is the first frame of a thread. Its envelope's seq is the last position of the thread's log.
 type ThreadHistory struct {
-	Messages  []Envelope `json:"messages"`
-	Recovered bool       `json:"recovered"`
-	More      bool       `json:"more"`
+	Messages  []Envelope `json:"messages"`  // oldest first: the window, or all after since
+	Recovered bool       `json:"recovered"` // messages is every logged message after since, as it was sent
+	More      bool       `json:"more"`      // older messages can be had with history
+	Runs      []RunState `json:"runs"`      // answers being written in it now
+	Epoch     string     `json:"epoch"`     // of the room
+
+	Reads map[UserID]Seq `json:"reads,omitempty"` // how far each person has read it
 }
 
 // SetMedia is a participant's own media-state; what is absent stays as it is.
@@ -191,6 +197,8 @@ type RoomInfo struct {
 	Recording *bool         `json:"recording,omitempty"`
 	Title     *string       `json:"title,omitempty"`
 	Knocking  []Participant `json:"knocking,omitempty"`
+
+	Threads []ThreadSummary `json:"threads,omitempty"` // those that changed; never in the room of joined
 
 	RecordingEnded RecordingEnd `json:"recordingEnded,omitempty"` // why, with recording: false when one has ended
 }

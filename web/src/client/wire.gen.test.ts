@@ -47,7 +47,7 @@ const fromClients: Golden<ClientMessages> = {
       "type": "chat",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "data": {
         "text": "@grace shall we say 10:00? See https://example.org/plan",
         "replyTo": 4709,
@@ -90,10 +90,18 @@ const fromClients: Golden<ClientMessages> = {
       "type": "read",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
+      "thread": "m4709",
+      "data": {"seq": 4711}
+    },
+    {
+      "type": "read",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
       "data": {"seq": 4711}
     },
   ],
   typing: [
+    {"type": "typing", "room": "daily", "thread": "m4709", "data": {"typing": true}},
     {"type": "typing", "room": "daily", "data": {"typing": true}},
   ],
   clear: [
@@ -113,14 +121,14 @@ const fromClients: Golden<ClientMessages> = {
       "type": "subscribe-thread",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
-      "data": {"since": {"seq": 4718, "epoch": "9f2c71d04be8a635"}}
+      "thread": "m4709",
+      "data": {"since": {"seq": 4718, "epoch": "9f2c71d04be8a635"}, "private": "scribe"}
     },
     {
       "type": "subscribe-thread",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "data": {}
     },
   ],
@@ -129,7 +137,7 @@ const fromClients: Golden<ClientMessages> = {
       "type": "unsubscribe-thread",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "data": {}
     },
   ],
@@ -240,7 +248,7 @@ const fromClients: Golden<ClientMessages> = {
       "type": "ai-request",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "data": {"bot": "scribe", "prompt": "What did we decide?", "replyTo": 4711, "regenerate": 4700}
     },
     {
@@ -429,10 +437,17 @@ const fromServer: Golden<ServerMessages> = {
         "more": true,
         "threads": [
           {
-            "thread": "release-2",
-            "title": "Release 2",
+            "thread": "m4709",
+            "title": "Good morning! 👋",
             "messages": 12,
-            "last": {"seq": 4720, "ts": 1767225660500}
+            "unread": 3,
+            "last": {"seq": 4720, "ts": 1767225660500, "user": "grace"}
+          },
+          {
+            "thread": "dm-5d41402abc4b2a76b9719d911017c592",
+            "with": ["ada", "scribe"],
+            "messages": 2,
+            "last": {"seq": 4702, "ts": 1767225660500}
           }
         ],
         "bots": [
@@ -633,7 +648,7 @@ const fromServer: Golden<ServerMessages> = {
       "type": "chat",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "from": "p-4hc81x",
       "author": {"user": "ada", "name": "Ada Lovelace", "kind": "human"},
       "seq": 4711,
@@ -733,12 +748,21 @@ const fromServer: Golden<ServerMessages> = {
     },
   ],
   read: [
+    {
+      "type": "read",
+      "room": "daily",
+      "thread": "m4709",
+      "from": "p-9tz02k",
+      "ts": 1767225660500,
+      "data": {"seq": 4711}
+    },
     {"type": "read", "room": "daily", "from": "p-9tz02k", "ts": 1767225660500, "data": {"seq": 4711}},
   ],
   typing: [
     {
       "type": "typing",
       "room": "daily",
+      "thread": "m4709",
       "from": "p-9tz02k",
       "ts": 1767225660500,
       "data": {"typing": true}
@@ -808,7 +832,7 @@ const fromServer: Golden<ServerMessages> = {
       "type": "thread-history",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "seq": 4720,
       "ts": 1767225660500,
       "data": {
@@ -817,7 +841,7 @@ const fromServer: Golden<ServerMessages> = {
             "type": "chat",
             "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
             "room": "daily",
-            "thread": "release-2",
+            "thread": "m4709",
             "author": {"user": "grace", "name": "Grace Hopper", "kind": "human"},
             "seq": 4720,
             "prev": 4718,
@@ -826,16 +850,31 @@ const fromServer: Golden<ServerMessages> = {
           }
         ],
         "recovered": true,
-        "more": true
+        "more": true,
+        "runs": [
+          {
+            "start": {
+              "run": "run-2",
+              "bot": "scribe",
+              "by": {"user": "grace", "name": "Grace Hopper", "kind": "human"}
+            },
+            "from": "p-bot-scribe",
+            "thread": "m4709",
+            "started": 0,
+            "text": ""
+          }
+        ],
+        "epoch": "9f2c71d04be8a635",
+        "reads": {"ada": 4718}
       }
     },
     {
       "type": "thread-history",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "ts": 1767225660500,
-      "data": {"messages": [], "recovered": false, "more": false}
+      "data": {"messages": [], "recovered": false, "more": false, "runs": [], "epoch": "9f2c71d04be8a635"}
     },
   ],
   'media-state': [
@@ -867,6 +906,14 @@ const fromServer: Golden<ServerMessages> = {
             "status": "online",
             "joinedAt": 1767225700000,
             "media": {"microphone": false, "camera": false, "screen": false, "hand": false}
+          }
+        ],
+        "threads": [
+          {
+            "thread": "m4709",
+            "title": "Good morning! 👋",
+            "messages": 13,
+            "last": {"seq": 4724, "ts": 1767225660500, "user": "ada"}
           }
         ],
         "recordingEnded": "disk-full"
@@ -1024,7 +1071,7 @@ const fromServer: Golden<ServerMessages> = {
     {
       "type": "agent-started",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "from": "p-bot-scribe",
       "ts": 1767225660500,
       "data": {

@@ -268,13 +268,21 @@ export interface Grants {
 export interface ThreadAt {
   seq: number;
   ts: number;
+  /** who wrote it, and so has read all before it */
+  user?: string;
 }
 
 /** A ThreadSummary is what the main timeline says of a thread. */
 export interface ThreadSummary {
   thread: string;
+  /** the beginning of the message that it hangs on */
   title?: string;
+  /** of a private thread: its person and its bot */
+  with?: string[];
+  /** that are not deleted; 0 = it is not listed any more */
   messages: number;
+  /** in joined only: messages after what this person has read */
+  unread?: number;
   last: ThreadAt;
 }
 
@@ -413,6 +421,8 @@ export interface RoomUpdate {
   recording?: boolean;
   title?: string;
   knocking?: Participant[];
+  /** those that changed; never in the room of joined */
+  threads?: ThreadSummary[];
   /** why, with recording: false when one has ended */
   recordingEnded?: RecordingEnd;
 }
@@ -430,6 +440,7 @@ export interface Joined {
   recovered: boolean;
   /** older messages can be had with history */
   more: boolean;
+  /** those with messages that this client may see */
   threads: ThreadSummary[];
   /** bots that this room may have; empty where the server runs none */
   bots: BotInfo[];
@@ -568,19 +579,34 @@ export interface History {
   more: boolean;
 }
 
-/** SubscribeThread follows a thread; the answer is ThreadHistory. */
+/**
+ * SubscribeThread follows a thread; the answer is ThreadHistory. With private no thread is named: it is
+ * the one between this person and a bot, which nobody else can see, and the answer says its name.
+ */
 export interface SubscribeThread {
+  /** what the client has already; absent = nothing */
   since?: Cursor;
+  /** a bot of the room; for a bot, a person in it */
+  private?: string;
 }
 
 /** UnsubscribeThread stops following it. */
 export type UnsubscribeThread = Record<string, never>;
 
-/** ThreadHistory is a thread's window, or all after since. */
+/** ThreadHistory is the first frame of a thread. Its envelope's seq is the last position of the thread's log. */
 export interface ThreadHistory {
+  /** oldest first: the window, or all after since */
   messages: Envelope[];
+  /** messages is every logged message after since, as it was sent */
   recovered: boolean;
+  /** older messages can be had with history */
   more: boolean;
+  /** answers being written in it now */
+  runs: RunState[];
+  /** of the room */
+  epoch: string;
+  /** how far each person has read it */
+  reads?: Record<string, number>;
 }
 
 /** SetMedia is a participant's own media-state; what is absent stays as it is. */
@@ -821,7 +847,7 @@ export interface ClientMessages {
   clear: Clear;
   /** Pages back through the log. */
   history: HistoryRequest;
-  /** Follows a thread. */
+  /** Follows a thread, until the next join or leave. */
   'subscribe-thread': SubscribeThread;
   /** Stops following a thread. */
   'unsubscribe-thread': UnsubscribeThread;
@@ -1044,6 +1070,15 @@ export const MAX_ROOMS_PER_SESSION = 64;
 
 /** messages of one history answer */
 export const MAX_HISTORY_PAGE = 256;
+
+/** threads one participant may be subscribed to in a room at a time */
+export const MAX_THREADS_FOLLOWED = 32;
+
+/** threads of a room that are listed; the one that was silent longest goes */
+export const MAX_THREADS = 500;
+
+/** the beginning of the message that a thread hangs on, in runes */
+export const MAX_THREAD_TITLE = 80;
 
 /** messages of a room's window */
 export const DEFAULT_HISTORY = 256;
