@@ -24,14 +24,13 @@ const seconds = (ms: number): string =>
 export const duration = (ms: number): string => (ms < 1000 ? milliseconds(ms) : seconds(ms));
 
 /** How an answer came about, in a line. */
-export function receiptLine({ model, degraded, cached, usage, ms, tools }: RunReceipt): string {
+export function receiptLine({ model, cached, usage, ms, tools }: RunReceipt): string {
   return [
     engineName(model),
     duration(ms),
     ...(usage ? [t('bots.tokens', { count: usage.input + usage.output })] : []),
     ...(tools?.length ? [t('bots.toolsShort', { count: tools.length })] : []),
     ...(cached ? [t('bots.cached')] : []),
-    ...(degraded ? [t('bots.degradedShort')] : []),
   ].join(' · ');
 }
 
