@@ -1,7 +1,6 @@
 import { computed, onScopeDispose, ref, shallowReactive, watch, type Ref } from 'vue';
 import type { Bot, Room, RunProgress } from '../../client';
 import { useBots } from '../../vue';
-import { loadAnswer } from './load';
 
 /** What every part of the room needs to know of its bots. */
 export interface RoomBots extends ReturnType<typeof useBots> {
@@ -48,10 +47,6 @@ export function useRoomBots(room: Room): RoomBots {
     timers.set(bot, setTimeout(() => waits.delete(bot), ms));
   }
   onScopeDispose(() => timers.forEach((timer) => clearTimeout(timer)));
-
-  // Answers look like answers from their first word on.
-  const near = computed(() => bots.runs.value.length > 0 || bots.list.value.some((bot) => bot.enabled));
-  watch(near, (now) => { if (now) void loadAnswer().catch((error: unknown) => console.debug('answers are not there yet', error)); }, { immediate: true });
 
   watch(bots.refusal, (refusal) => {
     if (refusal?.run.by.user === room.self.value.user && refusal.code === 'rate-limited') {

@@ -43,6 +43,10 @@ const failures: Partial<Record<string, MessageKey>> = {
   forbidden: 'bots.failure.forbidden',
 };
 
+/** When a bot may be asked again, `seconds` from now. */
+export const waitWords = (name: string, seconds: number): string =>
+  seconds < 120 ? t('bots.wait.seconds', { name, count: seconds }) : t('bots.wait.minutes', { name, count: Math.ceil(seconds / 60) });
+
 /** Why there is no answer, or only a part of one. */
 export const failureWords = (code: string | undefined): string => t(failures[code ?? ''] ?? 'bots.failure.other');
 
