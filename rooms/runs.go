@@ -16,7 +16,7 @@ const (
 	maxRuns = 64
 	// Pieces of an answer are gathered this long, from the one before, so that one goes out at once and a quick model
 	// does not cost a frame for each token.
-	mergeFor = 40 * time.Millisecond
+	mergeFor = 30 * time.Millisecond
 	// What is written of answers is kept at least this often, so that a killed server has lost no more.
 	checkpointEvery = 500 * time.Millisecond
 	// A person has this long to decide about a tool.
@@ -53,7 +53,7 @@ type Run struct {
 	said    []said
 	armed   bool // the timer runs, or a command that takes what was said is on its way
 	taken   time.Time
-	written int // bytes of the answer
+	written int // bytes of the answer, of which the first go out at once
 
 	// Owned by who is at work in the room.
 	thread    *thread // nil = the main timeline
@@ -168,6 +168,9 @@ func (u *Run) Write(text string) bool {
 	u.mu.Lock()
 	rest := wire.MaxTextBytes - u.written
 	whole := len(text) <= rest
+	if u.written == 0 {
+		u.taken = time.Time{}
+	}
 	u.written += len(text)
 	if !whole {
 		text, u.written = cutText(text, rest), wire.MaxTextBytes
