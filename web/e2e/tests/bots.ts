@@ -18,7 +18,7 @@ async function toggle(person: Person, bot: string, on: boolean): Promise<void> {
 /** Answers in the chat, on their way or given. */
 const answers = (person: Person): Locator => person.page.locator('[data-testid="chat-message"][data-run]');
 const ended = (person: Person): Locator => answers(person).filter({ has: person.page.getByTestId('answer-receipt') });
-const text = (answer: Locator): Promise<string> => answer.locator('[data-testid="answer-text"]').innerText();
+const text = async (answer: Locator): Promise<string> => (await answer.getByTestId('answer-text').innerText()).trim();
 
 async function look(person: Person, where: string): Promise<void> {
   const found = await violations(person.page);
@@ -81,11 +81,13 @@ test('bots: an answer grows for all, also for who reloads and who comes late; it
   await card(ada, 'sage').getByTestId('bot-prompt').click();
   const first = await model.turn();
   first.think('A story? Let chance decide.');
-  first.use('roll_dice', { dice: '1d6' });
+  first.use('roll_dice', { dice: 2 });
   const turn = await model.turn();
   turn.say('Once upon a time 👩‍🚀 there ');
   for (const person of [ada, grace]) await until(`${person.name} reads the beginning`, async () => (await text(answers(person))).endsWith('there'));
-  assertEqual(await answers(ada).getByTestId('tool-step').count(), 1, 'uses of tools');
+  await untilEqual('steps', () => answers(ada).getByTestId('tool-step').getAttribute('data-state'), 'done');
+  await answers(ada).getByTestId('answer-thinking').locator('summary').click();
+  assert((await answers(ada).getByTestId('answer-thinking').innerText()).includes('Let chance decide.'), 'the thoughts can be read');
   assertEqual(await answers(ada).getAttribute('aria-busy'), 'true', 'busy while it grows');
   assertEqual(await answers(grace).getByTestId('answer-stop').count(), 0, 'a button to stop for who did not ask');
 

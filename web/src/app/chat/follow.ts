@@ -6,8 +6,8 @@ const byHandMs = 700;
 /** Places between two pixels count as the end. */
 const endPx = 2;
 
-/** Holds the end of `content` in sight while it grows there, as an answer does, until the reader goes up. */
-export function useFollow(scroller: Ref<HTMLElement | undefined>, content: Ref<HTMLElement | undefined>): {
+/** Holds the end of `content` in sight while it grows there, as an answer does, until the reader goes up. `grown` is told of each change of its size. */
+export function useFollow(scroller: Ref<HTMLElement | undefined>, content: Ref<HTMLElement | undefined>, grown: () => void): {
   /** Lets go: something else is shown. */
   release: () => void;
 } {
@@ -32,6 +32,7 @@ export function useFollow(scroller: Ref<HTMLElement | undefined>, content: Ref<H
     if (!element) return;
     if (element.scrollHeight <= element.clientHeight) holding = true;
     else if (holding) element.scrollTop = element.scrollHeight;
+    grown();
   });
 
   return { release: () => { holding = false; } };
