@@ -53,9 +53,9 @@ test('bots: one is let in, is mentioned, uses a tool, cites what it found, and g
   await answer.getByTestId('answer-tools').locator('summary').click();
   await untilEqual('steps', () => answer.getByTestId('tool-step').first().getAttribute('data-state'), 'done');
   await look(ada, 'an answer');
-  assert(await ada.page.evaluate(() => globalThis.e2e.announcements.filter((one) => one.includes('ship on Friday')).length === 1), 'the answer is announced once');
+  await ada.announced(/Scribe: Decisions .* Alan: We decided to ship on Friday/);
 
-  const said = ada.message('We decided to ship on Friday.').first();
+  const said = ada.page.locator('[data-testid="chat-message"]:not([data-run])').filter({ hasText: 'We decided to ship on Friday.' });
   assertEqual(await said.count(), 0, 'the message that it rests on is far up');
   await answer.getByTestId('citation').first().click();
   await until('the message that was cited is in sight', async () => (await said.count()) > 0 && said.evaluate((row) => {
@@ -63,6 +63,7 @@ test('bots: one is let in, is mentioned, uses a tool, cites what it found, and g
     return top >= 0 && bottom <= innerHeight && row.classList.contains('bg-accent-soft');
   }));
 
+  assertEqual(await ada.page.evaluate(() => globalThis.e2e.announcements.filter((one) => one.includes('Scribe:')).length), 1, 'times that the answer was announced');
   await toggle(ada, 'scribe', false);
   await grace.open('people');
   await untilEqual('people after it went', () => grace.people(), ['Ada', 'Grace']);

@@ -52,6 +52,7 @@ it.each([
   ['```js\nlet a\n```', 'let a'],
   ['> quoted', 'quoted'],
   ['- one\n2. two', 'one two'],
+  ['as [12:04 Ada](#m47) said', 'as 12:04 Ada said'],
   ['#topic, -5 degrees', '#topic, -5 degrees'],
 ])('excerpt of %s', (text, want) => expect(excerpt(text)).toBe(want));
 

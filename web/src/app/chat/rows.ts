@@ -51,6 +51,7 @@ function answerRow(run: Run): Row {
 export function excerpt(text: string, longest = 120): string {
   const line = text
     .replace(/```[^\n]*\n?/g, '')
+    .replace(/\[([^\]\n]*)\]\(#m\d+\)/g, '$1')
     .replace(/^\s*(?:>\s?|(?:#{1,6}|[-+*]|\d+[.)])\s+)*/gm, '')
     .replace(/[*_`~]+/g, '')
     .replace(/\s+/g, ' ')
