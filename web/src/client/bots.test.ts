@@ -229,7 +229,7 @@ describe('joining in the middle', () => {
   it('finds all so far and goes on from there', async () => {
     vi.setSystemTime(900_000);
     server.joined.runs = [going('r1', 'We deci', {
-      thread: 't1', thinking: 'hm', tools: [{ run: 'r1', call: 'c1', tool: 'read', input: {} }, { run: 'r1', call: 'c2', tool: 'read', input: {} }],
+      thinking: 'hm', tools: [{ run: 'r1', call: 'c1', tool: 'read', input: {} }, { run: 'r1', call: 'c2', tool: 'read', input: {} }],
       done: [{ run: 'r1', call: 'c1', tool: 'read', ok: true, ms: 2 }],
       waiting: { run: 'r1', call: 'c3', tool: 'create', input: {}, digest: 'd', state: 'asked' },
     })];
@@ -242,12 +242,33 @@ describe('joining in the middle', () => {
     const { bots } = await join();
     say(chunk('r1', 7, 'ded'), chunk('r1', 10, ' it.'));
     const run = only(bots);
-    expect(run).toMatchObject({ thread: 't1', by: ada });
+    expect(run).toMatchObject({ thread: '', by: ada });
     // Three seconds ago, whatever our clock says.
     expect(Date.now() - run.startedAt).toBeGreaterThanOrEqual(3_000);
     expect(Date.now() - run.startedAt).toBeLessThan(3_200);
     expect(run.progress.value).toMatchObject({ text: 'We decided it.', thinking: 'hm', phase: null });
     expect(run.progress.value.tools.map(({ call, state }) => [call, state])).toEqual([['c1', 'done'], ['c2', 'running'], ['c3', 'asked']]);
+  });
+
+  it('finds those of a thread as it is followed, and leaves those of others alone', async () => {
+    server.joined.runs = [going('r1', 'here')];
+    server.answers.set('subscribe-thread', (m) => [{
+      type: 'thread-history', id: m.id, room: m.room, thread: m.thread, seq: 9,
+      data: { messages: [answer(9, 0, 'r3', 'told')], recovered: false, more: false, epoch: 'e1', runs: [going('r2', 'there ', { thread: 't1' }), going('r3', 'told', { thread: 't1' })] },
+    }]);
+    const { room, bots } = await join();
+    await room.thread('t1');
+    await tick();
+    expect(bots.runs.value.map((run) => [run.id, run.thread])).toEqual([['r1', ''], ['r2', 't1']]);
+    say({ ...chunk('r2', 6, 'too'), thread: 't1' });
+    expect(texts(bots)).toEqual(['here', 'there too']);
+    // Back after a loss: the room names its own first, the thread then names its own.
+    server.joined.runs = [];
+    server.socket.end(1006);
+    await tick(2_000);
+    expect(bots.runs.value.map((run) => run.id)).toEqual(['r2']);
+    say({ ...answer(12, 9, 'r2', 'there too'), thread: 't1' });
+    expect(bots.runs.value).toEqual([]);
   });
 
   it('keeps a run through a connection loss, and its object', async () => {

@@ -2,12 +2,13 @@ import type { Computed } from './readable';
 import type { AskOptions, Bot, Bots, Chat, Message, Participant, Readable, Refusal, Run, RunProgress, ToolStep } from './types';
 import type * as wire from './wire';
 
-/** What bots need of their room. */
+/** What bots need of their room. A thread is addressed as `room~thread`. */
 export interface BotRoom {
+  readonly id: string;
   readonly participants: Readable<readonly Participant[]>;
   readonly chat: Chat;
   /** Awaits the room being joined, and repeats what fails on the way with the same id. */
-  request<T>(type: string, data: unknown, thread?: string): Promise<wire.Envelope<T>>;
+  request<T>(type: string, data: unknown, room?: string): Promise<wire.Envelope<T>>;
   /** Joins again, unless that is under way. */
   enter(): Promise<void>;
 }
@@ -113,8 +114,8 @@ class RunView implements Run {
 }
 
 /**
- * Bots of a room and the answers that they are giving. It is loaded where the server has bots, and imports nothing of
- * what is loaded before it. Everything that comes for the room passes through receive(), in order.
+ * Bots of a room and the answers that they are giving. Everything that comes for the room passes through receive(), in
+ * order.
  */
 export class BotSession implements Bots {
   readonly list: Computed<readonly Bot[]>;
@@ -126,21 +127,24 @@ export class BotSession implements Bots {
   #infos: readonly wire.BotInfo[] = [];
   #refusal: Refusal | null = null;
 
-  /** `kept` is what has come since the room was joined. */
-  constructor(room: BotRoom, cell: typeof Computed, kept: readonly wire.Envelope[]) {
+  constructor(room: BotRoom, cell: typeof Computed) {
     this.#room = room;
     this.#cell = cell;
     this.list = new cell<readonly Bot[]>(() => this.#list());
     this.runs = new cell<readonly Run[]>(() => [...this.#runs.values()]);
     this.refusal = new cell(() => this.#refusal);
     room.participants.subscribe(this.list.invalidate);
-    for (const envelope of kept) this.receive(envelope);
   }
 
   receive(envelope: wire.Envelope): void {
     const { type, data, from, thread = '' } = envelope;
     switch (type) {
       case 'joined': this.#joined(envelope as wire.Envelope<wire.Joined>); break;
+      case 'thread-history': {
+        const { runs, messages } = data as wire.ThreadHistory;
+        this.#going(thread, runs, messages, envelope.ts);
+        break;
+      }
       case 'agent-started': this.#start(data as wire.AgentStarted, from, thread, Date.now()); break;
       case 'presence': this.list.invalidate(); break;
       // The message takes the place of the run in the same turn: a list that shows both never has none of them, or two.
@@ -166,29 +170,39 @@ export class BotSession implements Bots {
   }
 
   async cancel(run: string): Promise<void> {
-    await this.#room.request('ai-cancel', { run } satisfies wire.AICancel, this.#runs.get(run)?.thread);
+    await this.#room.request('ai-cancel', { run } satisfies wire.AICancel, this.#place(this.#runs.get(run)?.thread));
   }
 
   async decide(run: string, call: string, digest: string, approve: boolean): Promise<void> {
-    await this.#room.request('tool-approval', { run, call, digest, approve } satisfies wire.ToolDecision, this.#runs.get(run)?.thread);
+    await this.#room.request('tool-approval', { run, call, digest, approve } satisfies wire.ToolDecision, this.#place(this.#runs.get(run)?.thread));
   }
 
   async #request(request: wire.AIRequest, thread?: string): Promise<string> {
-    return (await this.#room.request<wire.Ack>('ai-request', request, thread)).data?.run ?? '';
+    return (await this.#room.request<wire.Ack>('ai-request', request, this.#place(thread))).data?.run ?? '';
   }
 
-  /** What goes on now: what is not named any more has ended, and its message is in the history. */
+  #place(thread = ''): string {
+    return thread === '' ? this.#room.id : `${this.#room.id}~${thread}`;
+  }
+
   #joined({ data, ts }: wire.Envelope<wire.Joined>): void {
-    const { bots, runs } = data as wire.Joined;
+    const { bots, runs, history } = data as wire.Joined;
     this.#infos = bots;
     this.list.invalidate();
+    this.#going('', runs, history, ts);
+  }
+
+  /** What goes on in a timeline now: what is not named any more has ended, and its message is in the history. */
+  #going(thread: string, runs: readonly wire.RunState[], history: readonly wire.Envelope[], now = Date.now()): void {
     const named = new Set(runs.map(({ start }) => start.run));
-    for (const id of this.#runs.keys()) if (!named.has(id)) this.#end(id);
+    for (const run of [...this.#runs.values()]) if (run.thread === thread && !named.has(run.id)) this.#end(run.id);
     for (const state of runs) {
+      const { run } = state.start;
       // Between a message and the end of its run.
-      if (this.#room.chat.log.value.some(({ run }) => run?.run === state.start.run)) continue;
-      this.#start(state.start, state.from, state.thread ?? '', Date.now() - Math.max((ts ?? Date.now()) - state.started, 0));
-      this.#runs.get(state.start.run)?.reset(state);
+      const told = history.some(({ data }) => (data as Partial<wire.Chat> | undefined)?.run?.run === run);
+      if (told || this.#room.chat.log.value.some((message) => message.run?.run === run)) continue;
+      this.#start(state.start, state.from, thread, Date.now() - Math.max(now - state.started, 0));
+      this.#runs.get(run)?.reset(state);
     }
   }
 

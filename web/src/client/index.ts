@@ -6,5 +6,5 @@ export { webStorage } from './outbox';
 export type * from './types';
 export type {
   Author, BotInfo, BotLimits, BotTool, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus, Phase,
-  RecordingEnd, RemovedReason, Role, RunReceipt, RunStatus, Source, SystemStatus, ToolUse, Usage,
+  RecordingEnd, RemovedReason, Role, RunReceipt, RunStatus, Source, SystemStatus, ThreadSummary, ToolUse, Usage,
 } from './wire';

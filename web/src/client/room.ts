@@ -2,6 +2,7 @@ import type { BotSession } from './bots';
 import { ChatSession } from './chat';
 import type { Connection } from './connection';
 import { ClientError, passing } from './errors';
+import type { Extras } from './extras';
 import { Call } from './media/call';
 import { createLocalMedia } from './media/local';
 import { MediaStateSync } from './media/state';
@@ -12,7 +13,7 @@ import { fullJitter } from './retry';
 import { Roster } from './roster';
 import type { ParticipantView } from './roster';
 import type {
-  CallStats, JoinOptions, LocalMedia, Participant, Room, RoomEvents, RoomInfo, RoomState,
+  CallStats, JoinOptions, LocalMedia, Participant, Room, RoomEvents, RoomInfo, RoomState, Thread,
 } from './types';
 import type * as wire from './wire';
 
@@ -23,10 +24,7 @@ const longWaitMs = 3_000;
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-/**
- * One room, kept joined through every reconnect. The cursor is the `seq` of the last record of the
- * log that was folded in; a record that does not follow it makes the room join again with `since`.
- */
+/** One room, kept joined through every reconnect. */
 export class RoomSession implements Room {
   readonly id: string;
   readonly state = new Value<RoomState>('rejoining');
@@ -38,6 +36,7 @@ export class RoomSession implements Room {
   readonly speakers = new Value<readonly Participant[]>([]);
   readonly lowBandwidth = new Value(false);
   readonly bots = new Value<BotSession | null>(null);
+  readonly threads = new Value<readonly wire.ThreadSummary[]>([]);
   readonly roster: Roster;
   readonly chat: ChatSession;
   readonly media: LocalMedia;
@@ -51,19 +50,15 @@ export class RoomSession implements Room {
   readonly #ended: (room: RoomSession) => void;
   /** Whether `joined` has come on the present connection. */
   isJoined = false;
-  #joining = false;
   everJoined = false;
   /** What join() gave to the first who asked. */
   joined!: Promise<Room>;
   /** Why the server did not let us in. */
   refusal: ClientError | null = null;
-  /** `seq` of the last record of the log that was folded in. */
-  position = 0;
-  #epoch = '';
-  /** A gap right after this position was asked about already: what is missing there does not exist. */
-  #askedAt = -1;
-  /** Who gets all that comes, where the server has bots. */
-  #bots?: { receive(envelope: wire.Envelope): void };
+  /** What knows threads and bots, and who is told what comes, from when there are some. */
+  #extras?: Promise<Extras | undefined>;
+  #sink?: Extras;
+  readonly #kept: wire.Envelope[] = [];
 
   /** `ended` is told once, when the room was left or taken away. */
   constructor(id: string, connection: Connection, outbox: Outbox, options: JoinOptions, ended: (room: RoomSession) => void) {
@@ -123,47 +118,62 @@ export class RoomSession implements Room {
     return this.#connection.request('webrtc-signal', signal, { room: this.id, to });
   }
 
-  async request<T>(type: string, data: unknown, thread?: string): Promise<wire.Envelope<T>> {
+  async request<T>(type: string, data: unknown, room = this.id): Promise<wire.Envelope<T>> {
     const id = newId();
     const end = Date.now() + requestTimeoutMs;
     for (let attempt = 1; ; attempt++) {
       await this.#whenJoined(end - Date.now());
       try {
-        return await this.#connection.request<T>(type, data, { room: this.id, id, thread });
+        return await this.#connection.request<T>(type, data, { room, id });
       } catch (thrown) {
         const error = ClientError.from(thrown);
-        const { code, retryAfterMs = 0 } = error;
-        const delay = retryAfterMs || fullJitter({ attempt });
-        if (!passing.has(code) || retryAfterMs > longWaitMs || Date.now() + delay >= end) throw error;
+        const delay = error.retryAfterMs ?? fullJitter({ attempt });
+        if (!passing.has(error.code) || Number(error.retryAfterMs) > longWaitMs || Date.now() + delay >= end) throw error;
         await wait(delay);
       }
     }
   }
 
-  tell(type: string, data: unknown): void {
-    if (this.isJoined) this.#connection.send(type, data, { room: this.id });
+  tell(type: string, data: unknown, room = this.id): void {
+    if (this.isJoined) this.#connection.send(type, data, { room });
+  }
+
+  async thread(name: string | { readonly private: string }): Promise<Thread> {
+    const extras = await this.#load();
+    if (!extras) throw new ClientError('network');
+    return extras.threads.open(name);
+  }
+
+  /** What comes meanwhile is kept for it, in order. Resolves with undefined when it does not come: what needs it next tries again. */
+  #load(): Promise<Extras | undefined> {
+    return this.#extras ??= import('./extras').then(({ Extras }) => this.#sink = new Extras(this, ChatSession, Value, Computed, this.#kept),
+      () => this.#extras = undefined);
   }
 
   /** The connection is gone; everything stays as it is until it is back. */
   suspend(): void {
     this.isJoined = false;
-    this.#joining = false;
+    this.chat.asking = false;
     this.#call?.suspend();
     if (this.state.value === 'joined') this.state.set('rejoining');
   }
 
+  async catchUp(): Promise<boolean> {
+    await this.enter();
+    return this.isJoined;
+  }
+
   /** Joins, at first or again, until the connection is lost or the server refuses for good. */
   async enter(): Promise<void> {
-    if (this.#joining || !this.#active()) return;
-    this.#joining = true;
-    const since = this.#epoch === '' ? undefined : { seq: this.position, epoch: this.#epoch };
+    if (this.chat.asking || !this.#active()) return;
+    this.chat.asking = true;
     try {
       // The answer itself is handled in receive(): in order with the frames that follow it.
-      await this.#connection.request('join', { since } satisfies wire.Join, { room: this.id });
+      await this.#connection.request('join', { since: this.chat.cursor } satisfies wire.Join, { room: this.id });
     } catch (thrown) {
       const error = ClientError.from(thrown);
       // After a connection loss the next connection brings us here again.
-      this.#joining = false;
+      this.chat.asking = false;
       if (error.code === 'network' || error.code === 'closed' || !this.#active()) return;
       if (!error.retryable || (!this.everJoined && error.code === 'room-full')) {
         this.#refused(error);
@@ -178,10 +188,12 @@ export class RoomSession implements Room {
     if (envelope.type === 'joined') {
       if (this.#active()) this.#joined(envelope as wire.Envelope<wire.Joined>);
     } else if (this.isJoined && !envelope.thread) {
-      if (envelope.seq) this.#logged(envelope, envelope.seq);
-      else this.#state(envelope);
+      if (!envelope.seq) this.#state(envelope);
+      const message = envelope.seq && this.chat.logged(envelope);
+      if (message) this.#events.emit('message', message);
     }
-    this.#bots?.receive(envelope);
+    if (this.#sink) this.#sink.receive(envelope);
+    else if (this.#extras) this.#kept.push(envelope);
   }
 
   #active(): boolean {
@@ -201,50 +213,24 @@ export class RoomSession implements Room {
     const resync = this.isJoined;
     const known = new Set(this.participants.value);
     this.everJoined = true;
-    this.#joining = false;
     this.isJoined = true;
     this.role.set(body.role);
     this.grants.set(body.grants);
-    this.info.patch(body.room ?? {});
-    this.info.patch({ mode: body.media.mode });
+    this.info.patch({ ...body.room, mode: body.media.mode });
     this.self.set(this.roster.reset(body.self, body.participants));
     this.state.set('joined');
-    const last = body.history.at(-1)?.seq ?? 0;
-    this.position = envelope.seq ?? Math.max(last, body.recovered ? this.position : 0);
-    this.#epoch = body.epoch;
-    const missed = this.chat.joined(body, this.position, first);
+    const missed = this.chat.joined(envelope, body, first);
     for (const message of missed) this.#events.emit('message', message);
     if (!first) {
       for (const view of this.participants.value) if (!known.has(view)) this.#events.emit('participant-joined', view);
     }
-    if (body.bots[0]) this.#bots ??= this.#loadBots();
+    if (body.bots[0] ?? body.threads[0]) void this.#load();
     this.#call?.configure(body.media);
     this.#syncCall();
     if (!resync) this.#call?.resume();
     if (!first && !resync) this.#events.emit('resumed', { recovered: body.recovered });
     this.#mediaState.joined(body.self.media);
     this.outbox.pump(this.id);
-  }
-
-  /** One record of the main timeline's log. */
-  #logged(record: wire.Envelope, seq: number): void {
-    if (seq <= this.position) return;
-    if (record.prev && record.prev !== this.position && this.#askedAt !== this.position) {
-      if (!this.#joining) void this.#closeGap();
-      return;
-    }
-    // What the answer to the join under way will bring is not taken twice.
-    if (this.#joining) return;
-    this.position = seq;
-    const message = this.chat.logged(record);
-    if (message) this.#events.emit('message', message);
-  }
-
-  async #closeGap(): Promise<void> {
-    const at = this.position;
-    await this.enter();
-    // Once only: when the log itself has no more, the hole is not one that joining can close.
-    if (this.isJoined && this.position === at) this.#askedAt = at;
   }
 
   #state(envelope: wire.Envelope): void {
@@ -292,7 +278,8 @@ export class RoomSession implements Room {
     for (const source of this.#mediaState.imposed(state)) this.#events.emit('muted', { source });
   }
 
-  #roomChanged(update: wire.RoomUpdate): void {
+  #roomChanged({ threads, ...update }: wire.RoomUpdate): void {
+    if (threads) void this.#load();
     // Only what changed is in it.
     this.info.patch(update);
     this.#syncCall();
@@ -302,18 +289,6 @@ export class RoomSession implements Room {
     this.chat.setTypist(view.id, false);
     this.#syncCall();
     this.#events.emit('participant-left', view);
-  }
-
-  /** What comes while their part is loaded is kept for it, in order. */
-  #loadBots() {
-    const kept: wire.Envelope[] = [];
-    import('./bots').then(({ BotSession }) => {
-      this.bots.set(this.#bots = new BotSession(this, Computed, kept));
-    }, () => {
-      // A network that comes and goes: the next joined tries again.
-      this.#bots = undefined;
-    });
-    return { receive: (envelope: wire.Envelope) => void kept.push(envelope) };
   }
 
   #syncCall(): void {

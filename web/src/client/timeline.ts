@@ -107,7 +107,7 @@ const nobody: Author = { user: '', name: '', kind: 'human' };
 
 /** A message of which nothing is known yet. */
 export const blank = {
-  edited: null, deleted: false, replyTo: 0, mentions: [], reactions: {}, status: 'sent', outgoing: null, run: null,
+  edited: null, deleted: false, replyTo: 0, mentions: [], reactions: {}, status: 'sent', outgoing: null,
 } as const satisfies Partial<Message>;
 
 function toMessage(record: Envelope, owner: TimelineOwner): Message {

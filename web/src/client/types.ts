@@ -140,8 +140,8 @@ export interface OutboxOptions {
 }
 
 export interface RequestOptions {
+  /** Of what is in a thread: `room~thread`. */
   room?: string;
-  thread?: string;
   to?: string;
   /** Default: a random UUID. */
   id?: string;
@@ -258,9 +258,16 @@ export interface Room {
   readonly chat: Chat;
   /** Null where the server has no bots, and until their part of this library is loaded. */
   readonly bots: Readable<Bots | null>;
+  /** Threads with messages that we may see, the one with the newest message first. */
+  readonly threads: Readable<readonly ThreadSummary[]>;
   readonly media: LocalMedia;
   on<K extends keyof RoomEvents>(name: K, fn: (event: RoomEvents[K]) => void): () => void;
 
+  /**
+   * Opens a thread and follows it until it is closed as often as it was opened. `m` and a seq name the thread on that message;
+   * with `private`, the user of a bot, it is the one that nobody else can see. At most 32 are open at a time.
+   */
+  thread(name: string | { readonly private: string }): Promise<Thread>;
   /** Raises or lowers our hand. */
   setHand(up: boolean): void;
   setLowBandwidth(on: boolean): void;
@@ -488,8 +495,8 @@ export interface Message {
   readonly status: MessageStatus;
   /** Set while not stored: retry and cancel are there. */
   readonly outgoing: Outgoing | null;
-  /** How an answer of a bot came about, null for everything else. The `key` of an answer is that of its run. */
-  readonly run: RunReceipt | null;
+  /** How an answer of a bot came about; nothing else has it. The `key` of an answer is that of its run. */
+  readonly run?: RunReceipt;
 }
 
 export interface SendOptions {
@@ -501,6 +508,7 @@ export interface SendOptions {
 /** One own message on its way. */
 export interface Outgoing {
   readonly id: string;
+  /** Of a message in a thread: `room~thread`. */
   readonly room: string;
   readonly text: string;
   readonly status: Readable<MessageStatus>;
@@ -561,7 +569,7 @@ export interface AskOptions {
 /** Bots of this server. Who may what is the server's to say: `forbidden` without the grant `bots`. */
 export interface Bots {
   readonly list: Readable<readonly Bot[]>;
-  /** Answers being given, of all timelines, oldest first. When one has ended, its message stands in the chat. */
+  /** Answers being given, in the room's timeline and in threads that we follow, oldest first. When one has ended, its message stands in the chat. */
   readonly runs: Readable<readonly Run[]>;
   /** The last question that a bot did not take, of anybody: it leaves no message. A question by ask() rejects instead. */
   readonly refusal: Readable<Refusal | null>;
@@ -647,4 +655,20 @@ export interface ToolStep {
   readonly output: string;
   readonly error: string;
   readonly ms: number;
+}
+
+/* ---------------------------------------------------------------- threads */
+
+/** `opening`: its messages are on their way; `closed`: by close(), with the room, or refused: see `error`. */
+export type ThreadState = 'opening' | 'open' | 'closed';
+
+/** A thread of a room that we follow. */
+export interface Thread {
+  readonly name: string;
+  readonly state: Readable<ThreadState>;
+  /** Why the server does not let us follow it. */
+  readonly error: Readable<ClientErrorLike | null>;
+  readonly chat: Chat;
+  /** Stops following it, when it was closed as often as it was opened and nothing waits to be sent. */
+  close(): void;
 }

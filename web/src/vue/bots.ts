@@ -19,6 +19,8 @@ export function useBots(room: MaybeRefOrGetter<Room | null | undefined>, thread:
     list: useReadable(() => bots.value?.list, noBots),
     /** The last question that a bot did not take. */
     refusal: useReadable(() => bots.value?.refusal, null),
+    /** Of all timelines. */
+    all,
     runs: computed(() => all.value.filter((run) => run.thread === toValue(thread))),
     toggle: async (bot: string, on: boolean): Promise<void> => bots.value?.toggle(bot, on),
     ask: async (bot: string, prompt: string, options?: AskOptions): Promise<string> =>

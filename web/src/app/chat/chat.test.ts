@@ -6,7 +6,7 @@ import { excerpt, rowsOf } from './rows';
 const noon = new Date(2026, 4, 3, 12).getTime();
 const message = (seq: number, user: string, at: number, more: Partial<Message> = {}): Message => ({
   key: String(seq), seq, author: { user, name: user, kind: 'human' }, isOwn: false, text: 'x', at, edited: null, deleted: false,
-  replyTo: 0, mentions: [], reactions: {}, status: 'sent', outgoing: null, run: null, ...more,
+  replyTo: 0, mentions: [], reactions: {}, status: 'sent', outgoing: null, ...more,
 });
 const minute = 60_000;
 

@@ -32,7 +32,7 @@ export function rowsOf(log: readonly Message[], unreadFrom: number, runs: readon
     const day = !before || new Date(before.at).toDateString() !== new Date(message.at).toDateString();
     const unread = unreadFrom > 0 && message.seq === unreadFrom;
     const head =
-      day || unread || message.replyTo > 0 || message.run !== null || before.author.user !== message.author.user || message.at - before.at > together;
+      day || unread || message.replyTo > 0 || message.run !== undefined || before.author.user !== message.author.user || message.at - before.at > together;
     return { message, day, head, unread, run: null, earlier: message.run?.replaces ? earlierOf(message, log) : none };
   });
   return runs.length > 0 ? [...rows, ...runs.map(answerRow)] : rows;
@@ -42,7 +42,7 @@ function answerRow(run: Run): Row {
   const { id, author, replyTo, startedAt } = run;
   const message: Message = {
     key: id, seq: 0, author, isOwn: false, text: '', at: startedAt, edited: null, deleted: false, replyTo, mentions: [], reactions: {},
-    status: 'sent', outgoing: null, run: null,
+    status: 'sent', outgoing: null,
   };
   return { message, day: false, head: true, unread: false, run, earlier: none };
 }

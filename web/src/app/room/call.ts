@@ -1,7 +1,8 @@
 import { computed, inject, provide, ref, shallowRef, type ComputedRef, type InjectionKey, type Ref, type ShallowRef } from 'vue';
-import type { CallStats, Chat, Client, LocalMedia, Role, Room, RoomInfo } from '../../client';
-import { useReadable } from '../../vue';
+import type { CallStats, Chat, Client, LocalMedia, Role, Room, RoomInfo, ThreadSummary } from '../../client';
+import { useReadable, useThreads } from '../../vue';
 import { useRoomBots, type RoomBots } from '../bots/room';
+import { rootOf } from '../chat/threads';
 import { storage } from '../lib/storage';
 import { useParticipantViews, type ParticipantView } from './participantViews';
 import type { Pip } from './pip';
@@ -12,6 +13,13 @@ export type Panel = 'chat' | 'people' | 'bots';
 export type DialogName = 'invite' | 'settings' | 'help' | 'record' | 'end';
 /** auto: what the number of people and shares suggests. */
 export type LayoutChoice = 'auto' | 'grid' | 'speaker';
+
+/** The thread that is open, or with an empty name the list of them. */
+export interface OpenThread {
+  readonly name: string;
+  /** It was opened from the list: the way back leads there. */
+  readonly fromList: boolean;
+}
 
 /** What names a tile, as long as its picture may come and go. */
 export const tileKey = (participant: string, source: 'camera' | 'screen'): string => `${participant}/${source}`;
@@ -27,6 +35,10 @@ export interface CallContext {
   readonly role: Readonly<ShallowRef<Role>>;
   readonly isModerator: ComputedRef<boolean>;
   readonly panel: Ref<Panel | null>;
+  readonly threads: Readonly<ShallowRef<readonly ThreadSummary[]>>;
+  readonly thread: ShallowRef<OpenThread | null>;
+  /** `seq` of the message whose thread was closed last: the chat shows it when it comes back. 0 = none. */
+  readonly leftThread: Ref<number>;
   readonly dialog: Ref<DialogName | null>;
   readonly layout: Ref<LayoutChoice>;
   /** Key of the tile that is held large, null = none. */
@@ -39,7 +51,14 @@ export interface CallContext {
   readonly readings: ShallowRef<CallStats | null>;
   readonly lowBandwidth: Readonly<ShallowRef<boolean>>;
   readonly bots: RoomBots;
+  /** `seq` of a message that the chat shall show, 0 = none. */
+  readonly pointed: Ref<number>;
   togglePanel(panel: Panel): void;
+  /** Opens a thread beside the chat; an empty name is the list. */
+  openThread(name: string): void;
+  closeThread(): void;
+  /** One step: to the list if that is where it was opened, else to the chat. */
+  backFromThread(): void;
 }
 
 const key: InjectionKey<CallContext> = Symbol('call');
@@ -49,6 +68,12 @@ export function provideCall({ client, room }: Call): CallContext {
   const role = useReadable(room.role);
   const panel = ref<Panel | null>(null);
   const layout = ref<LayoutChoice>(keptLayout());
+  const thread = shallowRef<OpenThread | null>(null);
+  const leftThread = ref(0);
+  function closeThread(): void {
+    leftThread.value = rootOf(thread.value?.name ?? '');
+    thread.value = null;
+  }
   const context: CallContext = {
     client,
     room,
@@ -59,6 +84,9 @@ export function provideCall({ client, room }: Call): CallContext {
     role,
     isModerator: computed(() => role.value === 'moderator'),
     panel,
+    threads: useThreads(room),
+    thread,
+    leftThread,
     dialog: ref(null),
     layout,
     pinned: shallowRef(null),
@@ -68,7 +96,18 @@ export function provideCall({ client, room }: Call): CallContext {
     readings: shallowRef(null),
     lowBandwidth: useReadable(room.lowBandwidth),
     bots: useRoomBots(room),
-    togglePanel: (wanted) => (panel.value = panel.value === wanted ? null : wanted),
+    pointed: ref(0),
+    togglePanel: (wanted) => {
+      panel.value = panel.value === wanted ? null : wanted;
+      thread.value = null;
+      leftThread.value = 0;
+    },
+    openThread: (name) => (thread.value = { name, fromList: name !== '' && thread.value?.name === '' }),
+    closeThread,
+    backFromThread: () => {
+      if (thread.value?.fromList) thread.value = { name: '', fromList: false };
+      else closeThread();
+    },
   };
   provide(key, context);
   return context;
