@@ -1,6 +1,7 @@
 import type { Locator } from 'playwright-core';
 import type { Person } from '../harness/person';
 import { test } from '../harness/suite';
+import { letIn } from '../harness/talker';
 import { assertEqual, until, untilEqual } from '../harness/until';
 
 const panel = (person: Person): Locator => person.find('thread-panel');
@@ -93,4 +94,27 @@ test('threads: on a phone a thread stands in the chat\'s place, and leads back t
   await ada.find('thread-back').click();
   await until('the chat is back with its line', async () => (await lineUnder(ada, '#ada-1').innerText()).includes('1 reply'));
   await untilEqual('focus after going back', () => focused(ada), 'thread-line');
+});
+
+test('threads: a conversation with a bot is one\'s own', async (scene) => {
+  const [ada, alan] = (await scene.inRoom(['Ada', 'Alan'], { camera: false })) as [Person, Person];
+  await letIn(scene.server.url, scene.room, 'buddy');
+  await alan.open('chat');
+  await ada.open('people');
+  await ada.find('talk-privately').click();
+  await panel(ada).waitFor();
+  await reply(ada, 'What is 17 % of 240? #ada-1');
+  const answers = panel(ada).getByTestId('chat-message').and(ada.page.locator('[data-own="false"]'));
+  await until('Buddy answers', async () => (await answers.count()) > 0 && (await answers.first().innerText()).includes('40.8'));
+  assertEqual(await panel(ada).getByRole('heading').first().innerText(), 'Buddy', 'name of the conversation');
+
+  // It is found again by who has had it, after a reload too, and by nobody else.
+  await ada.reload();
+  await ada.open('chat');
+  await ada.find('threads-toggle').click();
+  await ada.find('thread-row').click();
+  await until('the conversation is back', async () => (await inThread(ada)).includes('#ada-1'));
+  await alan.write('#alan-1');
+  await ada.reads('#alan-1');
+  assertEqual([await inChat(alan), await alan.find('threads-toggle').count()], [['#alan-1'], 0], 'what Alan sees');
 });

@@ -1,5 +1,5 @@
 import { computed, onScopeDispose, ref, shallowReactive, watch, type Ref } from 'vue';
-import type { Bot, Room, RunProgress, Thread } from '../../client';
+import type { Bot, Room, RunProgress } from '../../client';
 import { useBots } from '../../vue';
 
 /** What every part of the room needs to know of its bots. */
@@ -10,8 +10,6 @@ export interface RoomBots extends ReturnType<typeof useBots> {
   readonly waits: ReadonlyMap<string, number>;
   /** Does what asks `bot` for something, and keeps how long it wants to be left alone. Rejects with what `ask` rejects with. */
   asking<T>(bot: string, ask: () => Promise<T>): Promise<T>;
-  /** The name of the conversation with `bot` that nobody else sees; it is followed from then on. */
-  private(bot: string): Promise<string>;
   /** An address in an answer that somebody wants to open, empty = none. */
   readonly opening: Ref<string>;
   /** What was seen of runs that have ended: thoughts and what tools said stand in no message. */
@@ -42,7 +40,6 @@ export function useRoomBots(room: Room): RoomBots {
   const bots = useBots(room);
   const byUser = computed(() => new Map(bots.list.value.map((bot) => [bot.user, bot])));
   const waits = shallowReactive(new Map<string, number>());
-  const privates = new Map<string, Promise<Thread>>();
   const timers = new Map<string, ReturnType<typeof setTimeout>>();
   function rest(bot: string, ms: number): void {
     clearTimeout(timers.get(bot));
@@ -69,12 +66,6 @@ export function useRoomBots(room: Room): RoomBots {
         if (after > 0) rest(bot, after);
         throw error;
       }
-    },
-    async private(bot) {
-      const open = privates.get(bot) ?? room.thread({ private: bot });
-      privates.set(bot, open);
-      open.catch(() => privates.delete(bot));
-      return (await open).name;
     },
     opening: ref(''),
     traces: new Traces(),

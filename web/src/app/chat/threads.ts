@@ -9,6 +9,9 @@ export const threadOn = (message: Pick<Message, 'seq'>): string => `m${message.s
 /** The message that a thread hangs on, 0 = none. */
 export const rootOf = (thread: string): number => (/^m[1-9]\d*$/.test(thread) ? Number(thread.slice(1)) : 0);
 
+/** Whether only two can see it. */
+export const isPrivate = (thread: string): boolean => thread.startsWith('dm-');
+
 export type Named = Pick<ThreadSummary, 'thread' | 'title' | 'with'>;
 
 /** What a thread is called: by the message that it hangs on, or by those whom nobody else hears in it. */

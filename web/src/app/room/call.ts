@@ -14,9 +14,11 @@ export type DialogName = 'invite' | 'settings' | 'help' | 'record' | 'end';
 /** auto: what the number of people and shares suggests. */
 export type LayoutChoice = 'auto' | 'grid' | 'speaker';
 
-/** The thread that is open, or with an empty name the list of them. */
+/** The thread that is open; with neither name nor `private` the list of them. */
 export interface OpenThread {
   readonly name: string;
+  /** The bot that a private one is with, as long as its name is not known; else empty. */
+  readonly private: string;
   /** It was opened from the list: the way back leads there. */
   readonly fromList: boolean;
 }
@@ -56,10 +58,14 @@ export interface CallContext {
   togglePanel(panel: Panel): void;
   /** Opens a thread beside the chat; an empty name is the list. */
   openThread(name: string): void;
+  /** Opens the conversation with a bot that nobody else can see. */
+  openPrivate(bot: string): void;
   closeThread(): void;
   /** One step: to the list if that is where it was opened, else to the chat. */
   backFromThread(): void;
 }
+
+export const isList = (open: OpenThread | null): boolean => open?.name === '' && open.private === '';
 
 const key: InjectionKey<CallContext> = Symbol('call');
 
@@ -102,10 +108,14 @@ export function provideCall({ client, room }: Call): CallContext {
       thread.value = null;
       leftThread.value = 0;
     },
-    openThread: (name) => (thread.value = { name, fromList: name !== '' && thread.value?.name === '' }),
+    openThread: (name) => (thread.value = { name, private: '', fromList: name !== '' && isList(thread.value) }),
+    openPrivate: (bot) => {
+      panel.value = 'chat';
+      thread.value = { name: '', private: bot, fromList: false };
+    },
     closeThread,
     backFromThread: () => {
-      if (thread.value?.fromList) thread.value = { name: '', fromList: false };
+      if (thread.value?.fromList) thread.value = { name: '', private: '', fromList: false };
       else closeThread();
     },
   };
