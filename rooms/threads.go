@@ -74,6 +74,7 @@ type threadLog struct {
 	stop      func()
 	followers []*Member // in the order they subscribed
 	erasing   eraseQueue
+	batch     batch // of what is told to who follows it, when they are many
 	used      time.Time
 }
 
@@ -316,6 +317,7 @@ func (r *Room) onThreadFeed(ev *feedEvent) {
 		r.logger.Warn("the log of a thread lost continuity; who follows it starts from a new window",
 			"thread", string(log.of.name), "epoch", ev.reset.Epoch)
 		log.of.counted = 0
+		r.flushThread(log.of)
 		r.loadThread(log, *ev.reset)
 		for _, m := range log.followers {
 			m.out.SendJoined(r.threadFrame(log.line, "", nil))
@@ -362,7 +364,30 @@ func (r *Room) onThreadRecord(log *threadLog, rec Record) {
 
 // tellThread sends a frame to who follows a thread, but for except, and to the bots that may see it: those hear every
 // thread, for they cannot know in which one they are spoken to next. With a key the frame is state, as of Outlet.Send.
+// What is not is gathered where many follow, as it is in a large room.
 func (r *Room) tellThread(t *thread, frame []byte, key string, except *Member) {
+	if log := t.log; key == "" && log != nil && (len(log.followers) >= largeRoom || log.batch.armed) {
+		if log.batch.timer == nil {
+			log.batch.timer = r.newTimer(func() { r.flushThread(t) })
+		}
+		log.batch.add(stateFrame{frame: frame}, largeTick)
+		if log.batch.bytes >= wire.MaxBatchBytes {
+			r.flushThread(t)
+		}
+		return
+	}
+	r.sendThread(t, frame, key, except)
+}
+
+// flushThread sends what is gathered of a thread.
+func (r *Room) flushThread(t *thread) {
+	if t.log == nil || len(t.log.batch.frames) == 0 {
+		return
+	}
+	r.sendThread(t, joinFrames(t.log.batch.take(), nil), "", nil)
+}
+
+func (r *Room) sendThread(t *thread, frame []byte, key string, except *Member) {
 	var followers []*Member
 	if t.log != nil {
 		followers = t.log.followers
@@ -388,6 +413,7 @@ func (r *Room) subscribe(m *Member, id wire.RequestID, name wire.ThreadID, msg w
 		return
 	}
 	r.whenOpen(t, m, answer, func(line *timeline) {
+		r.flushThread(t) // what is gathered is in what m begins with
 		if !slices.Contains(t.log.followers, m) {
 			if len(m.following) >= wire.MaxThreadsFollowed {
 				answer(nil, wire.Errorf(wire.CodeConflict, "a participant follows at most %d threads; leave one first", wire.MaxThreadsFollowed))
@@ -496,6 +522,7 @@ func (r *Room) unneeded(t *thread) bool {
 
 // closeLog lets go of a log that is unneeded.
 func (r *Room) closeLog(t *thread) {
+	r.flushThread(t)
 	t.log.stop()
 	t.log = nil
 	r.threads.opened--
@@ -517,6 +544,9 @@ func (r *Room) shutThreads() {
 	for _, t := range r.threads.all {
 		if t.log != nil && t.log.stop != nil {
 			t.log.stop()
+		}
+		if t.log != nil && t.log.batch.timer != nil {
+			t.log.batch.timer.Stop()
 		}
 	}
 	r.threads.sweep.Stop()
