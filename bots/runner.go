@@ -51,7 +51,7 @@ type runner struct {
 
 func newRunner(s *seat, q *question, out *rooms.Run) *runner {
 	r := &runner{seat: s, bot: s.bot, q: q, out: out, service: s.hall.service, began: time.Now(), cacheable: true}
-	r.view = newView(s, q, out.Context())
+	r.view = newView(out.Context(), s, q)
 	return r
 }
 

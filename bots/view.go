@@ -22,7 +22,7 @@ type view struct {
 
 var _ tool.Room = (*view)(nil)
 
-func newView(s *seat, q *question, ctx context.Context) *view { return &view{s, q, ctx} }
+func newView(ctx context.Context, s *seat, q *question) *view { return &view{s, q, ctx} }
 
 // Name implements tool.Room.
 func (v *view) Name() string { return string(v.seat.hall.room) }
