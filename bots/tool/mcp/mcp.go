@@ -56,7 +56,7 @@ type Servers struct {
 	running sync.WaitGroup // what waits for sessions
 }
 
-// ErrClosed: the Servers were closed.
+// ErrClosed says that the Servers were closed.
 var ErrClosed = errors.New("MCP servers are closed")
 
 // passed are the environment variables that every program gets.

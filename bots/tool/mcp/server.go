@@ -25,7 +25,7 @@ const (
 	closeTime   = 10 * time.Second // for a session to end in any case
 )
 
-// ErrResting: the server failed a short while ago, and is not started again yet.
+// ErrResting says that the server failed a short while ago, and is not started again yet.
 var ErrResting = errors.New("the server failed, and is left alone for a while")
 
 // A server is one MCP server: nothing, until it is used for the first time, then a session that is made anew when it

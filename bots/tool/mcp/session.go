@@ -84,7 +84,7 @@ func (s *session) close() {
 	if s.process != nil {
 		s.process.stop() // first: what does not read its input would keep the SDK waiting
 	}
-	s.Close() //nolint:errcheck // it is given up
+	s.Close() // it is given up
 	s.idle()
 }
 
@@ -117,7 +117,7 @@ func (s *server) transport(of *session) (sdk.Transport, error) {
 
 // newTransport returns the connections of one session; they are closed when they have been idle.
 func newTransport() *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck // it is one
+	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 2
 	t.IdleConnTimeout = 30 * time.Second
 	t.MaxResponseHeaderBytes = 64 << 10

@@ -127,11 +127,11 @@ func uniqueName(server, name string, taken map[string]bool) string {
 
 // What a call can fail with, besides what its tool says.
 var (
-	// ErrChanged: the tool is another one than was listed; what was decided about it does not hold any more.
+	// ErrChanged says that the tool is another one than was listed; what was decided about it does not hold any more.
 	ErrChanged = errors.New("the tool has changed since it was listed")
-	// ErrTimeout: the call took too long. What it did until then is not known.
+	// ErrTimeout says that the call took too long. What it did until then is not known.
 	ErrTimeout = errors.New("the tool did not answer in time")
-	// ErrEnded: its server ended during the call. What it did until then is not known.
+	// ErrEnded says that its server ended during the call. What it did until then is not known.
 	ErrEnded = errors.New("the tool's server ended during the call")
 )
 
