@@ -149,7 +149,7 @@ func (r *Room) updateMode() {
 	case mode == wire.SFU:
 		r.stopCalm()
 		r.setMode(mode, reason)
-	case len(r.members) == 0:
+	case r.empty():
 		r.stopCalm()
 		r.call.mode = wire.Mesh
 	case r.call.mode == wire.SFU && !r.call.back:

@@ -20,67 +20,87 @@ const echoPatience = 500 * time.Millisecond
 type pendingAppend struct {
 	content *content
 	by      *Member
+	thread  *thread        // nil = the main timeline
 	id      wire.RequestID // the client's; empty = none
-	answers []Answer       // one, and one more for each repeat meanwhile
+	answers []Answer       // one (first), and one more for each repeat meanwhile
+	first   [1]Answer      // where answers begins
 	settled bool           // the answers are given
 	overdue bool           // the last look found it stored, but not echoed
 
 	stored atomic.Uint64 // its seq, once the log has said so
 }
 
-func (r *Room) chat(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.Chat, answer Answer) {
-	if err := r.mayWrite(m, thread); err != nil {
+func (r *Room) chat(m *Member, t *timeline, id wire.RequestID, msg wire.Chat, answer Answer) {
+	if err := r.mayWrite(m); err != nil {
 		answer(nil, err)
 		return
 	}
-	if msg.ReplyTo != 0 && r.main.find(msg.ReplyTo) == nil && msg.ReplyTo > r.main.floor {
+	if msg.ReplyTo != 0 && t.find(msg.ReplyTo) == nil && msg.ReplyTo > t.floor {
 		answer(nil, wire.Errorf(wire.CodeNotFound, "the message replied to is not in this room"))
 		return
 	}
+	if t.thread != nil && (!t.thread.kept || t.thread.births != nil) {
+		r.firstChat(m, t.thread, id, msg, answer)
+		return
+	}
 	r.clearTyping(m)
-	r.append(m, id, &content{
-		head: r.head(m, wire.KindChat, id),
+	r.append(m, t, id, &content{
+		head: r.head(m, t, wire.KindChat, id),
 		chat: &wire.ChatRecord{Text: msg.Text, ReplyTo: msg.ReplyTo, Mentions: msg.Mentions},
 	}, answer)
 }
 
-func (r *Room) edit(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.Edit, answer Answer) {
-	if _, err := r.mayChange(m, thread, msg.Message); err != nil {
-		if !r.repeated(m, id, answer) {
+// firstChat is chat in a thread that storage does not know of yet.
+func (r *Room) firstChat(m *Member, t *thread, id wire.RequestID, msg wire.Chat, answer Answer) {
+	r.whenKept(t, func(err error) {
+		switch {
+		case err != nil:
+			answer(nil, err)
+		case m.state != memberOnline:
+			answer(nil, errNotOnline())
+		default:
+			r.chat(m, t.log.line, id, msg, answer)
+		}
+	})
+}
+
+func (r *Room) edit(m *Member, t *timeline, id wire.RequestID, msg wire.Edit, answer Answer) {
+	if _, err := r.mayChange(m, t, msg.Message); err != nil {
+		if !r.repeated(m, t, id, answer) {
 			answer(nil, err)
 		}
 		return
 	}
-	r.append(m, id, &content{head: r.head(m, wire.KindEdit, id), edit: &msg}, answer)
+	r.append(m, t, id, &content{head: r.head(m, t, wire.KindEdit, id), edit: &msg}, answer)
 }
 
-func (r *Room) remove(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.Delete, answer Answer) {
-	was, err := r.mayChange(m, thread, msg.Message)
+func (r *Room) remove(m *Member, t *timeline, id wire.RequestID, msg wire.Delete, answer Answer) {
+	was, err := r.mayChange(m, t, msg.Message)
 	if err != nil {
-		if !r.repeated(m, id, answer) {
+		if !r.repeated(m, t, id, answer) {
 			answer(nil, err)
 		}
 		return
 	}
 	old := was.open()
 	head := old.head
-	r.append(m, id, &content{
-		head: r.head(m, wire.KindDelete, id),
+	r.append(m, t, id, &content{
+		head: r.head(m, t, wire.KindDelete, id),
 		remove: &deletion{Delete: msg, Was: &remains{
-			ID: head.ID, Room: head.Room, From: head.From, Author: head.Author, ReplyTo: old.body.ReplyTo, TS: head.TS,
+			ID: head.ID, Room: head.Room, Thread: head.Thread, From: head.From, Author: head.Author, ReplyTo: old.body.ReplyTo, TS: head.TS,
 		}},
 	}, answer)
 }
 
-func (r *Room) react(m *Member, id wire.RequestID, thread wire.ThreadID, msg wire.Reaction, answer Answer) {
-	if err := r.mayWrite(m, thread); err != nil {
+func (r *Room) react(m *Member, t *timeline, id wire.RequestID, msg wire.Reaction, answer Answer) {
+	if err := r.mayWrite(m); err != nil {
 		answer(nil, err)
 		return
 	}
-	if r.repeated(m, id, answer) {
+	if r.repeated(m, t, id, answer) {
 		return
 	}
-	to := r.main.find(msg.Message)
+	to := t.find(msg.Message)
 	if to == nil || to.deleted {
 		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such message"))
 		return
@@ -95,31 +115,27 @@ func (r *Room) react(m *Member, id wire.RequestID, thread wire.ThreadID, msg wir
 		answer(nil, wire.Errorf(wire.CodeTooLarge, "a message bears at most %d kinds of reactions", wire.MaxReactionKinds))
 		return
 	}
-	r.append(m, id, &content{head: r.head(m, wire.KindReaction, id), reaction: &msg}, answer)
+	r.append(m, t, id, &content{head: r.head(m, t, wire.KindReaction, id), reaction: &msg}, answer)
 }
 
-func (r *Room) clear(m *Member, id wire.RequestID, thread wire.ThreadID, _ wire.Clear, answer Answer) {
-	if err := r.mayWrite(m, thread); err != nil {
+func (r *Room) clear(m *Member, t *timeline, id wire.RequestID, answer Answer) {
+	if err := r.mayWrite(m); err != nil {
 		answer(nil, err)
 		return
 	}
-	if r.roleOf(m) != wire.RoleModerator {
+	if r.roleOf(m) != wire.RoleModerator && (t.thread == nil || t.thread.with == nil) {
 		answer(nil, wire.Errorf(wire.CodeForbidden, "only a moderator may clear the history"))
 		return
 	}
-	r.append(m, id, &content{head: r.head(m, wire.KindClear, id), cleared: true}, answer)
+	r.append(m, t, id, &content{head: r.head(m, t, wire.KindClear, id), cleared: true}, answer)
 }
 
-func (r *Room) history(thread wire.ThreadID, msg wire.History, answer Answer) {
-	if thread != "" {
-		answer(nil, errNoThread())
-		return
-	}
+func (t *timeline) history(msg wire.History, answer Answer) {
 	limit := msg.Limit
 	if limit == 0 {
 		limit = 50
 	}
-	array, more := r.main.before(msg.Before, limit)
+	array, more := t.before(msg.Before, limit)
 	answer(page{messages: array, more: more}, nil)
 }
 
@@ -145,27 +161,24 @@ func errNoThread() error {
 }
 
 // head is the envelope of a record that m writes.
-func (r *Room) head(m *Member, kind wire.Kind, id wire.RequestID) wire.Envelope {
-	return wire.Envelope{Type: kind, ID: id, Room: r.id, From: m.Participant, Author: m.author()}
+func (r *Room) head(m *Member, t *timeline, kind wire.Kind, id wire.RequestID) wire.Envelope {
+	return wire.Envelope{Type: kind, ID: id, Room: r.id, Thread: t.name(), From: m.Participant, Author: m.author()}
 }
 
 // mayWrite checks what every logged message needs.
-func (r *Room) mayWrite(m *Member, thread wire.ThreadID) error {
+func (r *Room) mayWrite(m *Member) error {
 	if !r.grantsOf(m).Chat {
 		return wire.Errorf(wire.CodeForbidden, "this token may not write in the chat")
-	}
-	if thread != "" {
-		return errNoThread()
 	}
 	return nil
 }
 
 // mayChange returns the message if m may edit or delete it.
-func (r *Room) mayChange(m *Member, thread wire.ThreadID, seq wire.Seq) (*message, error) {
-	if err := r.mayWrite(m, thread); err != nil {
+func (r *Room) mayChange(m *Member, t *timeline, seq wire.Seq) (*message, error) {
+	if err := r.mayWrite(m); err != nil {
 		return nil, err
 	}
-	msg := r.main.find(seq)
+	msg := t.find(seq)
 	if msg == nil || msg.deleted {
 		return nil, wire.Errorf(wire.CodeNotFound, "there is no such message")
 	}
@@ -176,16 +189,16 @@ func (r *Room) mayChange(m *Member, thread wire.ThreadID, seq wire.Seq) (*messag
 }
 
 // repeated answers a request that took effect before, and reports whether it did.
-func (r *Room) repeated(m *Member, id wire.RequestID, answer Answer) bool {
-	return r.known(keyOf(r.id, m.User, id), answer)
+func (r *Room) repeated(m *Member, t *timeline, id wire.RequestID, answer Answer) bool {
+	return r.known(t, keyOf(r.id, m.User, id), answer)
 }
 
 // known is repeated for a request whose key is at hand.
-func (r *Room) known(key string, answer Answer) bool {
+func (r *Room) known(t *timeline, key string, answer Answer) bool {
 	if key == "" {
 		return false
 	}
-	if seq, ok := r.main.keys[hashKey(key)]; ok {
+	if seq, ok := t.keys.find(hashKey(key)); ok {
 		answer(wire.Ack{Seq: seq, Duplicate: true, Durability: r.registry.opts.Durability}, nil)
 		return true
 	}
@@ -202,16 +215,17 @@ func (r *Room) known(key string, answer Answer) bool {
 
 // append stores a record and answers when it is stored. A repeat of an id gets the first one's answer. A request
 // without an id gets one of the server's own, so that a retry inside the log stays harmless.
-func (r *Room) append(m *Member, id wire.RequestID, c *content, answer Answer) {
+func (r *Room) append(m *Member, t *timeline, id wire.RequestID, c *content, answer Answer) {
 	key := keyOf(r.id, m.User, id)
-	if r.known(key, answer) {
+	if r.known(t, key, answer) {
 		return
 	}
 	if len(r.pending) >= maxPending {
 		answer(nil, wire.Errorf(wire.CodeUnavailable, "too much is waiting to be stored; try again"))
 		return
 	}
-	p := &pendingAppend{content: c, by: m, id: id, answers: []Answer{answer}}
+	p := &pendingAppend{content: c, by: m, thread: t.thread, id: id, first: [1]Answer{answer}}
+	p.answers = p.first[:]
 	if id == "" {
 		key = keyOf(r.id, m.User, newServerID())
 	}
@@ -220,7 +234,7 @@ func (r *Room) append(m *Member, id wire.RequestID, c *content, answer Answer) {
 		r.looking = true
 		r.overdue.Reset(echoPatience)
 	}
-	r.registry.log.Append(Timeline{Room: r.id}, key, c.payload(), func(a Appended, err error) {
+	r.registry.log.Append(Timeline{Room: r.id, Thread: t.name()}, key, c.payload(), func(a Appended, err error) {
 		if err == nil && !a.Duplicate {
 			p.stored.Store(uint64(a.Seq)) // the echo is the answer, unless it is late
 			return
@@ -281,9 +295,10 @@ func (r *Room) onRecord(rec Record) {
 		return
 	}
 	p := r.pending[rec.ID]
-	if p == nil {
-		c, err := parseContent(rec.Payload)
-		if err != nil {
+	var c *content
+	if p == nil || p.thread != nil {
+		var err error
+		if c, err = parseContent(rec.Payload); err != nil {
 			r.logger.Warn("skipped a record that cannot be read", "seq", uint64(rec.Seq), "error", err)
 			return
 		}
@@ -292,11 +307,15 @@ func (r *Room) onRecord(rec Record) {
 		r.broadcast(frame, nil)
 	} else {
 		delete(r.pending, rec.ID)
-		frame := r.main.apply(rec, p.content)
+		c = p.content
+		frame := r.main.apply(rec, c)
 		r.recordChat(frame)
 		r.echo(p, rec.Seq, frame)
 	}
-	r.eraseLeftovers()
+	if r.threads != nil {
+		r.rootChanged(c)
+	}
+	r.eraseLeftovers(r.main)
 }
 
 // echo tells everyone of a record that a member here wrote. Its author gets the acknowledgement and the message as
@@ -307,9 +326,9 @@ func (r *Room) echo(p *pendingAppend, seq wire.Seq, frame []byte) {
 		return
 	}
 	ack := wire.Ack{Seq: seq, Durability: r.registry.opts.Durability}
-	if p.id == "" || p.by.state != memberOnline || r.gathers() {
+	if p.id == "" || p.by.state != memberOnline || p.by.seat != nil || r.gathers() {
+		r.broadcast(frame, nil) // a bot says that it is done when it has the answer
 		r.settle(p, p.answers[:1], ack, nil)
-		r.broadcast(frame, nil)
 	} else {
 		own := wire.AppendAck(make([]byte, 0, wire.AckSize+len(frame)+1), wire.Envelope{ID: p.id, Room: r.id}, ack)
 		own = append(append(own, '\n'), frame...)

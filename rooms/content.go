@@ -28,6 +28,7 @@ type deletion struct {
 type remains struct {
 	ID      wire.RequestID     `json:"id,omitempty"`
 	Room    wire.RoomID        `json:"room,omitempty"`
+	Thread  wire.ThreadID      `json:"thread,omitempty"`
 	From    wire.ParticipantID `json:"from,omitempty"`
 	Author  *wire.Author       `json:"author,omitempty"`
 	ReplyTo wire.Seq           `json:"replyTo,omitempty"`
@@ -74,7 +75,7 @@ func (c *content) payload() []byte {
 
 // appendChat appends a new chat message as JSON, by hand where it is plain text, as nearly all are.
 func appendChat(dst []byte, c *wire.ChatRecord) []byte {
-	if c.ReplyTo != 0 || len(c.Mentions) > 0 {
+	if c.ReplyTo != 0 || len(c.Mentions) > 0 || c.Run != nil {
 		return append(dst, mustJSON(c)...)
 	}
 	dst = append(dst, `{"text":`...)

@@ -25,6 +25,11 @@ type document struct {
 	Muted    map[wire.UserID][]wire.Source `json:"muted,omitempty"`    // of encoders, by moderators, for this meeting
 	Bans     []wire.UserID                 `json:"bans,omitempty"`     // oldest first
 	Reads    map[wire.UserID]wire.Seq      `json:"reads,omitempty"`
+	Threads  []storedThread                `json:"threads,omitempty"`
+	Epoch    string                        `json:"epoch,omitempty"` // that the positions in threads belong to
+	Bots     []wire.BotID                  `json:"bots,omitempty"`  // that are let in, in that order
+	Runs     []openRun                     `json:"runs,omitempty"`  // of bots, that go on
+	Later    []promise                     `json:"later,omitempty"`
 }
 
 // saveQueue holds who waits for the document to be saved. One save runs at a time.
@@ -50,7 +55,8 @@ func (r *Room) openDocument(doc []byte) {
 	for user, seq := range r.doc.Reads {
 		r.reads[user] = seq
 	}
-	r.doc.Reads = nil
+	r.openThreads(r.doc.Threads, r.doc.Epoch)
+	r.doc.Reads, r.doc.Threads, r.doc.Epoch = nil, nil, ""
 }
 
 // save stores the document; then is called as a command of the room when that is done or has failed.
@@ -71,6 +77,10 @@ func (r *Room) runSave() {
 	q.busy, q.dirty, q.waiting = true, false, nil
 	doc := r.doc
 	doc.Reads = r.reads
+	if doc.Threads = r.storedThreads(); doc.Threads != nil {
+		doc.Epoch = r.threads.epoch
+	}
+	doc.Reads, doc.Runs = r.reads, r.openRuns()
 	data := mustJSON(doc)
 	r.background(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
@@ -115,7 +125,7 @@ func (r *Room) grantsOf(m *Member) wire.Grants {
 // newMeeting forgets the rules of the last meeting when nobody is left of it. After a start it waits until those
 // who were there have had time to come back.
 func (r *Room) newMeeting() {
-	if len(r.members) > 0 || time.Since(r.registry.started) < returnWindow {
+	if !r.empty() || time.Since(r.registry.started) < returnWindow {
 		return
 	}
 	r.endMeeting()
@@ -140,7 +150,7 @@ func (r *Room) mayEnter(m *Member) error {
 	if r.doc.Locked && r.roleOf(m) != wire.RoleModerator && !slices.Contains(r.doc.Admitted, m.User) {
 		return wire.Errorf(wire.CodeRoomLocked, "the room is locked; ask somebody inside to unlock it")
 	}
-	if len(r.members) >= r.registry.opts.Capacity {
+	if len(r.members)-r.seats >= r.registry.opts.Capacity {
 		return &wire.Error{Code: wire.CodeRoomFull, Text: "the room is full; try again when somebody has left", RetryAfter: 5 * time.Second}
 	}
 	return nil

@@ -21,7 +21,7 @@ type Timeline struct {
 type Record struct {
 	Seq     wire.Seq  // position in the log: grows within the timeline, sparse
 	Prev    wire.Seq  // Seq of the record that the feed had before it; 0 = unknown (first, or after a purge)
-	Time    time.Time // when the log stored it
+	Time    time.Time // when the log took it in or stored it; the same however it is read
 	ID      string    // the deduplication id it was appended with; empty = none
 	Payload []byte
 }
@@ -72,13 +72,17 @@ type Log interface {
 	// Errors: ErrUnavailable, ErrLogClosed, ctx's cause.
 	Open(ctx context.Context, t Timeline, feed Feed) (tail Tail, stop func(), err error)
 
-	// Append stores payload at the end of t. It never blocks on I/O; done is called exactly once, from the
-	// log's goroutine, and must not block. While the log does not answer it is retried with the same id for up
+	// Append stores payload at the end of t. It never blocks on I/O; done is called exactly once, from a goroutine
+	// of the log, and must not block. While the log does not answer it is retried with the same id for up
 	// to 15 s, then done gets ErrUnavailable; ErrLogClosed when the log closes first. An id that the log saw
 	// in the last two minutes stores nothing and reports Duplicate. Ids are deduplicated across a whole
 	// partition: the caller makes them unique ("<room>.<user>.<client id>"). A record larger than the log takes is an
 	// error of its own.
 	Append(t Timeline, id string, payload []byte, done func(Appended, error))
+
+	// Newest returns the sequence of the newest record of each of the timelines, which must be of one room; 0 for one
+	// that has none. It may be a moment behind. Errors: as Open.
+	Newest(ctx context.Context, timelines ...Timeline) ([]wire.Seq, error)
 
 	// Erase removes single records and overwrites their bytes on disk. Records already gone are no error.
 	// Followers are not told: the caller appends a record that says so.
@@ -87,7 +91,7 @@ type Log interface {
 	// Purge removes every record of t below keep, and overwrites their bytes on disk.
 	Purge(ctx context.Context, t Timeline, keep wire.Seq) error
 
-	// LoadState returns the small document last saved for a room (its lock, bans, promotions), nil when none.
+	// LoadState returns the small document last saved for a room (its lock, bans, promotions, threads), nil when none.
 	LoadState(ctx context.Context, room wire.RoomID) ([]byte, error)
 	// SaveState replaces it.
 	SaveState(ctx context.Context, room wire.RoomID, doc []byte) error

@@ -35,13 +35,17 @@ type Member struct {
 	state     memberState
 	joinedAt  time.Time
 	media     wire.Media
-	lost      *time.Timer // runs while reconnecting
-	typing    *time.Timer // runs while typing
-	waiting   [][]byte    // signals that came while reconnecting
+	lost      *time.Timer   // runs while reconnecting
+	typing    *time.Timer   // runs while typing
+	typingIn  wire.ThreadID // where it types, or did last
+	following []*thread     // subscribed to; at most wire.MaxThreadsFollowed
+	waiting   [][]byte      // signals that came while reconnecting
 	waitBytes int
-	described []byte // the participant as JSON; nil = has changed
+	described []byte       // the participant as JSON; nil = has changed
+	authored  *wire.Author // how logged messages name the participant; nil = has changed, or nothing was said
 
 	unreachable bool // it cannot reach somebody directly
+	seat        Seat // of a bot of this server; nil = of nobody else
 }
 
 // memberState is where a member stands.
@@ -63,45 +67,81 @@ func (m *Member) act(answer Answer, fn func()) {
 	m.room.enqueue(command{fn: fn, by: m, answer: answer}, true)
 }
 
-// Chat says something. Answer: Ack with its seq once it is stored. Errors: forbidden, not-found (replyTo),
-// unavailable.
+// Chat says something, in the main timeline or in a thread. Answer: Ack with its seq once it is stored. Errors: forbidden,
+// not-found (replyTo, or there can be no such thread), unavailable.
 func (m *Member) Chat(id wire.RequestID, thread wire.ThreadID, msg wire.Chat, answer Answer) {
-	m.act(answer, func() { m.room.chat(m, id, thread, msg, answer) })
+	m.act(answer, func() {
+		if thread == "" {
+			m.room.chat(m, m.room.main, id, msg, answer)
+			return
+		}
+		m.room.inThread(m, thread, answer, func(t *timeline) { m.room.chat(m, t, id, msg, answer) })
+	})
+}
+
+// in does fn with the timeline that a request names, which must be there.
+func (m *Member) in(thread wire.ThreadID, answer Answer, fn func(*Room, *timeline)) {
+	m.act(answer, func() {
+		r := m.room
+		if thread == "" {
+			fn(r, r.main)
+			return
+		}
+		r.inKnownThread(m, thread, answer, func(t *timeline) { fn(r, t) })
+	})
 }
 
 // Edit replaces the text of an own message, or of anybody's for a moderator.
 func (m *Member) Edit(id wire.RequestID, thread wire.ThreadID, msg wire.Edit, answer Answer) {
-	m.act(answer, func() { m.room.edit(m, id, thread, msg, answer) })
+	m.in(thread, answer, func(r *Room, t *timeline) { r.edit(m, t, id, msg, answer) })
 }
 
 // Delete takes an own message back, or anybody's for a moderator. Its text is erased from storage.
 func (m *Member) Delete(id wire.RequestID, thread wire.ThreadID, msg wire.Delete, answer Answer) {
-	m.act(answer, func() { m.room.remove(m, id, thread, msg, answer) })
+	m.in(thread, answer, func(r *Room, t *timeline) { r.remove(m, t, id, msg, answer) })
 }
 
 // React puts an emoji on a message or takes it off.
 func (m *Member) React(id wire.RequestID, thread wire.ThreadID, msg wire.Reaction, answer Answer) {
-	m.act(answer, func() { m.room.react(m, id, thread, msg, answer) })
+	m.in(thread, answer, func(r *Room, t *timeline) { r.react(m, t, id, msg, answer) })
 }
 
-// Clear erases the timeline. Moderators only.
-func (m *Member) Clear(id wire.RequestID, thread wire.ThreadID, msg wire.Clear, answer Answer) {
-	m.act(answer, func() { m.room.clear(m, id, thread, msg, answer) })
+// Clear erases the timeline. Moderators only, but for a private thread, which its person may clear.
+func (m *Member) Clear(id wire.RequestID, thread wire.ThreadID, _ wire.Clear, answer Answer) {
+	m.in(thread, answer, func(r *Room, t *timeline) { r.clear(m, t, id, answer) })
 }
 
 // History answers with a page of older messages as they stand now.
 func (m *Member) History(thread wire.ThreadID, msg wire.History, answer Answer) {
-	m.act(answer, func() { m.room.history(thread, msg, answer) })
+	m.in(thread, answer, func(_ *Room, t *timeline) { t.history(msg, answer) })
+}
+
+// SubscribeThread follows a thread until the member leaves, joins again or is disconnected. On success the outlet gets
+// the frame that answers id, and then the thread's messages. A bot hears every thread that it may see without. Errors:
+// not-found, conflict (wire.MaxThreadsFollowed), unavailable.
+func (m *Member) SubscribeThread(id wire.RequestID, thread wire.ThreadID, msg wire.SubscribeThread, answer Answer) {
+	m.act(answer, func() { m.room.subscribe(m, id, thread, msg, answer) })
+}
+
+// UnsubscribeThread stops following a thread.
+func (m *Member) UnsubscribeThread(thread wire.ThreadID, answer Answer) {
+	m.act(answer, func() { m.room.unsubscribe(m, thread, answer) })
 }
 
 // Read tells how far this person has read.
-func (m *Member) Read(msg wire.Read, answer Answer) {
-	m.act(answer, func() { m.room.read(m, msg, answer) })
+func (m *Member) Read(thread wire.ThreadID, msg wire.Read, answer Answer) {
+	m.act(answer, func() {
+		if thread == "" {
+			m.room.read(m, msg, answer)
+			return
+		}
+		m.room.setThreadRead(m, thread, msg, answer)
+	})
 }
 
 // Typing tells that this person writes.
-func (m *Member) Typing(msg wire.Typing, answer Answer) {
-	m.act(answer, func() { m.room.setTyping(m, msg.Typing, answer) })
+func (m *Member) Typing(thread wire.ThreadID, msg wire.Typing, answer Answer) {
+	m.act(answer, func() { m.room.setTyping(m, thread, msg.Typing, answer) })
 }
 
 // SetMedia tells what this participant sends. Errors: forbidden for a source that it may not publish.
@@ -188,12 +228,15 @@ func appendGrants(out []byte, g wire.Grants) []byte {
 	return append(out, '}')
 }
 
-// changed must be called when anything that describe shows has changed.
-func (m *Member) changed() { m.described = nil }
+// changed must be called when anything that describe or author shows has changed.
+func (m *Member) changed() { m.described, m.authored = nil, nil }
 
-// author is how logged messages name the member.
+// author is how logged messages name the member. It is shared by them and must not be changed.
 func (m *Member) author() *wire.Author {
-	return &wire.Author{User: m.User, Name: m.Name, Kind: m.Kind}
+	if m.authored == nil {
+		m.authored = &wire.Author{User: m.User, Name: m.Name, Kind: m.Kind}
+	}
+	return m.authored
 }
 
 func mustJSON(v any) []byte {

@@ -51,7 +51,7 @@ func TestJoinedFrame(t *testing.T) {
 	locked := true
 	want := wire.Joined{
 		Self: got.Participants[0], Role: wire.RoleMember, Grants: m.Grants, Participants: got.Participants,
-		History: []wire.Envelope{}, Threads: []wire.ThreadSummary{}, Bots: []json.RawMessage{}, Runs: []json.RawMessage{},
+		History: []wire.Envelope{}, Threads: []wire.ThreadSummary{}, Bots: []wire.BotInfo{}, Runs: []wire.RunState{},
 		Media: wire.MediaSetup{Mode: wire.Mesh, ICEServers: []wire.ICEServer{}},
 		Room:  &wire.RoomInfo{Locked: &locked, Mode: wire.Mesh, Recording: new(bool)}, Reads: map[wire.UserID]wire.Seq{"ann": 7},
 	}

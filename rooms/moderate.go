@@ -33,6 +33,10 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such participant in this room"))
 		return
 	}
+	if target.seat != nil {
+		r.moderateBot(target, msg.Action, answer)
+		return
+	}
 	switch msg.Action {
 	case wire.ActionMute:
 		r.mute(target, msg.Source, answer)
@@ -49,6 +53,16 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 	default:
 		answer(nil, wire.Errorf(wire.CodeBadMessage, "no such action"))
 	}
+}
+
+// moderateBot does what can be done to a bot: it is put out. It may be let in again.
+func (r *Room) moderateBot(target *Member, action wire.Action, answer Answer) {
+	if action != wire.ActionKick && action != wire.ActionBan {
+		answer(nil, wire.Errorf(wire.CodeForbidden, "a bot has no role and sends no media; it can be put out"))
+		return
+	}
+	r.removeBot(wire.BotOf(target.User), string(wire.Kicked))
+	r.saveThenAck(answer)
 }
 
 // mute turns a source of the target off. A person's client follows, and the person may turn it on again. An encoder
@@ -137,6 +151,9 @@ func (r *Room) kick(target *Member, why wire.RemovedReason, answer Answer) {
 		}
 	}
 	r.unwatchIf(func(w *Watch) bool { return w.User == user })
+	r.loseFollowers(wire.Errorf(wire.CodeForbidden, "a moderator has put you out of this room"), func(f *Follower) bool {
+		return f.place.User == user
+	})
 	r.doc.Admitted = slices.DeleteFunc(r.doc.Admitted, func(u wire.UserID) bool { return u == user })
 	if why == wire.Banned && !slices.Contains(r.doc.Bans, user) {
 		r.doc.Bans = append(r.doc.Bans, user)
@@ -159,6 +176,10 @@ func (r *Room) putOut(m *Member, why wire.RemovedReason, text string) {
 // end puts everyone out. The history stays.
 func (r *Room) end(answer Answer) {
 	for _, m := range slices.Clone(r.order) {
+		if m.seat != nil { // it stays with the room
+			r.endRunsOf(m)
+			continue
+		}
 		r.putOut(m, wire.Ended, "")
 	}
 	r.endMeeting()

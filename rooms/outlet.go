@@ -9,7 +9,7 @@ type Outlet interface {
 	// key the frame is state: a later frame with the same key replaces it while it has not been written. The
 	// frame is shared between members and must not be changed.
 	Send(frame []byte, key string)
-	// SendJoined queues the first frame of a room. It is large by nature and does not count against what may
+	// SendJoined queues the first frame of a room or of a thread. It is large by nature and does not count against what may
 	// wait for a slow client. The frame is this outlet's alone, which may give it back by Recycle.
 	SendJoined(frame []byte)
 	// Removed says that the room has put this member out and sends nothing more; why is one of wire's reasons.

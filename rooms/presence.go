@@ -39,6 +39,9 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 	m.joinedAt = now()
 	r.members[m.Participant] = m
 	r.order = append(r.order, m)
+	if m.Kind == wire.Bot {
+		r.hearers = append(r.hearers, m)
+	}
 	if active := r.recording.active; active != nil {
 		active.Joined(m.Participant, m.User, m.Name)
 	}
@@ -68,6 +71,7 @@ func (r *Room) takeOver(old, m *Member, reqID wire.RequestID, join wire.Join) {
 	was := old.state
 	stopTimer(&old.lost)
 	stopTimer(&old.typing)
+	r.unfollowAll(old)
 	old.state = memberGone
 	r.registry.release(r) // old's hold; m has its own
 	m.state, m.joinedAt, m.media = memberOnline, old.joinedAt, old.media
@@ -75,6 +79,9 @@ func (r *Room) takeOver(old, m *Member, reqID wire.RequestID, join wire.Join) {
 	m.unreachable = old.unreachable
 	r.members[m.Participant] = m
 	r.order[slices.Index(r.order, old)] = m
+	if i := slices.Index(r.hearers, old); i >= 0 {
+		r.hearers[i] = m
+	}
 	m.out.SendJoined(r.joinedFrame(m, reqID, join.Since))
 	for _, frame := range m.waiting {
 		m.out.Send(frame, "")
@@ -91,14 +98,18 @@ func (r *Room) drop(m *Member, reason string) {
 		return
 	}
 	r.clearTyping(m)
+	r.unfollowAll(m)
 	stopTimer(&m.lost)
 	m.state = memberGone
 	m.waiting, m.waitBytes = nil, 0
 	delete(r.members, m.Participant)
 	i := slices.Index(r.order, m)
 	r.order = slices.Delete(r.order, i, i+1)
+	if i := slices.Index(r.hearers, m); i >= 0 {
+		r.hearers = slices.Delete(r.hearers, i, i+1)
+	}
 	r.announce(m, wire.PresenceLeft, reason)
-	if sfu := r.registry.opts.SFU; sfu != nil {
+	if sfu := r.registry.opts.SFU; sfu != nil && m.seat == nil {
 		sfu.Leave(r.id, m.Participant)
 	}
 	if active := r.recording.active; active != nil {
@@ -109,8 +120,12 @@ func (r *Room) drop(m *Member, reason string) {
 	}
 	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
+	if m.seat != nil {
+		r.seats--
+		return // it holds no reference, and no meeting
+	}
 	r.registry.release(r)
-	if len(r.members) == 0 {
+	if r.empty() {
 		r.endMeeting()
 		r.save(nil) // read marks
 	}
@@ -122,6 +137,7 @@ func (r *Room) disconnect(m *Member) {
 		return
 	}
 	r.clearTyping(m)
+	r.unfollowAll(m)
 	m.state = memberReconnecting
 	m.lost = r.after(wire.ReconnectWindow, func() {
 		if m.state == memberReconnecting {
@@ -140,6 +156,7 @@ func (r *Room) update(m *Member, id Identity) {
 	id.Participant, id.User, id.Connection = m.Participant, m.User, m.Connection
 	changed := id.Name != m.Name
 	m.Identity = id
+	m.changed()
 	r.grantsChanged(m)
 	if changed || r.roleOf(m) != before {
 		r.announce(m, wire.PresenceUpdated, "")
@@ -176,18 +193,31 @@ func (r *Room) read(m *Member, msg wire.Read, answer Answer) {
 	answer(wire.Ack{}, nil)
 }
 
-func (r *Room) setTyping(m *Member, typing bool, answer Answer) {
-	if !r.grantsOf(m).Chat {
-		answer(nil, wire.Errorf(wire.CodeForbidden, "this token may not write in the chat"))
+// setTyping notes that m writes in a thread, or in the main timeline when there is none. One writes in one place at a
+// time.
+func (r *Room) setTyping(m *Member, thread wire.ThreadID, typing bool, answer Answer) {
+	if err := r.mayWrite(m); err != nil {
+		answer(nil, err)
+		return
+	}
+	if thread != "" && r.knownThread(m, thread) == nil {
+		answer(nil, errNoThread())
 		return
 	}
 	answer(wire.Ack{}, nil)
+	if m.typingIn != thread {
+		if !typing {
+			return
+		}
+		r.clearTyping(m)
+		m.typingIn = thread
+	}
 	if !typing {
 		r.clearTyping(m)
 		return
 	}
 	if m.typing == nil {
-		r.sendState(m, wire.Typing{Typing: true}, "typing", m)
+		r.tellTyping(m, true)
 	}
 	stopTimer(&m.typing)
 	m.typing = r.after(wire.TypingTimeout, func() { r.clearTyping(m) })
@@ -199,7 +229,19 @@ func (r *Room) clearTyping(m *Member) {
 		return
 	}
 	stopTimer(&m.typing)
-	r.sendState(m, wire.Typing{}, "typing", m)
+	r.tellTyping(m, false)
+}
+
+// tellTyping tells those who see where m writes.
+func (r *Room) tellTyping(m *Member, typing bool) {
+	if m.typingIn == "" {
+		r.sendState(m, wire.Typing{Typing: typing}, "typing", m)
+		return
+	}
+	if t := r.knownThread(m, m.typingIn); t != nil {
+		frame := wire.Encode(wire.Envelope{Room: r.id, Thread: t.name, From: m.Participant}, wire.Typing{Typing: typing})
+		r.tellThread(t, frame, "typing/"+string(r.id)+"~"+string(t.name)+"/"+string(m.Participant), m)
+	}
 }
 
 func (r *Room) setMedia(m *Member, msg wire.SetMedia, answer Answer) {
@@ -246,7 +288,7 @@ func (r *Room) sendState(m *Member, body wire.ServerMessage, key string, except 
 
 // joinedFrame is the first frame of the room for m.
 func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) []byte {
-	history, recovered := r.main.since(since)
+	history, recovered := r.main.since(since, maxJoinedBytes)
 	more := false
 	if !recovered {
 		history, more = r.main.newest()
@@ -277,8 +319,15 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = append(append(out, `],"history":`...), history...)
 	out = strconv.AppendBool(append(out, `,"recovered":`...), recovered)
 	out = strconv.AppendBool(append(out, `,"more":`...), more)
-	out = append(out, `,"threads":[],"bots":[],"runs":[],"media":`...)
-	out = r.appendMedia(out, m)
+	out = append(out, `,"threads":`...)
+	if r.threads == nil {
+		out = append(out, "[]"...)
+	} else {
+		out = append(out, mustJSON(r.summariesFor(m))...)
+	}
+	out = r.appendBots(append(out, `,"bots":`...))
+	out = r.appendRuns(append(out, `,"runs":`...), nil)
+	out = r.appendMedia(append(out, `,"media":`...), m)
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')

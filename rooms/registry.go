@@ -30,6 +30,8 @@ type Options struct {
 	BackToMesh time.Duration
 	// Recorder records rooms, whose media then goes through the SFU; nil, or no SFU, = that cannot be done.
 	Recorder Recorder
+	// Bots answer in rooms; nil = there are none.
+	Bots Bots
 	// Durability is what acknowledgements say of how a record is stored ("file", "fsync"); empty = nothing.
 	Durability string
 	Logger     *slog.Logger // nil = slog.Default
@@ -94,6 +96,7 @@ func (g *Registry) Close(ctx context.Context) error {
 	g.closed = true
 	all := slices.Collect(maps.Values(g.rooms))
 	g.mu.Unlock()
+	keepAll(ctx, all)
 	g.cancel(errRegistryClosed)
 	for _, r := range all {
 		r.post(noAnswer, func() { r.over = true })
@@ -108,6 +111,22 @@ func (g *Registry) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// keepAll saves what is written of answers, until ctx ends: the next process ends them.
+func keepAll(ctx context.Context, all []*Room) {
+	kept := make(chan struct{}, len(all))
+	for _, r := range all {
+		done := func() { kept <- struct{}{} }
+		r.post(func(wire.ServerMessage, error) { done() }, func() { r.keepLast(done) })
+	}
+	for range all {
+		select {
+		case <-kept:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -139,7 +158,7 @@ func (g *Registry) Join(id Identity, room wire.RoomID, reqID wire.RequestID, joi
 	m := &Member{Identity: id, room: nil, out: out}
 	r := g.hold(room)
 	if r == nil {
-		answer(nil, wire.Errorf(wire.CodeUnavailable, "the server is going down; try again in a moment"))
+		answer(nil, errGoingDown())
 		m.room = &Room{id: room, registry: g, phase: roomEnded}
 		return m
 	}
@@ -150,6 +169,10 @@ func (g *Registry) Join(id Identity, room wire.RoomID, reqID wire.RequestID, joi
 	}
 	r.post(dropped, func() { r.join(m, reqID, join, answer) })
 	return m
+}
+
+func errGoingDown() *wire.Error {
+	return wire.Errorf(wire.CodeUnavailable, "the server is going down; try again in a moment")
 }
 
 // hold returns the room with one more reference, starting it when needed; nil when the registry is closed.

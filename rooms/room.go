@@ -43,12 +43,21 @@ type Room struct {
 	// Owned by who is at work.
 	members   map[wire.ParticipantID]*Member
 	order     []*Member // members in the order they joined
+	hearers   []*Member // those of order that are bots: they hear every thread
 	main      *timeline
+	threads   *threadTable              // nil = none yet
 	pending   map[string]*pendingAppend // by deduplication id
 	doc       document
 	call      call
 	recording recording
-	watches   map[*Watch]bool // nil = none yet
+	seats     int         // members that are bots of this server
+	bots      []byte      // the bots it may have, as JSON; nil = has changed
+	runs      []*Run      // in the order they began
+	later     *time.Timer // until the next promise of a bot
+	keep      *time.Timer
+	keeping   bool               // keep runs
+	watches   map[*Watch]bool    // nil = none yet
+	followers map[*Follower]bool // nil = none yet
 	saves     saveQueue
 	erasing   eraseQueue
 	reads     map[wire.UserID]wire.Seq
@@ -85,6 +94,7 @@ type command struct {
 type feedEvent struct {
 	record Record
 	reset  *Tail
+	of     *threadLog // nil = the main timeline
 }
 
 func newRoom(g *Registry, id wire.RoomID) *Room {
@@ -100,6 +110,8 @@ func newRoom(g *Registry, id wire.RoomID) *Room {
 	r.states.timer = r.newTimer(r.flushStates)
 	r.overdue = r.newTimer(r.settleOverdue)
 	r.idle = r.newTimer(r.goIfIdle)
+	r.keep = r.newTimer(r.keepRuns)
+	r.later = r.newTimer(r.keepPromises)
 	r.call = call{mode: wire.Mesh, calm: r.newTimer(r.calmedDown)}
 	return r
 }
@@ -224,7 +236,11 @@ func (r *Room) shut() {
 	if r.stopFeed != nil {
 		r.stopFeed()
 	}
+	r.shutThreads()
 	r.stopTimers()
+	r.dropRuns()
+	r.loseFollowers(errGoingDown(), func(*Follower) bool { return true })
+	r.unseatAll()
 	r.mu.Lock()
 	rest := r.queue[r.taken:]
 	r.queue, r.taken, r.phase = nil, 0, roomEnded
@@ -281,12 +297,12 @@ func (r *Room) do(c command) {
 // goIfIdle ends the room when nobody needs it any more.
 func (r *Room) goIfIdle() {
 	r.idling = false // armed again, if it is still empty
-	r.over = len(r.members) == 0 && r.quiet() && r.registry.forget(r)
+	r.over = r.empty() && r.quiet() && r.registry.forget(r)
 }
 
 // quiet reports whether nothing is under way that needs the room.
 func (r *Room) quiet() bool {
-	return !r.busy() && len(r.pending) == 0 && !r.saves.busy && !r.erasing.busy &&
+	return !r.busy() && len(r.pending) == 0 && !r.answering() && !r.saves.busy && !r.erasing.busy && r.threadsQuiet() &&
 		!r.recording.starting && r.recording.active == nil
 }
 
@@ -300,7 +316,7 @@ func (r *Room) busy() bool {
 // armIdle starts or stops the idle timer when the room has become empty or is no longer; a room that could not
 // be loaded goes at once, so that the next join tries anew.
 func (r *Room) armIdle() {
-	empty := len(r.members) == 0
+	empty := r.empty()
 	if empty == r.idling {
 		return
 	}
@@ -318,6 +334,8 @@ func (r *Room) armIdle() {
 func (r *Room) stopTimers() {
 	r.idle.Stop()
 	r.overdue.Stop()
+	r.keep.Stop()
+	r.later.Stop()
 	r.batch.timer.Stop()
 	r.states.timer.Stop()
 	r.call.calm.Stop()
@@ -342,6 +360,9 @@ func (r *Room) open(ctx context.Context) {
 		r.logger.Error("cannot open the room", "error", err)
 	}
 	r.armIdle()
+	if err == nil {
+		r.checkThreads()
+	}
 	r.work(math.MaxInt)
 }
 
@@ -358,18 +379,26 @@ func (r *Room) load(ctx context.Context) error {
 	r.stopFeed = stop
 	r.openDocument(doc)
 	r.main.load(tail)
-	r.eraseLeftovers()
+	r.eraseLeftovers(r.main)
+	r.seatAll()
+	r.endOrphans()
+	r.armLater()
 	return nil
 }
 
 // onFeed takes in what the log says.
 func (r *Room) onFeed(ev *feedEvent) {
+	if ev.of != nil {
+		r.onThreadFeed(ev)
+		return
+	}
 	if ev.reset != nil {
 		r.logger.Warn("the log lost continuity; every member starts from a new window", "epoch", ev.reset.Epoch)
 		r.flushBatch()
 		r.main = newTimeline(r.registry.opts.History)
 		r.main.load(*ev.reset)
-		r.eraseLeftovers()
+		r.eraseLeftovers(r.main)
+		r.checkThreads()
 		for _, m := range r.order {
 			if m.state == memberOnline {
 				m.out.SendJoined(r.joinedFrame(m, "", nil))

@@ -392,7 +392,7 @@ func TestStateReachesOthers(t *testing.T) {
 	if s := body[wire.Media](t, bob.next(wire.KindMediaState, 1)); !s.Camera || !s.Hand || s.Microphone {
 		t.Errorf("media-state = %+v", s)
 	}
-	ask(t, func(a rooms.Answer) { ann.Typing(wire.Typing{Typing: true}, a) })
+	ask(t, func(a rooms.Answer) { ann.Typing("", wire.Typing{Typing: true}, a) })
 	if s := bob.next(wire.KindTyping, 1); s.From != "a1" || !body[wire.Typing](t, s).Typing {
 		t.Errorf("typing = %+v", s)
 	}
@@ -401,11 +401,11 @@ func TestStateReachesOthers(t *testing.T) {
 		t.Error("a sent message did not clear typing")
 	}
 	bob.next(wire.KindChat, 1)
-	ask(t, func(a rooms.Answer) { bob.Read(wire.Read{Seq: seq}, a) })
+	ask(t, func(a rooms.Answer) { bob.Read("", wire.Read{Seq: seq}, a) })
 	if s := ann.next(wire.KindRead, 1); body[wire.Read](t, s).Seq != seq || s.From != "b1" {
 		t.Errorf("read = %+v", s)
 	}
-	if r := ask(t, func(a rooms.Answer) { bob.Read(wire.Read{Seq: seq + 1000}, a) }); r.code() != wire.CodeNotFound {
+	if r := ask(t, func(a rooms.Answer) { bob.Read("", wire.Read{Seq: seq + 1000}, a) }); r.code() != wire.CodeNotFound {
 		t.Errorf("reading what is not there: %v", r.err)
 	}
 	viewer := person("v1", "vic")
@@ -523,7 +523,7 @@ func TestSilenceEnds(t *testing.T) {
 	t.Parallel() // it waits for the real clock: the log under the room is a real one
 	h := newHouse(t, rooms.Options{})
 	ann, bob := h.enter(person("a1", "ann"), "r1", nil), h.enter(person("b1", "bob"), "r1", nil)
-	ask(t, func(a rooms.Answer) { bob.Typing(wire.Typing{Typing: true}, a) })
+	ask(t, func(a rooms.Answer) { bob.Typing("", wire.Typing{Typing: true}, a) })
 	if body[wire.Typing](t, ann.next(wire.KindTyping, 2)).Typing {
 		t.Error("typing did not end")
 	}

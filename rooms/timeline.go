@@ -2,7 +2,6 @@ package rooms
 
 import (
 	"encoding/json"
-	"hash/maphash"
 	"slices"
 	"strconv"
 
@@ -19,8 +18,9 @@ const (
 // It has no goroutine and no lock: its owner is the room.
 type timeline struct {
 	// Set by newTimeline, then constant.
-	window int // messages a new client gets
-	limit  int // records kept, as many as the log keeps
+	window int     // messages a new client gets
+	limit  int     // records kept, as many as the log keeps
+	thread *thread // nil = the room's main timeline
 
 	epoch   string
 	records []entry // oldest first; contiguous: nothing of the log is missing between them
@@ -29,7 +29,7 @@ type timeline struct {
 	// A cursor at floor or above can be resumed.
 	floor    wire.Seq
 	messages []*message // folded, oldest first
-	keys     map[requestKey]wire.Seq
+	keys     keyTable
 	joined   []byte // the window as a JSON array; nil = has changed
 	older    bool   // joined leaves out older messages
 
@@ -63,30 +63,15 @@ type opened struct {
 }
 
 func newTimeline(window int) *timeline {
-	return &timeline{window: window, limit: window * wire.RecordsPerMessage, keys: make(map[requestKey]wire.Seq)}
+	return &timeline{window: window, limit: window * wire.RecordsPerMessage}
 }
 
-// A requestKey stands for what keyOf has named: a hash with a seed of this process, so that nobody can look for two of
-// the same. A ring of 1,024 holds one by chance for one in 10^16 messages. A table of the names themselves would be a
-// fiftieth of what a message costs.
-type requestKey uint64
-
-var requestSeed = maphash.MakeSeed()
-
-// hashKey is 0 for an empty name, and for no other.
-func hashKey(name string) requestKey {
-	if name == "" {
-		return 0
-	}
-	return requestKey(max(maphash.String(requestSeed, name), 1))
-}
-
-// keyOf names a request for good: a repeat by the same user in the same room is found by it, here and in the log.
-func keyOf(room wire.RoomID, user wire.UserID, id wire.RequestID) string {
-	if id == "" {
+// name is that of the thread, empty for the main timeline.
+func (t *timeline) name() wire.ThreadID {
+	if t.thread == nil {
 		return ""
 	}
-	return string(room) + "." + string(user) + "." + string(id)
+	return t.thread.name
 }
 
 // load takes a tail in. The timeline must be new.
@@ -111,9 +96,7 @@ func (t *timeline) apply(rec Record, c *content) []byte {
 		seq: rec.Seq, kind: c.head.Type, key: hashKey(c.key(rec.ID)),
 		frame: frameRecord(rec, t.last),
 	}
-	if e.key != 0 {
-		t.keys[e.key] = rec.Seq
-	}
+	t.keys.put(e.key, rec.Seq)
 	t.last = rec.Seq
 	switch {
 	case c.chat != nil:
@@ -141,10 +124,8 @@ func (t *timeline) apply(rec Record, c *content) []byte {
 	case c.cleared:
 		t.purgeBelow = rec.Seq
 		t.records, t.messages, t.floor, t.joined = nil, nil, 0, nil
-		clear(t.keys)
-		if e.key != 0 {
-			t.keys[e.key] = rec.Seq
-		}
+		t.keys = keyTable{}
+		t.keys.put(e.key, rec.Seq)
 	}
 	t.records = append(t.records, e)
 	t.trim()
@@ -158,9 +139,7 @@ func (t *timeline) trim() {
 		t.records[0] = entry{}
 		t.records = t.records[1:]
 		t.floor = old.seq
-		if old.key != 0 && t.keys[old.key] == old.seq {
-			delete(t.keys, old.key)
-		}
+		t.keys.drop(old.key, old.seq)
 		if len(t.messages) > 0 && t.messages[0].seq <= old.seq {
 			t.messages[0] = nil
 			t.messages = t.messages[1:]
@@ -176,6 +155,12 @@ func (t *timeline) find(seq wire.Seq) *message {
 		return nil
 	}
 	return t.messages[i]
+}
+
+// alive reports whether there is a message at seq that is not deleted.
+func (t *timeline) alive(seq wire.Seq) bool {
+	m := t.find(seq)
+	return m != nil && !m.deleted
 }
 
 func compareSeq(a, b wire.Seq) int {
@@ -225,7 +210,7 @@ func (t *timeline) blank(d *deletion) {
 // restore puts a message back whose record was erased, in its place.
 func (t *timeline) restore(d *deletion) *message {
 	head := wire.Envelope{
-		Type: wire.KindChat, ID: d.Was.ID, Room: d.Was.Room, From: d.Was.From, Author: d.Was.Author,
+		Type: wire.KindChat, ID: d.Was.ID, Room: d.Was.Room, Thread: d.Was.Thread, From: d.Was.From, Author: d.Was.Author,
 		Seq: d.Message, TS: d.Was.TS,
 	}
 	at, _ := slices.BinarySearchFunc(t.records, d.Message, func(e entry, s wire.Seq) int { return compareSeq(e.seq, s) })
@@ -241,9 +226,8 @@ func (t *timeline) restore(d *deletion) *message {
 	key := requestKey(0)
 	if d.Was.Author != nil {
 		m.user = d.Was.Author.User
-		if key = hashKey(keyOf(d.Was.Room, m.user, d.Was.ID)); key != 0 {
-			t.keys[key] = d.Message
-		}
+		key = hashKey(keyOf(d.Was.Room, m.user, d.Was.ID))
+		t.keys.put(key, d.Message)
 	}
 	t.records = slices.Insert(t.records, at, entry{seq: d.Message, kind: wire.KindChat, key: key, frame: m.frame()})
 	return m
@@ -293,8 +277,8 @@ func (m *message) frame() []byte {
 }
 
 // since returns every record after the cursor as frames joined into a JSON array, or false when the cursor is
-// of another epoch, not reached back to, or too far back for one frame.
-func (t *timeline) since(c *wire.Cursor) ([]byte, bool) {
+// of another epoch, not reached back to, or more than limit bytes back.
+func (t *timeline) since(c *wire.Cursor, limit int) ([]byte, bool) {
 	if c == nil || c.Epoch != t.epoch || c.Seq < t.floor || c.Seq > t.last {
 		return nil, false
 	}
@@ -306,7 +290,7 @@ func (t *timeline) since(c *wire.Cursor) ([]byte, bool) {
 	for _, e := range t.records[from:] {
 		size += len(e.frame) + 1
 	}
-	if size > maxJoinedBytes {
+	if size > limit {
 		return nil, false
 	}
 	out := append(make([]byte, 0, size), '[')

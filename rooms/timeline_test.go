@@ -129,7 +129,7 @@ func TestTimelineChain(t *testing.T) {
 	b := s.chat("two")
 	s.edit(a, "x")
 	last := s.remove(a)
-	array, ok := s.line.since(&wire.Cursor{Seq: a, Epoch: "e1"})
+	array, ok := s.line.since(&wire.Cursor{Seq: a, Epoch: "e1"}, maxJoinedBytes)
 	if !ok {
 		t.Fatal("not recovered")
 	}
@@ -171,7 +171,7 @@ func TestTimelineSince(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			array, ok := s.line.since(tt.cursor)
+			array, ok := s.line.since(tt.cursor, maxJoinedBytes)
 			if ok != (tt.want >= 0) {
 				t.Fatalf("recovered = %v", ok)
 			}
@@ -191,7 +191,7 @@ func TestTimelineClear(t *testing.T) {
 	a := s.chat("secret")
 	cleared := s.clear()
 	b := s.chat("after")
-	array, ok := s.line.since(&wire.Cursor{Seq: a, Epoch: "e1"})
+	array, ok := s.line.since(&wire.Cursor{Seq: a, Epoch: "e1"}, maxJoinedBytes)
 	if all := decodeAll(t, array); !ok || len(all) != 2 || all[0].Seq != cleared || all[1].Seq != b {
 		t.Errorf("a client that was away gets %s (recovered %v)", array, ok)
 	}

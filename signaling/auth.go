@@ -10,8 +10,9 @@ import (
 
 // Claims are what a verified token says of a person.
 type Claims struct {
-	User      wire.UserID // 1 to wire.MaxUserIDLength bytes
-	Name      string      // 1 to wire.MaxDisplayName runes, free of control characters
+	User      wire.UserID          // 1 to wire.MaxUserIDLength bytes
+	Name      string               // 1 to wire.MaxDisplayName runes, free of control characters
+	Kind      wire.ParticipantKind // empty or human; or bot: a program that takes part by itself
 	Role      wire.Role
 	Grants    wire.Grants // as the token has them; what it leaves out is filled in from the role
 	Rooms     []string    // names, prefix-* or *; empty = no room at all

@@ -15,11 +15,12 @@ import (
 // issuer are left to the choice of keys: a server trusts exactly the keys that it was given.
 type tokenClaims struct {
 	jwt.RegisteredClaims
-	Name   string       `json:"name,omitempty"`
-	Role   *wire.Role   `json:"role,omitempty"`   // absent = member
-	Rooms  []string     `json:"rooms,omitempty"`  // absent = none
-	Grants *tokenGrants `json:"grants,omitempty"` // absent = as the role has them
-	Guest  bool         `json:"guest,omitempty"`  // private to this server's guest endpoint
+	Name   string               `json:"name,omitempty"`
+	Kind   wire.ParticipantKind `json:"kind,omitempty"`   // human or bot; absent = human
+	Role   *wire.Role           `json:"role,omitempty"`   // absent = member
+	Rooms  []string             `json:"rooms,omitempty"`  // absent = none
+	Grants *tokenGrants         `json:"grants,omitempty"` // absent = as the role has them
+	Guest  bool                 `json:"guest,omitempty"`  // private to this server's guest endpoint
 }
 
 // tokenGrants is wire.Grants in which each field may be absent.
@@ -80,7 +81,7 @@ func (t *tokenClaims) claims() (*Claims, error) {
 		return nil, wire.Errorf(wire.CodeUnauthorized, "the token's exp is no Unix time in seconds; make a new token")
 	}
 	c := &Claims{
-		User: wire.UserID(t.Subject), Name: CleanName(t.Name), Role: wire.RoleMember, Rooms: t.Rooms, Guest: t.Guest,
+		User: wire.UserID(t.Subject), Name: CleanName(t.Name), Kind: t.Kind, Role: wire.RoleMember, Rooms: t.Rooms, Guest: t.Guest,
 	}
 	if t.Role != nil {
 		c.Role = *t.Role
@@ -122,6 +123,10 @@ func (c *Claims) validate() error {
 	case strings.ContainsFunc(string(c.User), func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }):
 		// It becomes part of headers in the log, where a line break would start another header.
 		return wire.Errorf(wire.CodeUnauthorized, "the token's sub holds control characters; use printable ones")
+	case wire.BotOf(c.User) != "":
+		return wire.Errorf(wire.CodeUnauthorized, "the token's sub is that of a bot of the server; choose another one")
+	case c.Kind != "" && c.Kind != wire.Human && c.Kind != wire.Bot:
+		return wire.Errorf(wire.CodeUnauthorized, "the token's kind is neither human nor bot")
 	case c.Role != wire.RoleViewer && c.Role != wire.RoleMember && c.Role != wire.RoleModerator:
 		return wire.Errorf(wire.CodeUnauthorized, "the token's role is none of viewer, member, moderator")
 	}
@@ -143,6 +148,9 @@ func (c *Claims) validate() error {
 // token is the body of a token that says c. Grants that the role has anyway are left out.
 func (c *Claims) token(now time.Time) *tokenClaims {
 	t := &tokenClaims{Name: CleanName(c.Name), Role: &c.Role, Rooms: c.Rooms, Guest: c.Guest}
+	if c.Kind == wire.Bot {
+		t.Kind = c.Kind
+	}
 	t.Subject = string(c.User)
 	t.IssuedAt = jwt.NewNumericDate(now)
 	if !c.ExpiresAt.IsZero() {

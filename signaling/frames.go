@@ -11,10 +11,7 @@ func encodeError(env wire.Envelope, problem *wire.Error) []byte {
 	if !wire.ValidName(string(head.Thread)) {
 		head.Thread = ""
 	}
-	return wire.Encode(head, wire.ErrorBody{
-		Code: problem.Code, Message: problem.Text, Retryable: problem.Code.Retryable(),
-		RetryAfterMS: problem.RetryAfter.Milliseconds(),
-	})
+	return wire.Encode(head, *problem.Body())
 }
 
 func errGoingDown() *wire.Error {

@@ -25,6 +25,16 @@ func handleChat(m mux) {
 	Handle(m, inRoom(func(m *rooms.Member, env wire.Envelope, msg wire.History, answer rooms.Answer) {
 		m.History(env.Thread, msg, answer)
 	}))
-	Handle(m, inRoom(func(m *rooms.Member, _ wire.Envelope, msg wire.Read, answer rooms.Answer) { m.Read(msg, answer) }))
-	Handle(m, inRoom(func(m *rooms.Member, _ wire.Envelope, msg wire.Typing, answer rooms.Answer) { m.Typing(msg, answer) }))
+	Handle(m, inRoom(func(m *rooms.Member, env wire.Envelope, msg wire.Read, answer rooms.Answer) {
+		m.Read(env.Thread, msg, answer)
+	}))
+	Handle(m, inRoom(func(m *rooms.Member, env wire.Envelope, msg wire.Typing, answer rooms.Answer) {
+		m.Typing(env.Thread, msg, answer)
+	}))
+	Handle(m, inRoom(func(m *rooms.Member, env wire.Envelope, msg wire.SubscribeThread, answer rooms.Answer) {
+		m.SubscribeThread(env.ID, env.Thread, msg, answer)
+	}))
+	Handle(m, inRoom(func(m *rooms.Member, env wire.Envelope, _ wire.UnsubscribeThread, answer rooms.Answer) {
+		m.UnsubscribeThread(env.Thread, answer)
+	}))
 }

@@ -65,6 +65,7 @@ func newMux() mux {
 	handleRooms(m)
 	handleChat(m)
 	handleCalls(m)
+	handleBots(m)
 	return m
 }
 

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"cmp"
 	"context"
 	"runtime/debug"
 	"sync"
@@ -162,13 +163,20 @@ func (s *Session) handle(line []byte) {
 	switch {
 	case err != nil:
 	case env.Type == wire.KindJoin: // needs a deep stack, and nearly every connection does it once
-		s.deep(env, func() { err = s.server.mux.dispatch(s.server.lifetime, s, env) })
+		err = s.dispatchDeep(env)
 	default:
 		err = s.server.mux.dispatch(s.server.lifetime, s, env)
 	}
 	if err != nil {
 		s.fail(env, err)
 	}
+}
+
+// dispatchDeep is mux.dispatch by deep. It is no part of handle, or what it shares with the other goroutine would be
+// garbage of every message.
+func (s *Session) dispatchDeep(env wire.Envelope) (err error) {
+	s.deep(env, func() { err = s.server.mux.dispatch(s.server.lifetime, s, env) })
+	return err
 }
 
 // takeMessage takes one message from what the session and its address may send; it returns how long to wait, 0 =
@@ -325,7 +333,7 @@ func (s *Session) currentClaims() *Claims {
 // identity is how rooms know the session.
 func (s *Session) identity(c *Claims) rooms.Identity {
 	return rooms.Identity{
-		Participant: s.id, User: c.User, Name: c.Name, Kind: wire.Human, Role: c.Role, Grants: c.Grants, Guest: c.Guest,
+		Participant: s.id, User: c.User, Name: c.Name, Kind: cmp.Or(c.Kind, wire.Human), Role: c.Role, Grants: c.Grants, Guest: c.Guest,
 		Connection: s.serial,
 	}
 }

@@ -57,7 +57,9 @@ func TestExactlyOneAnswer(t *testing.T) {
 	add("moderate", room, wire.Moderate{Action: wire.ActionLock}, wire.KindAck, "")
 	add("moderate", room, wire.Moderate{Action: "dance"}, wire.KindError, wire.CodeBadMessage)
 	add("webrtc-signal", room, map[string]any{"candidate": nil}, wire.KindError, wire.CodeBadMessage) // no to
-	add("subscribe-thread", room, wire.SubscribeThread{}, wire.KindError, wire.CodeUnknownType)
+	add("subscribe-thread", room, wire.SubscribeThread{}, wire.KindError, wire.CodeBadMessage)
+	add("subscribe-thread", room, wire.SubscribeThread{Private: "nobody"}, wire.KindError, wire.CodeNotFound)
+	add("unsubscribe-thread", room, wire.UnsubscribeThread{}, wire.KindAck, "")
 	add("subscribe-media", room, wire.SubscribeMedia{}, wire.KindError, wire.CodeBadMessage)
 	add("subscribe-media", room, wire.SubscribeMedia{Participant: "p", Source: wire.Camera}, wire.KindError, wire.CodeNotFound) // no SFU
 	add("media-mode", room, wire.RequestMode{Mode: wire.SFU}, wire.KindError, wire.CodeNotFound)

@@ -39,6 +39,8 @@ type Request struct {
 
 // A Question is what an engine without a model needs to know of a question beside its text.
 type Question struct {
+	Seq     uint64    // the message that asks; 0 = none does
+	About   uint64    // the message that is asked about; 0 = none
 	Persona string    // the bot's id
 	Skills  []string  // of the built-in engine that the bot has
 	Name    string    // the bot's name
@@ -46,6 +48,7 @@ type Question struct {
 	User    string    // the user of who asks
 	Now     time.Time // when it was asked, in the asker's zone where that is known
 	Seed    uint64    // for choices by chance: the same question of the same run gets the same answer
+	Text    string    // the question as it was asked, when the last user's message has more than it; empty = it has not
 }
 
 // Role is who speaks.

@@ -6,6 +6,11 @@
 // A Tool says what it is by its Spec, and does one Call at a time for one asker, through the Room as that asker may
 // see it. Nothing that a tool returns is trusted: it is data for the model, never instructions.
 //
+// ForRoom returns the tools of this package, which look at the room or do what somebody asked the bot for: a poll, a
+// timer. What they put into the room is said by the bot itself, in the timeline that it was asked in, with nothing of
+// the asker's formatting in it; they change nothing that was there before. So none of them Writes in the sense of
+// Spec.Writes, and none needs approval. What they say of messages is cut to bounds that fit a prompt.
+//
 // # Concurrency
 //
 // Tools may be called from any number of goroutines. A call ends when its context does.
@@ -44,6 +49,8 @@ type Call struct {
 	ID    string
 	Input json.RawMessage
 	Room  Room
+	// Seed is the question's (provider.Question.Seed): what is left to chance comes out the same when a run is repeated.
+	Seed uint64
 }
 
 // An Output is what a tool found.

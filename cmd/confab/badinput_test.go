@@ -182,6 +182,8 @@ func testTokens(t *testing.T, base string) {
 		"no subject":         hs(good(jwt.MapClaims{"sub": ""})),
 		"subject too long":   hs(good(jwt.MapClaims{"sub": strings.Repeat("s", 129)})),
 		"line break in sub":  hs(good(jwt.MapClaims{"sub": "a\r\nNats-Msg-Id: x"})),
+		"a bot's subject":    hs(good(jwt.MapClaims{"sub": "bot:scribe"})),
+		"kind made up":       hs(good(jwt.MapClaims{"kind": "ghost"})),
 		"subject is a list":  hs(good(jwt.MapClaims{"sub": []string{"a"}})),
 		"role made up":       hs(good(jwt.MapClaims{"role": "owner"})),
 		"rooms is a string":  hs(good(jwt.MapClaims{"rooms": 5})),

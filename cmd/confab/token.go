@@ -14,13 +14,14 @@ import (
 type tokenCommand struct {
 	User      string        `required:"" help:"Who the person is (sub), 1 to 128 bytes." placeholder:"ID"`
 	Name      string        `help:"Name shown to others; the user when left out."`
+	Kind      string        `default:"human" enum:"human,bot" help:"human, or bot for a program that takes part."`
 	Role      string        `default:"member" enum:"viewer,member,moderator" help:"viewer, member or moderator."`
 	Rooms     []string      `default:"*" help:"Rooms it is good for: names, prefix-* or *." placeholder:"ROOM"`
 	TTL       time.Duration `name:"ttl" default:"24h" help:"How long it is good; 0 = for ever."`
 	Publish   []string      `help:"What may be sent: microphone, camera, screen, screen-audio, or none. Left out: as the role has it." placeholder:"SOURCE"`
 	Subscribe *bool         `negatable:"" help:"May see and hear others. Left out: as the role has it."`
 	Chat      *bool         `negatable:"" help:"May chat. Left out: as the role has it."`
-	Bots      *bool         `negatable:"" help:"May call bots. Left out: as the role has it."`
+	Bots      *bool         `name:"use-bots" negatable:"" help:"May let bots in and out. Left out: as the role has it."`
 }
 
 // Run prints the token on a line of its own.
@@ -54,7 +55,7 @@ func (t *tokenCommand) Run(p *process) error {
 func (t *tokenCommand) claims(now time.Time) (*signaling.Claims, error) {
 	role := wire.Role(t.Role)
 	c := &signaling.Claims{
-		User: wire.UserID(t.User), Name: signaling.CleanName(t.Name), Role: role, Grants: signaling.RoleGrants(role), Rooms: t.Rooms,
+		User: wire.UserID(t.User), Name: signaling.CleanName(t.Name), Kind: wire.ParticipantKind(t.Kind), Role: role, Grants: signaling.RoleGrants(role), Rooms: t.Rooms,
 	}
 	if c.Name == "" {
 		c.Name = signaling.CleanName(t.User)

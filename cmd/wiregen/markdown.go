@@ -67,6 +67,7 @@ var deliveries = map[wire.Delivery]string{
 	wire.Logged:    "logged: stored before it is acknowledged, in order, never dropped",
 	wire.State:     "state: only the newest value per sender need arrive",
 	wire.Signalled: "signal: in order per sender and addressee; waits while the addressee is reconnecting",
+	wire.Stream:    "stream: in order and never lost; pieces that wait may be merged",
 	wire.Notice:    "notice: told once, in order",
 }
 

@@ -77,7 +77,7 @@ func TestTypesSayWhatJSONHas(t *testing.T) {
 		"  reads?: Record<string, number>;\n",
 		"  since?: Cursor;\n",
 		"  participants: Participant[];\n",
-		"  bots: unknown[];\n",
+		"  input: unknown;\n",
 		"  locked?: boolean;\n",
 		"  'webrtc-signal': Signal;\n",
 		"  history: 'history',\n",

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/nats-io/nats.go"
+
 	"confab/rooms"
 	"confab/signaling/wire"
 )
@@ -53,4 +55,42 @@ func indexAfter(text, part string) int {
 		return i + len(part)
 	}
 	return -1
+}
+
+// errNoStream: nothing listens on the subject; its stream has no leader now, or NATS is starting.
+var errNoStream = errors.New("no stream took the record")
+
+// parseAck reads a publish confirmation. An error is what NATS refused it with.
+func parseAck(msg *nats.Msg) (rooms.Appended, error) {
+	if len(msg.Data) == 0 {
+		if msg.Header.Get("Status") == "503" {
+			return rooms.Appended{}, errNoStream
+		}
+		return rooms.Appended{}, fmt.Errorf("an empty confirmation, status %q", msg.Header.Get("Status"))
+	}
+	return parseAckBody(msg.Data)
+}
+
+// ackSeq stands before the sequence in every confirmation of a stored record; after the digits comes the end, or
+// what tells a duplicate.
+const ackSeq = `"seq":`
+
+// parseAckBody is by hand because it runs once for each append. The server writes {"stream":"ROOMS_1","seq":7} with
+// ,"duplicate":true for a duplicate; whatever looks otherwise is decoded in full.
+func parseAckBody(data []byte) (rooms.Appended, error) {
+	text := string(data) // short; does not escape
+	if i := indexAfter(text, ackSeq); i > 0 {
+		var seq uint64
+		j := i
+		for j < len(text) && text[j] == ' ' {
+			j++
+		}
+		for ; j < len(text) && text[j] >= '0' && text[j] <= '9'; j++ {
+			seq = seq*10 + uint64(text[j]-'0')
+		}
+		if seq > 0 && j < len(text) && text[j] == '}' {
+			return rooms.Appended{Seq: wire.Seq(seq)}, nil
+		}
+	}
+	return decodeAck(data)
 }

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,16 +32,19 @@ type pendingAppend struct {
 	done    func(rooms.Appended, error)
 	since   time.Time
 
+	// Set by add, then constant.
+	echoes bool   // no confirmation is asked for: the timeline is followed, and the record comes back when it is stored
+	reply  string // where the first attempt is confirmed, of the shard's replySet; empty = as any other attempt
+
 	// Guarded by appender.mu.
 	resendAt time.Time
 	refusal  error // what NATS said last, if anything
-	echoes   bool  // no confirmation is asked for: the timeline is followed, and the record comes back when it is stored
 }
 
 // An attempt is one sending of an append.
 type attempt struct {
 	*pendingAppend
-	confirm bool // ask for a confirmation
+	again bool // it is not the first
 }
 
 // A settled append waits for its done to be called.
@@ -53,14 +55,14 @@ type settled struct {
 }
 
 // An appender sends appends and matches their confirmations. One goroutine (send) writes to NATS, in the order of
-// Append; another (settle) reads confirmations, sends again what was lost and calls every done. There is no
-// goroutine and no timer for a single append.
+// Append; another (settle) reads confirmations, sends again what was lost and calls done. Where nobody else writes, the
+// shards read confirmations and call done for what they confirm. There is no goroutine and no timer for a single append.
 type appender struct {
 	// Set by newAppender, then constant.
 	bus    *Bus
-	inbox  string         // with the full stop; the token follows
+	inbox  string         // of all confirmations, with the full stop; the shard's number follows
 	own    string         // begins the ids of records appended without one; different in each process
-	acks   chan *nats.Msg // written by NATS, never closed
+	acks   chan *nats.Msg // confirmations that no shard reads; written by NATS, never closed
 	queued chan struct{}  // a value: queue is not empty
 	wake   chan struct{}  // a value: finished is not empty
 	quiet  chan struct{}  // a value: pending has become empty
@@ -71,6 +73,7 @@ type appender struct {
 	next     uint64
 	pending  map[uint64]*pendingAppend
 	echoing  map[string]*pendingAppend // those of pending whose echoes is set, by id
+	replies  [shardCount]replySet
 	bytes    int
 	queue    []attempt // to be sent, or sent again
 	finished []settled // done is due
@@ -83,15 +86,24 @@ func newAppender(b *Bus) (*appender, error) {
 		patience: appendPatience,
 		inbox:    nats.NewInbox() + ".",
 		own:      string(ownID) + newEpoch() + ".",
-		acks:     make(chan *nats.Msg, maxPendingAppends),
 		queued:   make(chan struct{}, 1),
 		wake:     make(chan struct{}, 1),
 		quiet:    make(chan struct{}, 1),
 		pending:  make(map[uint64]*pendingAppend),
 		echoing:  make(map[string]*pendingAppend),
 	}
-	if _, err := b.publish.ChanSubscribe(a.inbox+"*", a.acks); err != nil {
-		return nil, fmt.Errorf("bus: subscribing to confirmations: %w", err)
+	if !b.alone() {
+		a.acks = make(chan *nats.Msg, maxPendingAppends)
+	}
+	for i, s := range b.shards {
+		a.replies[i].open(a.inbox + strconv.Itoa(i) + ".")
+		to := a.acks
+		if b.alone() {
+			to = s.acks
+		}
+		if _, err := b.publish.ChanSubscribe(a.replies[i].prefix+"*", to); err != nil {
+			return nil, fmt.Errorf("bus: subscribing to confirmations: %w", err)
+		}
 	}
 	if err := b.publish.FlushTimeout(requestTimeout); err != nil {
 		return nil, fmt.Errorf("bus: subscribing to confirmations: %w", err)
@@ -99,16 +111,17 @@ func newAppender(b *Bus) (*appender, error) {
 	return a, nil
 }
 
-// Append stores payload at the end of t; see rooms.Log. The confirmation of a timeline that is open here is its own
-// echo, which spares NATS a message and this process two goroutines that would have to wake up. At most 16384 appends and 64 MiB wait at a time; beyond
-// that the answer is ErrUnavailable at once.
+// Append stores payload at the end of t; see rooms.Log. It costs one message from NATS: where a timeline that is open
+// here is repeated to its followers, the echo is the confirmation, and where it is not, the confirmation is the echo.
+// At most 16384 appends and 64 MiB wait at a time; beyond that the answer is ErrUnavailable at once.
 func (b *Bus) Append(t rooms.Timeline, id string, payload []byte, done func(rooms.Appended, error)) {
 	place, open, err := b.find(t)
 	if err == nil && int64(len(payload)+3*len(id)) > b.maxPayload.Load()-1024 {
 		err = fmt.Errorf("bus: a record of %d bytes is more than NATS takes", len(payload))
 	}
 	b.appender.add(&pendingAppend{
-		place: place, id: escapeID(id), payload: payload, done: done, since: time.Now(), echoes: id != "" && open,
+		place: place, id: escapeID(id), payload: payload, done: done, since: time.Now(),
+		echoes: id != "" && open && !b.alone(),
 	}, err)
 }
 
@@ -141,10 +154,12 @@ func (a *appender) add(p *pendingAppend, err error) {
 		if p.echoes = p.echoes && a.echoing[p.id] == nil; p.echoes {
 			p.resendAt = p.since.Add(echoAfter)
 			a.echoing[p.id] = p
+		} else {
+			p.reply = a.replies[p.place.shard()].lend(p)
 		}
 		a.pending[p.token] = p
 		a.bytes += len(p.payload)
-		a.queue = append(a.queue, attempt{p, !p.echoes})
+		a.queue = append(a.queue, attempt{p, false})
 		signal = a.queued
 	}
 	a.mu.Unlock()
@@ -164,13 +179,15 @@ func (a *appender) send() {
 	var (
 		batch  []attempt
 		ids    = make([]string, 1)
+		at     stamp
 		msg    = &nats.Msg{Header: nats.Header{nats.MsgIdHdr: ids}}
-		prefix = len(a.inbox)
-		reply  = append(make([]byte, 0, prefix+16), a.inbox...)
 		gather gatherer
 		timer  = time.NewTimer(0)
 	)
 	defer timer.Stop()
+	if a.bus.alone() {
+		msg.Header[headerTaken] = at.value[:]
+	}
 	for {
 		select {
 		case <-a.bus.lifetime.Done():
@@ -192,18 +209,40 @@ func (a *appender) send() {
 		for i, p := range batch {
 			batch[i] = attempt{}
 			ids[0] = p.id
-			msg.Subject, msg.Data, msg.Reply = p.place.subject, p.payload, ""
-			if p.confirm {
-				msg.Reply = string(strconv.AppendUint(reply[:prefix], p.token, 36))
-			}
+			at.set(p.since)
+			msg.Subject, msg.Data, msg.Reply = p.place.subject, p.payload, a.replyTo(p)
 			if err := a.bus.publish.PublishMsg(msg); err != nil {
-				a.refused(p.token, fmt.Errorf("sending to NATS: %w", err))
+				a.refused(p.pendingAppend, fmt.Errorf("sending to NATS: %w", err))
 			}
 		}
 	}
 }
 
-// settle handles confirmations, retries and dones until the bus ends; then it settles the rest.
+// A stamp is a time as a header bears it. Most records of a batch have the same.
+type stamp struct {
+	milli int64
+	value [1]string
+}
+
+func (s *stamp) set(t time.Time) {
+	if milli := t.UnixMilli(); milli != s.milli {
+		s.milli, s.value[0] = milli, strconv.FormatInt(milli, 10)
+	}
+}
+
+// replyTo is where an attempt is confirmed, empty when it is not to be.
+func (a *appender) replyTo(p attempt) string {
+	switch {
+	case p.again:
+	case p.echoes:
+		return ""
+	case p.reply != "":
+		return p.reply
+	}
+	return a.replies[p.place.shard()].own(p.token)
+}
+
+// settle handles retries, and what no shard does, until the bus ends; then it settles the rest.
 func (a *appender) settle() {
 	sweep := time.NewTimer(sweepEvery)
 	defer sweep.Stop()
@@ -214,7 +253,7 @@ func (a *appender) settle() {
 			a.close()
 			return
 		case msg := <-a.acks:
-			a.confirm(msg)
+			a.bus.shards[msg.Subject[len(a.inbox)]-'0'].confirm(msg)
 		case <-a.wake:
 			a.mu.Lock()
 			due, a.finished = a.finished, due[:0]
@@ -230,26 +269,26 @@ func (a *appender) settle() {
 	}
 }
 
-// confirm settles the append that msg answers, or notes why NATS refused it. Answers to what is settled already
-// (a second confirmation after a retry) are dropped.
-func (a *appender) confirm(msg *nats.Msg) {
-	token, err := strconv.ParseUint(msg.Subject[len(a.inbox):], 36, 64)
-	if err != nil {
-		return // nobody else publishes here
-	}
-	ack, err := parseAck(msg)
-	if err != nil {
-		a.refused(token, err)
-		return
-	}
+// answered takes in what NATS has answered at a reply subject of shard: nil, or why it refused. It returns the append,
+// nil when that is not known any more, and whether its done is due; it is not when an answer to another attempt came
+// before.
+func (a *appender) answered(shard int, subject string, refusal error) (p *pendingAppend, due bool) {
 	a.mu.Lock()
-	p := a.take(token)
-	a.mu.Unlock()
-	if p == nil {
-		return
+	defer a.mu.Unlock()
+	replies := &a.replies[shard]
+	if token, ok := replies.tokenOf(subject); ok {
+		p = a.pending[token]
+	} else {
+		p = replies.giveBack(subject)
 	}
-	a.bus.parts[p.place.partition].saw(uint64(ack.Seq))
-	p.done(ack, nil)
+	if p == nil {
+		return nil, false
+	}
+	if refusal != nil {
+		a.refuse(p, refusal)
+		return p, false
+	}
+	return p, a.take(p)
 }
 
 // echoed settles the append whose record a stream has repeated: it repeats what it has stored, so its word is as good
@@ -258,7 +297,7 @@ func (a *appender) echoed(id string, seq wire.Seq) {
 	a.mu.Lock()
 	p := a.echoing[id]
 	if p != nil {
-		a.take(p.token)
+		a.take(p)
 	}
 	a.mu.Unlock()
 	if p != nil {
@@ -266,13 +305,12 @@ func (a *appender) echoed(id string, seq wire.Seq) {
 	}
 }
 
-// take removes the append from the table, nil when it is not there. mu is held.
-func (a *appender) take(token uint64) *pendingAppend {
-	p := a.pending[token]
-	if p == nil {
-		return nil
+// take removes the append from the table, and reports whether it was there. mu is held.
+func (a *appender) take(p *pendingAppend) bool {
+	if a.pending[p.token] != p {
+		return false
 	}
-	delete(a.pending, token)
+	delete(a.pending, p.token)
 	if p.echoes {
 		delete(a.echoing, p.id)
 	}
@@ -280,27 +318,30 @@ func (a *appender) take(token uint64) *pendingAppend {
 	if len(a.pending) == 0 {
 		poke(a.quiet)
 	}
-	return p
+	return true
 }
 
 // refused notes that an attempt failed; the sweep makes the next one soon.
-func (a *appender) refused(token uint64, err error) {
+func (a *appender) refused(p *pendingAppend, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if p := a.pending[token]; p != nil {
-		p.refusal = err
-		p.resendAt = time.Now().Add(resendRefused)
-	}
+	a.refuse(p, err)
+}
+
+// refuse is refused with mu held.
+func (a *appender) refuse(p *pendingAppend, err error) {
+	p.refusal = err
+	p.resendAt = time.Now().Add(resendRefused)
 }
 
 // sweep queues what must be sent again, in the order of Append, and gives up what has waited too long.
 func (a *appender) sweep(now time.Time) {
 	var again []attempt
 	a.mu.Lock()
-	for token, p := range a.pending {
+	for _, p := range a.pending {
 		switch {
 		case now.Sub(p.since) >= a.patience:
-			a.take(token)
+			a.take(p)
 			err := rooms.ErrUnavailable
 			if p.refusal != nil {
 				err = fmt.Errorf("%w: %w", err, p.refusal)
@@ -327,6 +368,7 @@ func byToken(x, y attempt) int { return cmp.Compare(x.token, y.token) }
 
 // again sends everything that waits once more, in order: the connection was lost and is back.
 func (a *appender) again() {
+	a.forgetReplies()
 	a.mu.Lock()
 	a.queue = a.queue[:0]
 	resendAt := time.Now().Add(resendAfter)
@@ -337,6 +379,15 @@ func (a *appender) again() {
 	slices.SortFunc(a.queue, byToken)
 	a.mu.Unlock()
 	poke(a.queued)
+}
+
+// forgetReplies awaits no answers any more to what was sent: some were lost. What is pending is sent again in time.
+func (a *appender) forgetReplies() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.replies {
+		a.replies[i].renew()
+	}
 }
 
 // oldest is how long the append that waits longest has waited, 0 when none does.
@@ -389,42 +440,4 @@ func (a *appender) close() {
 	for _, s := range due {
 		s.done(s.what, s.err)
 	}
-}
-
-// errNoStream: nothing listens on the subject; its stream has no leader now, or NATS is starting.
-var errNoStream = errors.New("no stream took the record")
-
-// parseAck reads a publish confirmation. An error is what NATS refused it with.
-func parseAck(msg *nats.Msg) (rooms.Appended, error) {
-	if len(msg.Data) == 0 {
-		if msg.Header.Get("Status") == "503" {
-			return rooms.Appended{}, errNoStream
-		}
-		return rooms.Appended{}, fmt.Errorf("an empty confirmation, status %q", msg.Header.Get("Status"))
-	}
-	return parseAckBody(msg.Data)
-}
-
-// ackSeq stands before the sequence in every confirmation of a stored record; after the digits comes the end, or
-// what tells a duplicate.
-const ackSeq = `"seq":`
-
-// parseAckBody is by hand because it runs once for each append. The server writes {"stream":"ROOMS_1","seq":7} with
-// ,"duplicate":true for a duplicate; whatever looks otherwise is decoded in full.
-func parseAckBody(data []byte) (rooms.Appended, error) {
-	text := string(data) // short; does not escape
-	if i := indexAfter(text, ackSeq); i > 0 {
-		var seq uint64
-		j := i
-		for j < len(text) && text[j] == ' ' {
-			j++
-		}
-		for ; j < len(text) && text[j] >= '0' && text[j] <= '9'; j++ {
-			seq = seq*10 + uint64(text[j]-'0')
-		}
-		if seq > 0 && j < len(text) && text[j] == '}' {
-			return rooms.Appended{Seq: wire.Seq(seq)}, nil
-		}
-	}
-	return decodeAck(data)
 }

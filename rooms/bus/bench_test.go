@@ -221,3 +221,42 @@ func BenchmarkPurge(b *testing.B) {
 		b.ReportMetric(float64((cpuTime() - before).Milliseconds()), "cpu-ms")
 	}
 }
+
+// BenchmarkNewest asks for the newest records of a room's 500 threads, among 10,000 other subjects of the partition.
+func BenchmarkNewest(b *testing.B) {
+	bus := benchBus(b)
+	write := func(t rooms.Timeline, places chan struct{}) {
+		places <- struct{}{}
+		bus.Append(t, "", benchPayload, func(_ rooms.Appended, err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			<-places
+		})
+	}
+	room := wire.RoomID("bench-threads")
+	places := make(chan struct{}, 1000)
+	for n, others := 0, 0; others < 10_000; n++ {
+		if t := timeline(fmt.Sprintf("other-%d", n)); partitionOf(t.Room) == partitionOf(room) {
+			write(t, places)
+			others++
+		}
+	}
+	threads := make([]rooms.Timeline, 500)
+	for i := range threads {
+		threads[i] = rooms.Timeline{Room: room, Thread: wire.ThreadID(fmt.Sprintf("m%d", i))}
+		write(threads[i], places)
+	}
+	for range cap(places) {
+		places <- struct{}{}
+	}
+	b.ResetTimer()
+	before := cpuTime()
+	for range b.N {
+		if _, err := bus.Newest(b.Context(), threads...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	reportCPU(b, before)
+}

@@ -69,7 +69,7 @@ type Bus struct {
 	server    *embedded // nil when NATS is external
 	lock      *folderLock
 	publish   *nats.Conn
-	subscribe *nats.Conn
+	subscribe *nats.Conn // nil where nothing is republished
 	history   *nats.Conn
 	parts     [partitions]*partition
 	shards    [shardCount]*shard
@@ -156,6 +156,10 @@ func (o *Options) complete() error {
 	return nil
 }
 
+// alone reports whether nobody but this process can write to the log: NATS is inside it and listens to nobody else. Then
+// nothing is republished, for what is confirmed here is all that there is.
+func (b *Bus) alone() bool { return b.server != nil }
+
 // perTimeline is the number of records a timeline keeps.
 func (o *Options) perTimeline() int { return o.History * wire.RecordsPerMessage }
 
@@ -180,7 +184,7 @@ func (b *Bus) start(ctx context.Context) error {
 		}
 	}
 	for i := range b.shards {
-		b.shards[i] = newShard(b)
+		b.shards[i] = newShard(b, i)
 	}
 	b.keeper = newKeeper(b)
 	if err := b.connect(); err != nil {

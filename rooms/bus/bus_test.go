@@ -27,9 +27,11 @@ func TestLog(t *testing.T) {
 		{"an id is stored once in a partition", testDuplicates},
 		{"ids of any bytes come back", testIDs},
 		{"threads are logs of their own", testThreads},
+		{"the newest record of each thread", testNewest},
 		{"names are checked", testNames},
 		{"a feed that stopped hears nothing", testStop},
 		{"a gap is filled from the log", testGap},
+		{"a gap while the follower doubts is filled", testGapDoubted},
 		{"a gap that was erased does not loop", testGapErased},
 		{"a gap larger than the log resets", testGapTooLarge},
 		{"erasing the last record leaves the chain whole", testEraseLast},
@@ -89,6 +91,9 @@ func testAppend(t *testing.T, b *Bus) {
 	defer stop2()
 	if len(again.Records) != 2 || again.Records[1].Prev != first.Seq || again.Epoch != tail.Epoch {
 		t.Fatalf("tail %+v", again)
+	}
+	if heard, read := r.Time, again.Records[1].Time; !read.Equal(heard) || time.Since(heard).Abs() > time.Minute {
+		t.Fatalf("heard as of %s, read as of %s", heard, read)
 	}
 }
 
@@ -214,6 +219,34 @@ func testThreads(t *testing.T, b *Bus) {
 	}
 }
 
+func testNewest(t *testing.T, b *Bus) {
+	room := newTimeline().Room
+	var all []rooms.Timeline
+	var want []wire.Seq
+	for i := range 2*newestBatch + 3 {
+		to := rooms.Timeline{Room: room, Thread: wire.ThreadID(fmt.Sprint("t", i))}
+		last := wire.Seq(0)
+		for n := range i % 3 { // every third has none
+			last = append1(t, b, to, "", fmt.Sprint(n)).Seq
+		}
+		all, want = append(all, to), append(want, last)
+	}
+	got, err := b.Newest(testContext(t), all...)
+	if err != nil || !slices.Equal(got, want) {
+		t.Fatalf("newest %v, %v; want %v", got, err, want)
+	}
+	if got, err := b.Newest(testContext(t)); err != nil || len(got) != 0 {
+		t.Fatalf("of none: %v, %v", got, err)
+	}
+	other := rooms.Timeline{Room: "another"}
+	for n := 0; partitionOf(other.Room) == partitionOf(room); n++ {
+		other.Room = wire.RoomID(fmt.Sprint("another-", n))
+	}
+	if _, err := b.Newest(testContext(t), all[0], other); err == nil {
+		t.Fatal("two rooms at once were taken")
+	}
+}
+
 func testNames(t *testing.T, b *Bus) {
 	for _, bad := range []rooms.Timeline{
 		{}, {Room: "a.b"}, {Room: ">"}, {Room: "a*"}, {Room: "A"}, {Room: "a b"}, {Room: "a~b"},
@@ -224,6 +257,9 @@ func testNames(t *testing.T, b *Bus) {
 		}
 		if _, err := try1(b, bad, "", "x"); !errors.Is(err, ErrBadName) {
 			t.Errorf("append %q: %v", bad, err)
+		}
+		if _, err := b.Newest(testContext(t), bad); !errors.Is(err, ErrBadName) {
+			t.Errorf("newest %q: %v", bad, err)
 		}
 		if err := b.Erase(testContext(t), bad, 1); !errors.Is(err, ErrBadName) {
 			t.Errorf("erase %q: %v", bad, err)
@@ -260,7 +296,7 @@ func followerOf(b *Bus, to rooms.Timeline) *follower {
 	s := b.shardOf(at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.followers[at.live()]
+	return s.followers[at.live]
 }
 
 func testState(t *testing.T, b *Bus) {

@@ -24,12 +24,15 @@ const (
 	minServerMinor = 11
 )
 
-// connect makes the three connections and refuses a server that is too old.
+// connect makes the connections and refuses a server that is too old.
 func (b *Bus) connect() error {
 	for _, c := range []struct {
 		name string
 		conn **nats.Conn
 	}{{"publish", &b.publish}, {"subscribe", &b.subscribe}, {"history", &b.history}} {
+		if b.alone() && c.name == "subscribe" {
+			continue
+		}
 		nc, err := b.dial(c.name)
 		if err != nil {
 			return err
@@ -167,7 +170,14 @@ func (b *Bus) linkError(name string, err error) {
 		return
 	}
 	b.log.Warn("NATS reports an error", "connection", name, "err", err)
-	if errors.Is(err, nats.ErrSlowConsumer) && name == "subscribe" {
+	if !errors.Is(err, nats.ErrSlowConsumer) || !b.launched.Load() {
+		return
+	}
+	switch name {
+	case "publish":
+		b.appender.forgetReplies()
+		b.checkAll()
+	case "subscribe":
 		b.checkAll()
 	}
 }

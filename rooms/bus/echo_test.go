@@ -12,8 +12,10 @@ import (
 func countConfirmations(t *testing.T, b *Bus) *atomic.Int32 {
 	t.Helper()
 	var n atomic.Int32
-	if _, err := b.history.Subscribe(b.appender.inbox+"*", func(*nats.Msg) { n.Add(1) }); err != nil {
-		t.Fatal(err)
+	for i := range b.appender.replies {
+		if _, err := b.history.Subscribe(b.appender.replies[i].prefix+"*", func(*nats.Msg) { n.Add(1) }); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := b.history.Flush(); err != nil {
 		t.Fatal(err)
@@ -24,7 +26,7 @@ func countConfirmations(t *testing.T, b *Bus) *atomic.Int32 {
 // TestEchoConfirms: of a timeline that is followed nothing but the echo says that a record is stored.
 func TestEchoConfirms(t *testing.T) {
 	t.Parallel()
-	b := openBus(t, Options{})
+	b := openBus(t, Options{URL: startExternal(t).url()})
 	confirmed := countConfirmations(t, b)
 	to := timeline("echo")
 	append1(t, b, to, "before", "nobody follows yet")
@@ -53,7 +55,7 @@ func TestEchoConfirms(t *testing.T) {
 // TestLostEchoes: what does not come back is asked for, and what is stored already says so.
 func TestLostEchoes(t *testing.T) {
 	t.Parallel()
-	b := openBus(t, Options{})
+	b := openBus(t, Options{URL: startExternal(t).url()})
 	to := timeline("lost-echo")
 	open1(t, b, to)
 	first := append1(t, b, to, "twice", "said")

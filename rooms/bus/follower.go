@@ -30,10 +30,11 @@ const (
 	broken          // there is a gap before it: holds it
 )
 
-// An arrival is a record as it was republished.
+// An arrival is a record as it was republished or confirmed.
 type arrival struct {
 	record rooms.Record
-	prev   wire.Seq
+	prev   wire.Seq // the record before it in the timeline; 0 = unknown
+	next   bool     // what came before it in the timeline is known to have arrived, or the follower to be told of the gap
 }
 
 // A follower keeps the feeds of one timeline up to the log.
@@ -43,7 +44,6 @@ type follower struct {
 	shard    *shard
 	part     *partition
 	at       place
-	live     string
 	timeline rooms.Timeline
 
 	users int // Guarded by shard.mu.
@@ -56,7 +56,8 @@ type follower struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	sub       *nats.Subscription
+	sub       *nats.Subscription // nil also where nothing is republished
+	hears     bool               // of every record that comes
 	reading   *tailRead
 	feeds     []*subscriber
 	state     int
@@ -71,16 +72,28 @@ type follower struct {
 	over      bool
 }
 
-func newFollower(s *shard, at place, live string, t rooms.Timeline) *follower {
-	return &follower{bus: s.bus, shard: s, part: s.bus.parts[at.partition], at: at, live: live, timeline: t, index: -1}
+func newFollower(s *shard, at place, t rooms.Timeline) *follower {
+	return &follower{bus: s.bus, shard: s, part: s.bus.parts[at.partition], at: at, timeline: t, index: -1}
 }
 
 // receive takes a record from the shard.
-func (f *follower) receive(record rooms.Record, prev wire.Seq) {
-	f.part.saw(uint64(record.Seq))
+func (f *follower) receive(a arrival) {
+	f.part.saw(uint64(a.record.Seq))
 	f.mu.Lock()
-	f.take(arrival{record, prev})
+	f.take(a)
 	f.mu.Unlock()
+}
+
+// miss is told that something may have been stored of which nothing was heard.
+func (f *follower) miss() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state == flowing {
+		f.state = broken
+		f.bus.keeper.soon(f)
+		return
+	}
+	f.held, f.heldBytes, f.dropped = nil, 0, true // and so it is read once more before it flows
 }
 
 // wake lets the feeds act on what they have been given. mu must not be held: they may come back to the bus.
@@ -111,7 +124,7 @@ func (f *follower) take(a arrival) {
 		f.bus.keeper.soon(f)
 	default:
 		// prev below last: the record before was erased. 0: there was none in the log, so none is missing.
-		if a.prev != 0 {
+		if a.prev != 0 || a.next {
 			a.record.Prev = f.last
 		}
 		f.deliver(a.record)
@@ -261,7 +274,7 @@ func (f *follower) read(read *tailRead) {
 	ctx, cancel := context.WithTimeout(f.bus.lifetime, appendPatience)
 	defer cancel()
 	read.links = f.bus.links.Load()
-	read.tail, read.err = f.subscribeAndRead(ctx)
+	read.tail, read.err = f.listenAndRead(ctx)
 	if read.err != nil {
 		switch {
 		case f.bus.lifetime.Err() != nil:
@@ -276,7 +289,7 @@ func (f *follower) read(read *tailRead) {
 	close(read.done)
 }
 
-func (f *follower) subscribeAndRead(ctx context.Context) (rooms.Tail, error) {
+func (f *follower) listenAndRead(ctx context.Context) (rooms.Tail, error) {
 	if err := f.bus.enter(ctx, f.bus.reads); err != nil {
 		return rooms.Tail{}, err
 	}
@@ -284,7 +297,7 @@ func (f *follower) subscribeAndRead(ctx context.Context) (rooms.Tail, error) {
 	var tail rooms.Tail
 	never := func(error) bool { return false }
 	err := f.bus.persist(ctx, appendPatience, never, func(ctx context.Context) (err error) {
-		if err = f.subscribe(ctx); err != nil {
+		if err = f.listen(ctx); err != nil {
 			return err
 		}
 		tail, err = f.tail(ctx)
@@ -293,36 +306,50 @@ func (f *follower) subscribeAndRead(ctx context.Context) (rooms.Tail, error) {
 	return tail, err
 }
 
-// subscribe makes the subscription if there is none, and waits until the server has it.
-func (f *follower) subscribe(ctx context.Context) error {
+// listen sees to it that the follower hears of every record from now on.
+func (f *follower) listen(ctx context.Context) error {
 	f.mu.Lock()
-	subscribed := f.sub != nil
+	hears := f.hears
 	f.mu.Unlock()
-	if subscribed {
+	if hears {
 		return nil
 	}
-	// Only the one reader of this follower comes here, so nobody else subscribes meanwhile.
+	// Only the one reader of this follower comes here, so nobody else does so meanwhile.
 	floor := f.part.last.Load()
-	sub, err := f.bus.subscribe.ChanSubscribe(f.live, f.shard.live)
+	var sub *nats.Subscription
+	if !f.bus.alone() { // otherwise the shard tells it of what is confirmed
+		var err error
+		if sub, err = f.subscribe(ctx); err != nil {
+			return fmt.Errorf("subscribing to %s: %w", f.at.live, err)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.over {
+		if sub != nil {
+			_ = sub.Unsubscribe()
+		}
+		return rooms.ErrLogClosed
+	}
+	f.sub, f.hears = sub, true
+	// What the partition had before is in every tail read after it.
+	f.floor = max(f.floor, wire.Seq(floor))
+	return nil
+}
+
+// subscribe makes the subscription, and waits until the server has it.
+func (f *follower) subscribe(ctx context.Context) (*nats.Subscription, error) {
+	sub, err := f.bus.subscribe.ChanSubscribe(f.at.live, f.shard.live)
 	if err != nil {
-		return fmt.Errorf("subscribing to %s: %w", f.live, err)
+		return nil, err
 	}
 	flush, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if err := f.bus.subscribe.FlushWithContext(flush); err != nil {
 		_ = sub.Unsubscribe() // the connection is at fault, and forgets it or repeats both
-		return fmt.Errorf("subscribing to %s: %w", f.live, err)
+		return nil, err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.over {
-		_ = sub.Unsubscribe()
-		return rooms.ErrLogClosed
-	}
-	f.sub = sub
-	// What the partition had before the subscription is in every tail read after it.
-	f.floor = max(f.floor, wire.Seq(floor))
-	return nil
+	return sub, nil
 }
 
 // tail reads what the timeline holds, within one epoch. The caller holds a place in Bus.reads.

@@ -149,11 +149,11 @@ func (f *follower) restart(ctx context.Context, links uint64) error {
 	}
 	f.resets++
 	f.epoch, f.last, f.floor, f.suspect = tail.Epoch, tail.Last, max(floor, tail.Last), 0
-	// What was held may be of the old epoch. What of it is of the new one and not in the tail is found missing.
-	f.held, f.heldBytes, f.dropped = nil, 0, false
-	f.state = flowing
-	if f.bus.links.Load() != links {
-		f.state = doubting
+	// What was held may be of the old epoch. What of it is of the new one and not in the tail is read from the log.
+	f.dropped = f.dropped || len(f.held) > 0
+	f.held, f.heldBytes = nil, 0
+	if f.state = doubting; f.bus.links.Load() == links {
+		f.flow()
 	}
 	for _, s := range f.feeds {
 		if s.live && !s.stopped.Load() {

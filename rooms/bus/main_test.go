@@ -62,7 +62,9 @@ func openBus(t testing.TB, opts Options) *Bus {
 	if opts.DataDir == "" {
 		opts.DataDir = t.TempDir()
 	}
-	opts.Logger = quiet()
+	if opts.Logger == nil {
+		opts.Logger = quiet()
+	}
 	b, err := Open(testContext(t), opts)
 	if err != nil {
 		t.Fatal(err)

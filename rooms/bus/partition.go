@@ -28,6 +28,9 @@ type partition struct {
 
 	last atomic.Uint64 // the highest sequence that was seen, by whatever way; it only grows within an epoch
 
+	// Set by open, then owned by the shard's goroutine.
+	heard uint64 // the newest record that was confirmed; of use only where nobody else writes
+
 	mu sync.Mutex // held while the stream is verified, so that one verification serves all who wait
 	// Guarded by mu.
 	links       uint64 // Bus.links at the last verification
@@ -82,6 +85,7 @@ func (p *partition) open(ctx context.Context) error {
 		}
 	}
 	p.adopt(epoch, last)
+	p.heard = last
 	p.verifiedAt = time.Now()
 	return nil
 }

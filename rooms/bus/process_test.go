@@ -17,10 +17,11 @@ import (
 	"time"
 
 	"confab/rooms"
+	"confab/signaling/wire"
 )
 
-// runHelper is what the test binary does as another process. "write" appends to eight rooms as fast as it
-// confirms and prints "<room> <text>" for each confirmation; "hold" opens the folder and waits.
+// runHelper is what the test binary does as another process. "write" appends to four rooms and a thread of each as fast
+// as it confirms and prints "<timeline> <text>" for each confirmation; "hold" opens the folder and waits.
 func runHelper(what string, args []string) int {
 	b, err := Open(context.Background(), Options{DataDir: args[0], Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -40,9 +41,12 @@ func runHelper(what string, args []string) int {
 	out := bufio.NewWriter(os.Stdout)
 	window := make(chan struct{}, 64)
 	for i := 0; ; i++ {
-		room, text := "kill-"+strconv.Itoa(i%8), strconv.Itoa(i)
+		room, text := "kill-"+strconv.Itoa(i%4), strconv.Itoa(i)
+		if i%8 >= 4 {
+			room += "~thread"
+		}
 		window <- struct{}{}
-		b.Append(timeline(room), room+"."+text, []byte(text), func(_ rooms.Appended, err error) {
+		b.Append(timelineOf(room), room+"."+text, []byte(text), func(_ rooms.Appended, err error) {
 			<-window
 			if err != nil {
 				return
@@ -102,7 +106,7 @@ func TestKilledProcess(t *testing.T) {
 
 		b := openBus(t, Options{DataDir: dir})
 		for room, texts := range confirmed {
-			_, tail, stop := open1(t, b, timeline(room))
+			_, tail, stop := open1(t, b, timelineOf(room))
 			stop()
 			epochs[room+" "+tail.Epoch] = true
 			stored := map[string]bool{}
@@ -131,6 +135,12 @@ func TestKilledProcess(t *testing.T) {
 	if len(epochs) != 8 {
 		t.Errorf("a kill changed epochs: %v", epochs)
 	}
+}
+
+// timelineOf reads "<room>" or "<room>~<thread>".
+func timelineOf(name string) rooms.Timeline {
+	room, thread, _ := strings.Cut(name, "~")
+	return rooms.Timeline{Room: wire.RoomID(room), Thread: wire.ThreadID(thread)}
 }
 
 func note(confirmed map[string]map[string]bool, line string) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -15,16 +16,19 @@ import (
 
 const (
 	shardCount = 4
-	// shardQueue is the number of republished records that wait for a shard. When it is full NATS drops the
-	// newest and says so once; the followers find the gap and read it from the log.
+	// shardQueue is the number of republished records, or of confirmations, that wait for a shard. When it is full NATS
+	// drops the newest and says so once; the followers find the gap and read it from the log.
 	shardQueue = 8192
 )
 
 // A shard delivers to a part of the open timelines, on one goroutine.
 type shard struct {
 	// Set by newShard, then constant.
-	bus  *Bus
-	live chan *nats.Msg // written by NATS, never closed
+	bus    *Bus
+	number int
+	// One of these is nil. Both are written by NATS and never closed.
+	acks chan *nats.Msg // confirmations, where nobody else writes: they tell of every record
+	live chan *nats.Msg // republished records
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -32,12 +36,21 @@ type shard struct {
 	open      map[rooms.Timeline]*follower
 }
 
-func newShard(b *Bus) *shard {
-	return &shard{bus: b, live: make(chan *nats.Msg, shardQueue), followers: make(map[string]*follower), open: make(map[rooms.Timeline]*follower)}
+func newShard(b *Bus, number int) *shard {
+	s := &shard{bus: b, number: number, followers: make(map[string]*follower), open: make(map[rooms.Timeline]*follower)}
+	if b.alone() {
+		s.acks = make(chan *nats.Msg, shardQueue)
+	} else {
+		s.live = make(chan *nats.Msg, shardQueue)
+	}
+	return s
 }
 
-// shardOf is the shard of a timeline. All rooms of a partition share one.
-func (b *Bus) shardOf(at place) *shard { return b.shards[at.partition%shardCount] }
+// shard is the number of a place's shard. All rooms of a partition share one.
+func (p place) shard() int { return p.partition % shardCount }
+
+// shardOf is the shard of a timeline.
+func (b *Bus) shardOf(at place) *shard { return b.shards[at.shard()] }
 
 // run delivers until the bus ends.
 func (s *shard) run() {
@@ -45,34 +58,92 @@ func (s *shard) run() {
 		select {
 		case <-s.bus.lifetime.Done():
 			return
+		case msg := <-s.acks:
+			s.confirm(msg)
 		case msg := <-s.live:
-			s.mu.Lock()
-			f := s.followers[msg.Subject]
-			s.mu.Unlock()
-			if f == nil {
-				continue // closed a moment ago
-			}
-			record, prev, err := recordOf(msg)
-			if err != nil {
-				s.bus.log.Warn("a republished record cannot be read", "err", err)
-				continue
-			}
-			f.receive(record, prev)
-			s.bus.appender.echoed(first(msg.Header, nats.MsgIdHdr), record.Seq)
-			f.wake()
+			s.hear(msg)
+		}
+	}
+}
+
+// hear delivers a republished record.
+func (s *shard) hear(msg *nats.Msg) {
+	f := s.follower(msg.Subject)
+	if f == nil {
+		return // closed a moment ago
+	}
+	record, prev, err := recordOf(msg)
+	if err != nil {
+		s.bus.log.Warn("a republished record cannot be read", "err", err)
+		return
+	}
+	f.receive(arrival{record: record, prev: prev})
+	s.bus.appender.echoed(first(msg.Header, nats.MsgIdHdr), record.Seq)
+	f.wake()
+}
+
+// follower is that of a timeline, by its live subject; nil when it is not open.
+func (s *shard) follower(live string) *follower {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.followers[live]
+}
+
+// confirm settles the append that msg answers, or notes why NATS refused it. Where nobody else writes it also delivers the
+// record.
+func (s *shard) confirm(msg *nats.Msg) {
+	ack, err := parseAck(msg)
+	p, due := s.bus.appender.answered(s.number, msg.Subject, err)
+	if p == nil || err != nil {
+		return
+	}
+	s.bus.parts[p.place.partition].saw(uint64(ack.Seq))
+	if due {
+		p.done(ack, nil)
+	}
+	if s.bus.alone() {
+		s.deliver(p, ack)
+	}
+}
+
+// deliver hands on the record of an append that was confirmed. Nobody else writes to the partition, and it gives each
+// record the next sequence: one of which nothing was heard leaves a gap. Which timeline it belongs to is not known then,
+// so each of the partition looks.
+func (s *shard) deliver(p *pendingAppend, ack rooms.Appended) {
+	part := s.bus.parts[p.place.partition]
+	if ack.Duplicate && uint64(ack.Seq) <= part.heard {
+		return
+	}
+	if ack.Duplicate || uint64(ack.Seq) != part.heard+1 {
+		s.suspect(part)
+	}
+	part.heard = uint64(ack.Seq)
+	if f := s.follower(p.place.live); f != nil && !ack.Duplicate {
+		taken := time.UnixMilli(p.since.UnixMilli()) // as the header has it
+		f.receive(arrival{record: rooms.Record{Seq: ack.Seq, Time: taken, ID: unescapeID(p.id), Payload: p.payload}, next: true})
+		f.wake()
+	}
+}
+
+// suspect has every open timeline of a partition read from the log what it may have missed.
+func (s *shard) suspect(part *partition) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.followers {
+		if f.part == part {
+			f.miss()
 		}
 	}
 }
 
 // follow gives the follower of a timeline, made if it has none, with one more user.
 func (s *shard) follow(at place, t rooms.Timeline) *follower {
-	live := at.live()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.followers[live]
+	f := s.followers[at.live]
 	if f == nil {
-		f = newFollower(s, at, live, t)
-		s.followers[live], s.open[t] = f, f
+		f = newFollower(s, at, t)
+		s.followers[at.live], s.open[t] = f, f
 	}
 	f.users++
 	return f
@@ -98,7 +169,7 @@ func (s *shard) leave(f *follower) {
 	f.users--
 	last := f.users == 0
 	if last {
-		delete(s.followers, f.live)
+		delete(s.followers, f.at.live)
 		delete(s.open, f.timeline)
 	}
 	s.mu.Unlock()

@@ -94,10 +94,14 @@ func isLasting(err error) bool {
 
 // roomsConfig is what a partition's stream must be.
 func (b *Bus) roomsConfig(number int) jetstream.StreamConfig {
-	source := "room." + strconv.Itoa(number) + ".*"
+	subjects := "room." + strconv.Itoa(number) + ".*"
+	var republish *jetstream.RePublish
+	if !b.alone() {
+		republish = repeated(subjects)
+	}
 	return jetstream.StreamConfig{
 		Name:              streamPrefix + strconv.Itoa(number),
-		Subjects:          []string{source},
+		Subjects:          []string{subjects},
 		Storage:           jetstream.FileStorage,
 		Retention:         jetstream.LimitsPolicy,
 		Discard:           jetstream.DiscardOld,
@@ -106,9 +110,14 @@ func (b *Bus) roomsConfig(number int) jetstream.StreamConfig {
 		Replicas:          b.opts.Replicas,
 		Duplicates:        dedupWindow,
 		AllowDirect:       true,
-		RePublish:         &jetstream.RePublish{Source: source, Destination: livePrefix + "{{wildcard(1)}}"},
+		RePublish:         republish,
 		Metadata:          map[string]string{schemaKey: schema, epochKey: newEpoch()},
 	}
+}
+
+// repeated has a stream tell every process of what it stores.
+func repeated(subjects string) *jetstream.RePublish {
+	return &jetstream.RePublish{Source: subjects, Destination: livePrefix + "{{wildcard(1)}}"}
 }
 
 // stateConfig is what the stream of room states must be. When it is full it refuses: losing the bans of one
@@ -131,7 +140,8 @@ func (b *Bus) stateConfig() jetstream.StreamConfig {
 
 func newEpoch() string { return rand.Text()[:16] }
 
-// ensure makes the stream if it is missing and otherwise checks that it is what is wanted; it never changes it.
+// ensure makes the stream if it is missing and otherwise checks that it is what is wanted. It changes nothing but whether
+// records are republished, which no record depends on.
 func (b *Bus) ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (*jetstream.StreamInfo, bool, error) {
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -146,11 +156,17 @@ func (b *Bus) ensure(ctx context.Context, js jetstream.JetStream, want jetstream
 	if err != nil {
 		return nil, false, fmt.Errorf("bus: stream %s: %w", want.Name, err)
 	}
-	info := stream.CachedInfo()
-	if err := compare(info.Config, want); err != nil {
+	config := stream.CachedInfo().Config
+	if err := compare(config, want); err != nil {
 		return nil, false, err
 	}
-	return info, false, nil
+	if (config.RePublish == nil) != (want.RePublish == nil) {
+		config.RePublish = want.RePublish
+		if stream, err = js.UpdateStream(ctx, config); err != nil {
+			return nil, false, fmt.Errorf("bus: stream %s: %w", want.Name, err)
+		}
+	}
+	return stream.CachedInfo(), false, nil
 }
 
 // create makes a stream. When the embedded server has forgotten a stream whose records are still in the store
@@ -222,7 +238,7 @@ func (b *Bus) syncMeta() {
 func compare(have, want jetstream.StreamConfig) error {
 	republish := func(r *jetstream.RePublish) string {
 		if r == nil {
-			return "none"
+			r = repeated(want.Subjects[0]) // it is switched on and off
 		}
 		return fmt.Sprintf("%s -> %s, headers only %t", r.Source, r.Destination, r.HeadersOnly)
 	}

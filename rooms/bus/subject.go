@@ -30,11 +30,7 @@ const (
 type place struct {
 	partition int
 	subject   string // in the stream: room.<partition>.<room>[~<thread>]
-}
-
-// live is the subject on which the stream repeats what it stored.
-func (p place) live() string {
-	return livePrefix + p.subject[strings.LastIndexByte(p.subject, '.')+1:]
+	live      string // on which an external stream repeats what it stored: live.<room>[~<thread>]
 }
 
 // locate finds the place of t. Error: ErrBadName.
@@ -42,12 +38,11 @@ func locate(t rooms.Timeline) (place, error) {
 	if !wire.ValidName(string(t.Room)) || t.Thread != "" && !wire.ValidName(string(t.Thread)) {
 		return place{}, fmt.Errorf("%w: %q, thread %q", ErrBadName, t.Room, t.Thread)
 	}
-	p := partitionOf(t.Room)
-	number := strconv.Itoa(p) // below 100: a constant string, no allocation
-	if t.Thread == "" {
-		return place{p, "room." + number + "." + string(t.Room)}, nil
+	p, name := partitionOf(t.Room), string(t.Room)
+	if t.Thread != "" {
+		name += "~" + string(t.Thread)
 	}
-	return place{p, "room." + number + "." + string(t.Room) + "~" + string(t.Thread)}, nil
+	return place{p, "room." + strconv.Itoa(p) + "." + name, livePrefix + name}, nil
 }
 
 // partitionOf is FNV-1a over the room's name, modulo the partitions. Threads lie with their room.

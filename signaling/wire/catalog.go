@@ -13,6 +13,7 @@ const (
 	Signalled Delivery = "signal"    // in order per sender and addressee; waits while the addressee is reconnecting
 	Notice    Delivery = "notice"    // told once, in order
 	Request   Delivery = "request"   // from a client only
+	Stream    Delivery = "stream"    // in order, never lost; pieces may be merged
 	Handshake Delivery = "handshake" // the start of a connection
 )
 
@@ -20,7 +21,7 @@ const (
 // travel each way, nil where none may.
 type Entry struct {
 	Kind     Kind
-	Section  string // of the reference: connection, rooms, calls
+	Section  string // of the reference: connection, rooms, calls, bots
 	Client   ClientMessage
 	Server   ServerMessage
 	Delivery Delivery
@@ -52,7 +53,7 @@ var Catalog = []Entry{
 	{KindTyping, "rooms", Typing{}, Typing{}, State, KindAck, "A person writes; cleared by the server after 5 s."},
 	{KindClear, "rooms", Clear{}, Clear{}, Logged, KindAck, "Erases the history of a timeline, in storage too. Moderators only."},
 	{KindHistory, "rooms", History{}, HistoryPage{}, Answered, KindHistory, "Pages back through the log."},
-	{KindSubscribeThread, "rooms", SubscribeThread{}, nil, Request, KindThreadHistory, "Follows a thread."},
+	{KindSubscribeThread, "rooms", SubscribeThread{}, nil, Request, KindThreadHistory, "Follows a thread, until the next join or leave."},
 	{KindUnsubscribeThread, "rooms", UnsubscribeThread{}, nil, Request, KindAck, "Stops following a thread."},
 	{KindThreadHistory, "rooms", nil, ThreadHistory{}, Answered, "", "A thread's window, or all after since."},
 	{KindMediaState, "rooms", SetMedia{}, MediaState{}, State, KindAck, "What a participant sends now, and its hand."},
@@ -66,6 +67,19 @@ var Catalog = []Entry{
 	{KindPublishMedia, "calls", nil, PublishMedia{}, State, "", "How much of a source somebody receives, told to its publisher."},
 	{KindMediaQuality, "calls", nil, MediaQuality{}, State, "", "What the SFU sends, and why not more."},
 	{KindActiveSpeakers, "calls", nil, ActiveSpeakers{}, State, "", "Who is heard, at most 4 times a second."},
+
+	{KindBotToggle, "bots", BotToggle{}, nil, Request, KindAck, "Lets a bot into the room, or puts it out; presence tells everyone."},
+	{KindAIRequest, "bots", AIRequest{}, nil, Request, KindAck, "Asks a bot. A mention of it in chat does the same."},
+	{KindAICancel, "bots", AICancel{}, nil, Request, KindAck, "Ends a run; what was written stays. A lost connection is not a cancel."},
+	{KindToolApproval, "bots", ToolDecision{}, ToolApproval{}, Stream, KindAck, "A tool that writes waits for a person's word, and what that was. From a client: the word."},
+	{KindAgentStarted, "bots", nil, AgentStarted{}, Stream, "", "A run begins."},
+	{KindAgentThinking, "bots", nil, AgentThinking{}, Stream, "", "The bot is at work."},
+	{KindToolExecuting, "bots", nil, ToolExecuting{}, Stream, "", "The bot uses a tool."},
+	{KindToolCompleted, "bots", nil, ToolCompleted{}, Stream, "", "What became of it."},
+	{KindStreamStart, "bots", nil, StreamStart{}, Stream, "", "The text of the answer begins."},
+	{KindStreamChunk, "bots", nil, StreamChunk{}, Stream, "", "A piece of it."},
+	{KindStreamEnd, "bots", nil, StreamEnd{}, Stream, "", "The text is whole, or ends here."},
+	{KindAgentCompleted, "bots", nil, AgentCompleted{}, Stream, "", "A run has ended: exactly one for each that began."},
 }
 
 // Enums maps each closed set of strings to its values, for the generated types.
@@ -91,7 +105,11 @@ var Enums = map[reflect.Type][]string{
 		string(QualityFull), string(QualitySize), string(QualityHidden), string(QualityBandwidth), string(QualityServer),
 		string(QualityPublisher),
 	},
-	reflect.TypeFor[ErrorCode](): codes(),
+	reflect.TypeFor[Phase]():         {string(PhaseQueued), string(PhaseContext), string(PhaseModel), string(PhaseApproval)},
+	reflect.TypeFor[ApprovalState](): {string(ApprovalAsked), string(ApprovalGranted), string(ApprovalDenied), string(ApprovalExpired)},
+	reflect.TypeFor[StreamReason]():  {string(StreamStop), string(StreamLength), string(StreamCancelled), string(StreamFailed)},
+	reflect.TypeFor[RunStatus]():     {string(RunCompleted), string(RunCancelled), string(RunFailed)},
+	reflect.TypeFor[ErrorCode]():     codes(),
 }
 
 func codes() []string {

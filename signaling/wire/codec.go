@@ -119,7 +119,7 @@ const AckSize = 192
 
 // AppendAck appends what EncodeAck makes.
 func AppendAck(dst []byte, head Envelope, ack Ack) []byte {
-	var data [96]byte
+	var data [160]byte
 	b := append(data[:0], '{')
 	if ack.Seq != 0 {
 		b = strconv.AppendUint(append(b, `"seq":`...), uint64(ack.Seq), 10)
@@ -129,6 +129,9 @@ func AppendAck(dst []byte, head Envelope, ack Ack) []byte {
 	}
 	if ack.Durability != "" { // a word of ours: nothing to escape
 		b = append(append(append(comma(b), `"durability":"`...), ack.Durability...), '"')
+	}
+	if ack.Run != "" { // a name of ours
+		b = append(append(append(comma(b), `"run":"`...), ack.Run...), '"')
 	}
 	b = append(b, '}')
 	return AppendEnvelope(dst, head, KindAck, b)

@@ -48,6 +48,7 @@ type Ack struct {
 	Seq        Seq    `json:"seq,omitempty"`        // of what was logged
 	Duplicate  bool   `json:"duplicate,omitempty"`  // it had taken effect before; seq is the first one's
 	Durability string `json:"durability,omitempty"` // how it is stored: "file" (in the log's file) or "fsync"
+	Run        RunID  `json:"run,omitempty"`        // of an ai-request: the answer that has begun, or is queued
 }
 
 // ErrorBody says that the request with this id did not take effect.

@@ -69,6 +69,11 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Body is the error as it crosses the socket.
+func (e *Error) Body() *ErrorBody {
+	return &ErrorBody{Code: e.Code, Message: e.Text, Retryable: e.Code.Retryable(), RetryAfterMS: e.RetryAfter.Milliseconds()}
+}
+
 // AsError returns err as it may cross the socket: itself when it is an *Error, else CodeInternal with err
 // as the cause. It returns nil for nil.
 func AsError(err error) *Error {

@@ -88,7 +88,7 @@ func (p pair) orJust(head Envelope, body any) pair {
 func ptr[T any](v T) *T { return &v }
 
 // examples maps each golden file to its messages.
-var examples = merge(connectionExamples, roomExamples, timelineExamples, callExamples)
+var examples = merge(connectionExamples, roomExamples, timelineExamples, callExamples, botExamples)
 
 func merge(parts ...map[string]pair) map[string]pair {
 	all := map[string]pair{}
@@ -115,7 +115,7 @@ var connectionExamples = map[string]pair{
 	"ping.client.json":    full(Envelope{ID: requestID}, Ping{}).orJust(Envelope{}, Ping{}),
 	"pong.server.json":    full(Envelope{ID: requestID, TS: sentAt}, Pong{}).orJust(Envelope{}, Pong{}),
 	"refresh.client.json": full(Envelope{ID: requestID}, Refresh{Token: "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.bmV3"}),
-	"ack.server.json":     full(answer(), Ack{Seq: 4711, Duplicate: true, Durability: "file"}).orJust(answer(), Ack{}),
+	"ack.server.json":     full(answer(), Ack{Seq: 4711, Duplicate: true, Durability: "file", Run: "run-1"}).orJust(answer(), Ack{}),
 	"error.server.json": full(answer(), ErrorBody{
 		Code: CodeRateLimited, Message: "more than 20 messages a second; slow down", Retryable: true, RetryAfterMS: 1500,
 	}).orJust(Envelope{ID: requestID}, ErrorBody{Code: CodeUnauthorized, Message: "the token has expired"}),
@@ -139,8 +139,12 @@ var roomExamples = map[string]pair{
 					record(4711, 4709, grace, ChatRecord{Text: "Morning, shall we start?", ReplyTo: 4709}),
 				},
 				Recovered: true, More: true,
-				Threads: []ThreadSummary{{Thread: "release-2", Title: "Release 2", Messages: 12, Last: ThreadAt{Seq: 4720, TS: sentAt}}},
-				Bots:    []json.RawMessage{}, Runs: []json.RawMessage{},
+				Threads: []ThreadSummary{
+					{Thread: "m4709", Title: "Good morning! 👋", Messages: 12, Unread: 3, Last: ThreadAt{Seq: 4720, TS: sentAt, User: "grace"}},
+					{Thread: "dm-5d41402abc4b2a76b9719d911017c592", With: []UserID{"ada", "scribe"}, Messages: 2, Last: ThreadAt{Seq: 4702, TS: sentAt}},
+				},
+				Bots: []BotInfo{scribe, {Bot: "host", User: BotUser("host"), Name: "Host", Description: "Keeps time.", Engine: "built-in", Tools: []BotTool{}}},
+				Runs: []RunState{running, {Start: AgentStarted{Run: "run-2", Bot: "scribe", By: grace}, From: scribeHere}},
 				Media: MediaSetup{Mode: Mesh, ICEServers: []ICEServer{
 					{URLs: []string{"stun:stun.example.org:3478"}},
 					{URLs: []string{"turn:turn.example.org:3478?transport=udp"}, Username: "1767229200:ada", Credential: "c2VjcmV0"},
@@ -155,7 +159,7 @@ var roomExamples = map[string]pair{
 			Joined{
 				Self: linusWaits, Role: RoleViewer, Grants: Grants{Publish: []Source{}},
 				Participants: []Participant{linusWaits}, History: []Envelope{}, Threads: []ThreadSummary{},
-				Bots: []json.RawMessage{}, Runs: []json.RawMessage{},
+				Bots: []BotInfo{}, Runs: []RunState{},
 				Media: MediaSetup{Mode: SFU, ICEServers: []ICEServer{}}, Epoch: theEpoch,
 			},
 		},
@@ -169,6 +173,7 @@ var roomExamples = map[string]pair{
 		orJust(request(), Moderate{Action: ActionLock}),
 	"room.server.json": full(Envelope{Room: "daily", TS: sentAt}, RoomInfo{
 		Locked: ptr(true), Mode: SFU, Recording: ptr(false), Title: ptr("Daily"), Knocking: []Participant{linusWaits},
+		Threads:        []ThreadSummary{{Thread: "m4709", Title: "Good morning! 👋", Messages: 13, Last: ThreadAt{Seq: 4724, TS: sentAt, User: "ada"}}},
 		RecordingEnded: RecordingDiskFull,
 	}).orJust(Envelope{Room: "daily"}, RoomInfo{Locked: ptr(false)}),
 	"media-state.client.json": full(request(), SetMedia{Microphone: ptr(true), Camera: ptr(false), Screen: ptr(false), Hand: ptr(true)}).
@@ -178,7 +183,7 @@ var roomExamples = map[string]pair{
 
 // threadHead puts an envelope into a thread.
 func threadHead(head Envelope) Envelope {
-	head.Thread = "release-2"
+	head.Thread = "m4709"
 	return head
 }
 
@@ -188,7 +193,7 @@ var timelineExamples = map[string]pair{
 	}).orJust(request(), Chat{Text: "Good morning! 👋"}),
 	"chat.server.json": full(threadHead(logged(4711, 4709)), ChatRecord{
 		Text: "@grace shall we say 10:30?", ReplyTo: 4709, Mentions: []UserID{"grace"}, Edited: 1767225720000,
-		Reactions: map[string][]UserID{"👍": {"grace", "linus"}},
+		Reactions: map[string][]UserID{"👍": {"grace", "linus"}}, Run: &receipt,
 	}).orJust(logged(4706, 0), ChatRecord{Deleted: true}),
 	"edit.client.json":     full(request(), Edit{Message: 4711, Text: "Shall we say 10:30?"}),
 	"edit.server.json":     full(logged(4713, 4711), Edit{Message: 4711, Text: "Shall we say 10:30?"}),
@@ -197,10 +202,10 @@ var timelineExamples = map[string]pair{
 	"reaction.client.json": full(request(), Reaction{Message: 4709, Emoji: "👋", On: true}),
 	"reaction.server.json": full(logged(4712, 4711), Reaction{Message: 4709, Emoji: "👋", On: true}).
 		orJust(logged(4712, 4711), Reaction{Message: 4709, Emoji: "👋"}),
-	"read.client.json":   full(request(), Read{Seq: 4711}),
-	"read.server.json":   full(state(), Read{Seq: 4711}),
-	"typing.client.json": full(Envelope{Room: "daily"}, Typing{Typing: true}),
-	"typing.server.json": full(state(), Typing{Typing: true}).orJust(state(), Typing{}),
+	"read.client.json":   full(threadHead(request()), Read{Seq: 4711}).orJust(request(), Read{Seq: 4711}),
+	"read.server.json":   full(threadHead(state()), Read{Seq: 4711}).orJust(state(), Read{Seq: 4711}),
+	"typing.client.json": full(threadHead(Envelope{Room: "daily"}), Typing{Typing: true}).orJust(Envelope{Room: "daily"}, Typing{Typing: true}),
+	"typing.server.json": full(threadHead(state()), Typing{Typing: true}).orJust(state(), Typing{}),
 	"clear.client.json":  full(request(), Clear{}),
 	"clear.server.json":  full(logged(4715, 0), Clear{}),
 	"history.client.json": full(request(), History{Before: 4706, Limit: 100}).
@@ -212,13 +217,14 @@ var timelineExamples = map[string]pair{
 		},
 		More: true,
 	}).orJust(answer(), HistoryPage{Messages: []Envelope{}}),
-	"subscribe-thread.client.json": full(threadHead(request()), SubscribeThread{Since: &Cursor{Seq: 4718, Epoch: theEpoch}}).
+	"subscribe-thread.client.json": full(threadHead(request()), SubscribeThread{Since: &Cursor{Seq: 4718, Epoch: theEpoch}, Private: "scribe"}).
 		orJust(threadHead(request()), SubscribeThread{}),
 	"unsubscribe-thread.client.json": full(threadHead(request()), UnsubscribeThread{}),
 	"thread-history.server.json": full(threadHead(Envelope{ID: requestID, Room: "daily", Seq: 4720, TS: sentAt}), ThreadHistory{
 		Messages:  []Envelope{threadHead(record(4720, 4718, grace, ChatRecord{Text: "Notes are ready."}))},
-		Recovered: true, More: true,
-	}).orJust(threadHead(answer()), ThreadHistory{Messages: []Envelope{}}),
+		Recovered: true, More: true, Epoch: theEpoch, Reads: map[UserID]Seq{"ada": 4718},
+		Runs: []RunState{{Start: AgentStarted{Run: "run-2", Bot: "scribe", By: grace}, From: scribeHere, Thread: "m4709"}},
+	}).orJust(threadHead(answer()), ThreadHistory{Messages: []Envelope{}, Runs: []RunState{}, Epoch: theEpoch}),
 }
 
 var callExamples = map[string]pair{

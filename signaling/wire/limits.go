@@ -16,8 +16,12 @@ const (
 	MaxReactionKinds   = 50        // different emoji on one message
 	MaxRoomsPerSession = 64        // rooms one session may be in at a time
 	MaxHistoryPage     = 256       // messages of one history answer
+	MaxThreadsFollowed = 32        // threads one participant may be subscribed to in a room at a time
+	MaxThreads         = 500       // threads of a room that are listed; the one that was silent longest goes
+	MaxThreadTitle     = 80        // the beginning of the message that a thread hangs on, in runes
 	DefaultHistory     = 256       // messages of a room's window
 	RecordsPerMessage  = 4         // log records kept = window x this, so that edits push no message out
+	MaxCallBytes       = 128       // a tool call's id, and the digest of an approval
 	MaxOutboxBytes     = 256 << 10 // waiting for one client before it is too slow
 	MaxBatchBytes      = 32 << 10  // one frame of gathered messages to a client
 

@@ -1,7 +1,5 @@
 package wire
 
-import "encoding/json"
-
 // Join enters a room; the answer is Joined.
 type Join struct {
 	Since *Cursor `json:"since,omitempty"` // what the client has already; absent = nothing
@@ -10,20 +8,20 @@ type Join struct {
 
 // Joined is the first frame of a room. Its envelope's seq is the last position of the main timeline.
 type Joined struct {
-	Self         Participant       `json:"self"` // the own participant, also in participants
-	Role         Role              `json:"role"`
-	Grants       Grants            `json:"grants"`
-	Participants []Participant     `json:"participants"`
-	History      []Envelope        `json:"history"`   // oldest first: the window, or all after since
-	Recovered    bool              `json:"recovered"` // history is every logged message after since, as it was sent
-	More         bool              `json:"more"`      // older messages can be had with history
-	Threads      []ThreadSummary   `json:"threads"`
-	Bots         []json.RawMessage `json:"bots"` // bots of this room; empty where the server runs none
-	Runs         []json.RawMessage `json:"runs"` // answers being written now
-	Media        MediaSetup        `json:"media"`
-	Epoch        string            `json:"epoch"`
-	Room         *RoomInfo         `json:"room,omitempty"`
-	Reads        map[UserID]Seq    `json:"reads,omitempty"` // how far each person has read
+	Self         Participant     `json:"self"` // the own participant, also in participants
+	Role         Role            `json:"role"`
+	Grants       Grants          `json:"grants"`
+	Participants []Participant   `json:"participants"`
+	History      []Envelope      `json:"history"`   // oldest first: the window, or all after since
+	Recovered    bool            `json:"recovered"` // history is every logged message after since, as it was sent
+	More         bool            `json:"more"`      // older messages can be had with history
+	Threads      []ThreadSummary `json:"threads"`   // those with messages that this client may see
+	Bots         []BotInfo       `json:"bots"`      // bots that this room may have; empty where the server runs none
+	Runs         []RunState      `json:"runs"`      // answers being written now
+	Media        MediaSetup      `json:"media"`
+	Epoch        string          `json:"epoch"`
+	Room         *RoomInfo       `json:"room,omitempty"`
+	Reads        map[UserID]Seq  `json:"reads,omitempty"` // how far each person has read
 }
 
 // MediaSetup says how media flows in a room.
@@ -86,6 +84,7 @@ type ChatRecord struct {
 	Edited    int64               `json:"edited,omitempty"` // Unix time in milliseconds of the last edit
 	Deleted   bool                `json:"deleted,omitempty"`
 	Reactions map[string][]UserID `json:"reactions,omitempty"` // by emoji, in the order they were given
+	Run       *RunReceipt         `json:"run,omitempty"`       // of a bot's answer
 }
 
 // Edit replaces the text of a message.
@@ -131,19 +130,25 @@ type HistoryPage struct {
 	More     bool       `json:"more"`
 }
 
-// SubscribeThread follows a thread; the answer is ThreadHistory.
+// SubscribeThread follows a thread; the answer is ThreadHistory. With private no thread is named: it is the one between
+// this person and a bot, which nobody else can see, and the answer says its name.
 type SubscribeThread struct {
-	Since *Cursor `json:"since,omitempty"`
+	Since   *Cursor `json:"since,omitempty"`   // what the client has already; absent = nothing
+	Private UserID  `json:"private,omitempty"` // a bot of the room; for a bot, a person in it
 }
 
 // UnsubscribeThread stops following it.
 type UnsubscribeThread struct{}
 
-// ThreadHistory is a thread's window, or all after since.
+// ThreadHistory is the first frame of a thread. Its envelope's seq is the last position of the thread's log.
 type ThreadHistory struct {
-	Messages  []Envelope `json:"messages"`
-	Recovered bool       `json:"recovered"`
-	More      bool       `json:"more"`
+	Messages  []Envelope `json:"messages"`  // oldest first: the window, or all after since
+	Recovered bool       `json:"recovered"` // messages is every logged message after since, as it was sent
+	More      bool       `json:"more"`      // older messages can be had with history
+	Runs      []RunState `json:"runs"`      // answers being written in it now
+	Epoch     string     `json:"epoch"`     // of the room
+
+	Reads map[UserID]Seq `json:"reads,omitempty"` // how far each person has read it
 }
 
 // SetMedia is a participant's own media-state; what is absent stays as it is.
@@ -192,6 +197,8 @@ type RoomInfo struct {
 	Recording *bool         `json:"recording,omitempty"`
 	Title     *string       `json:"title,omitempty"`
 	Knocking  []Participant `json:"knocking,omitempty"`
+
+	Threads []ThreadSummary `json:"threads,omitempty"` // those that changed; never in the room of joined
 
 	RecordingEnded RecordingEnd `json:"recordingEnded,omitempty"` // why, with recording: false when one has ended
 }

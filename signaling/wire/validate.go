@@ -78,7 +78,12 @@ func (m History) Validate() error {
 }
 
 // Validate implements ClientMessage.
-func (m SubscribeThread) Validate() error { return Join{Since: m.Since}.Validate() }
+func (m SubscribeThread) Validate() error {
+	if len(m.Private) > MaxUserIDLength {
+		return Errorf(CodeBadMessage, "private is a user id of 1 to %d bytes", MaxUserIDLength)
+	}
+	return Join{Since: m.Since}.Validate()
+}
 
 // Validate implements ClientMessage.
 func (UnsubscribeThread) Validate() error { return nil }

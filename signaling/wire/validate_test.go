@@ -56,6 +56,21 @@ func TestValidate(t *testing.T) {
 		{"history", History{Before: 9, Limit: MaxHistoryPage}, "", ""},
 		{"history, below", History{Limit: -1}, CodeBadMessage, "limit"},
 		{"history, above", History{Limit: MaxHistoryPage + 1}, CodeBadMessage, "limit"},
+		{"bot-toggle", BotToggle{Bot: "scribe", Enabled: true}, "", ""},
+		{"bot-toggle, no name", BotToggle{Bot: "a b"}, CodeBadMessage, "bot"},
+		{"ai-request", AIRequest{Bot: "scribe", Prompt: long(MaxTextBytes)}, "", ""},
+		{"ai-request about a message", AIRequest{Bot: "scribe", ReplyTo: 1}, "", ""},
+		{"ai-request again", AIRequest{Bot: "scribe", Regenerate: 1}, "", ""},
+		{"ai-request for nothing", AIRequest{Bot: "scribe"}, CodeBadMessage, "prompt"},
+		{"ai-request to nobody", AIRequest{Prompt: "a"}, CodeBadMessage, "bot"},
+		{"ai-request, too large", AIRequest{Bot: "scribe", Prompt: long(MaxTextBytes + 1)}, CodeTooLarge, ""},
+		{"ai-cancel", AICancel{Run: "run-1"}, "", ""},
+		{"ai-cancel of a request", AICancel{Request: "r.1"}, "", ""},
+		{"ai-cancel of nothing", AICancel{}, CodeBadMessage, "run"},
+		{"ai-cancel, no name", AICancel{Run: "a b"}, CodeBadMessage, "run"},
+		{"tool-approval", ToolDecision{Run: "run-1", Call: "c", Digest: "d"}, "", ""},
+		{"tool-approval of nothing seen", ToolDecision{Run: "run-1", Call: "c"}, CodeBadMessage, "digest"},
+		{"tool-approval, call too long", ToolDecision{Run: "run-1", Call: long(129), Digest: "d"}, CodeBadMessage, "call"},
 		{"subscribe-thread", SubscribeThread{}, "", ""},
 		{"subscribe-thread, epoch too long", SubscribeThread{Since: &Cursor{Epoch: long(65)}}, CodeBadMessage, "epoch"},
 		{"unsubscribe-thread", UnsubscribeThread{}, "", ""},
@@ -153,7 +168,8 @@ func TestCatalog(t *testing.T) {
 func TestEnumsAreComplete(t *testing.T) {
 	open := []reflect.Type{ // names and ids: any string
 		reflect.TypeFor[Kind](), reflect.TypeFor[RequestID](), reflect.TypeFor[RoomID](), reflect.TypeFor[ThreadID](),
-		reflect.TypeFor[ParticipantID](), reflect.TypeFor[UserID](), reflect.TypeFor[string](),
+		reflect.TypeFor[ParticipantID](), reflect.TypeFor[UserID](), reflect.TypeFor[BotID](), reflect.TypeFor[RunID](),
+		reflect.TypeFor[string](),
 	}
 	seen := map[reflect.Type]bool{}
 	var visit func(reflect.Type)

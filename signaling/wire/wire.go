@@ -91,6 +91,19 @@ const (
 	KindPublishMedia   Kind = "publish-media"
 	KindMediaQuality   Kind = "media-quality"
 	KindActiveSpeakers Kind = "active-speakers"
+
+	KindBotToggle      Kind = "bot-toggle"
+	KindAIRequest      Kind = "ai-request"
+	KindAICancel       Kind = "ai-cancel"
+	KindToolApproval   Kind = "tool-approval"
+	KindAgentStarted   Kind = "agent-started"
+	KindAgentThinking  Kind = "agent-thinking"
+	KindToolExecuting  Kind = "tool-executing"
+	KindToolCompleted  Kind = "tool-completed"
+	KindStreamStart    Kind = "stream-start"
+	KindStreamChunk    Kind = "stream-chunk"
+	KindStreamEnd      Kind = "stream-end"
+	KindAgentCompleted Kind = "agent-completed"
 )
 
 // Role is what a participant may do in a room.
@@ -204,15 +217,18 @@ type Cursor struct {
 // A ThreadSummary is what the main timeline says of a thread.
 type ThreadSummary struct {
 	Thread   ThreadID `json:"thread"`
-	Title    string   `json:"title,omitempty"`
-	Messages int      `json:"messages"`
+	Title    string   `json:"title,omitempty"`  // the beginning of the message that it hangs on
+	With     []UserID `json:"with,omitempty"`   // of a private thread: its person and its bot
+	Messages int      `json:"messages"`         // that are not deleted; 0 = it is not listed any more
+	Unread   int      `json:"unread,omitempty"` // in joined only: messages after what this person has read
 	Last     ThreadAt `json:"last"`
 }
 
 // ThreadAt is a thread's newest message.
 type ThreadAt struct {
-	Seq Seq   `json:"seq"`
-	TS  int64 `json:"ts"`
+	Seq  Seq    `json:"seq"`
+	TS   int64  `json:"ts"`
+	User UserID `json:"user,omitempty"` // who wrote it, and so has read all before it
 }
 
 // An ICEServer is a STUN or TURN server, as RTCConfiguration.iceServers has it (W3C WebRTC section 4.2.2).

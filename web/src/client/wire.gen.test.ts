@@ -47,7 +47,7 @@ const fromClients: Golden<ClientMessages> = {
       "type": "chat",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "data": {
         "text": "@grace shall we say 10:00? See https://example.org/plan",
         "replyTo": 4709,
@@ -90,10 +90,18 @@ const fromClients: Golden<ClientMessages> = {
       "type": "read",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
+      "thread": "m4709",
+      "data": {"seq": 4711}
+    },
+    {
+      "type": "read",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
       "data": {"seq": 4711}
     },
   ],
   typing: [
+    {"type": "typing", "room": "daily", "thread": "m4709", "data": {"typing": true}},
     {"type": "typing", "room": "daily", "data": {"typing": true}},
   ],
   clear: [
@@ -113,14 +121,14 @@ const fromClients: Golden<ClientMessages> = {
       "type": "subscribe-thread",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
-      "data": {"since": {"seq": 4718, "epoch": "9f2c71d04be8a635"}}
+      "thread": "m4709",
+      "data": {"since": {"seq": 4718, "epoch": "9f2c71d04be8a635"}, "private": "scribe"}
     },
     {
       "type": "subscribe-thread",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "data": {}
     },
   ],
@@ -129,7 +137,7 @@ const fromClients: Golden<ClientMessages> = {
       "type": "unsubscribe-thread",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "data": {}
     },
   ],
@@ -221,6 +229,63 @@ const fromClients: Golden<ClientMessages> = {
       "data": {"participant": "p-9tz02k", "source": "camera", "enabled": false}
     },
   ],
+  'bot-toggle': [
+    {
+      "type": "bot-toggle",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"bot": "scribe", "enabled": true}
+    },
+    {
+      "type": "bot-toggle",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"bot": "scribe", "enabled": false}
+    },
+  ],
+  'ai-request': [
+    {
+      "type": "ai-request",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "thread": "m4709",
+      "data": {"bot": "scribe", "prompt": "What did we decide?", "replyTo": 4711, "regenerate": 4700}
+    },
+    {
+      "type": "ai-request",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"bot": "scribe", "prompt": "What did I miss?"}
+    },
+  ],
+  'ai-cancel': [
+    {
+      "type": "ai-cancel",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"run": "run-1", "request": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11"}
+    },
+    {
+      "type": "ai-cancel",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"run": "run-1"}
+    },
+  ],
+  'tool-approval': [
+    {
+      "type": "tool-approval",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"run": "run-1", "call": "call-2", "digest": "5f2c9a", "approve": true}
+    },
+    {
+      "type": "tool-approval",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"run": "run-1", "call": "call-2", "digest": "5f2c9a", "approve": false}
+    },
+  ],
 };
 
 const fromServer: Golden<ServerMessages> = {
@@ -262,7 +327,7 @@ const fromServer: Golden<ServerMessages> = {
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
       "ts": 1767225660500,
-      "data": {"seq": 4711, "duplicate": true, "durability": "file"}
+      "data": {"seq": 4711, "duplicate": true, "durability": "file", "run": "run-1"}
     },
     {
       "type": "ack",
@@ -372,14 +437,103 @@ const fromServer: Golden<ServerMessages> = {
         "more": true,
         "threads": [
           {
-            "thread": "release-2",
-            "title": "Release 2",
+            "thread": "m4709",
+            "title": "Good morning! 👋",
             "messages": 12,
-            "last": {"seq": 4720, "ts": 1767225660500}
+            "unread": 3,
+            "last": {"seq": 4720, "ts": 1767225660500, "user": "grace"}
+          },
+          {
+            "thread": "dm-5d41402abc4b2a76b9719d911017c592",
+            "with": ["ada", "scribe"],
+            "messages": 2,
+            "last": {"seq": 4702, "ts": 1767225660500}
           }
         ],
-        "bots": [],
-        "runs": [],
+        "bots": [
+          {
+            "bot": "scribe",
+            "user": "bot:scribe",
+            "name": "Scribe",
+            "avatar": "📝",
+            "description": "Writes minutes.",
+            "engine": "gpt-example",
+            "enabled": true,
+            "tools": [{"tool": "read_messages", "title": "Reads the chat", "writes": true}],
+            "remote": true,
+            "limits": {"requestsPerMinute": 10, "concurrent": 2, "tokensPerDay": 200000},
+            "prompts": ["What did I miss?"]
+          },
+          {
+            "bot": "host",
+            "user": "bot:host",
+            "name": "Host",
+            "description": "Keeps time.",
+            "engine": "built-in",
+            "enabled": false,
+            "tools": [],
+            "limits": {}
+          }
+        ],
+        "runs": [
+          {
+            "start": {
+              "run": "run-1",
+              "bot": "scribe",
+              "request": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+              "replyTo": 4711,
+              "by": {"user": "ada", "name": "Ada Lovelace", "kind": "human"},
+              "prompt": "What did we decide?",
+              "regenerate": 4700
+            },
+            "from": "p-bot-scribe",
+            "thread": "release-2",
+            "started": 1767225660500,
+            "phase": "model",
+            "thinking": "They ask for decisions.",
+            "message": "run-1",
+            "text": "We decided ",
+            "tools": [
+              {
+                "run": "run-1",
+                "call": "call-1",
+                "tool": "read_messages",
+                "title": "Reads the chat",
+                "input": {"limit": 50}
+              }
+            ],
+            "done": [
+              {
+                "run": "run-1",
+                "call": "call-1",
+                "tool": "read_messages",
+                "ok": true,
+                "output": "[]",
+                "ms": 3
+              }
+            ],
+            "waiting": {
+              "run": "run-1",
+              "call": "call-2",
+              "tool": "tickets__create",
+              "title": "Opens a ticket",
+              "input": {"title": "Minutes"},
+              "digest": "5f2c9a",
+              "state": "granted",
+              "by": "ada"
+            }
+          },
+          {
+            "start": {
+              "run": "run-2",
+              "bot": "scribe",
+              "by": {"user": "grace", "name": "Grace Hopper", "kind": "human"}
+            },
+            "from": "p-bot-scribe",
+            "started": 0,
+            "text": ""
+          }
+        ],
         "media": {
           "mode": "mesh",
           "iceServers": [
@@ -494,7 +648,7 @@ const fromServer: Golden<ServerMessages> = {
       "type": "chat",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "from": "p-4hc81x",
       "author": {"user": "ada", "name": "Ada Lovelace", "kind": "human"},
       "seq": 4711,
@@ -505,7 +659,31 @@ const fromServer: Golden<ServerMessages> = {
         "replyTo": 4709,
         "mentions": ["grace"],
         "edited": 1767225720000,
-        "reactions": {"👍": ["grace", "linus"]}
+        "reactions": {"👍": ["grace", "linus"]},
+        "run": {
+          "run": "run-1",
+          "bot": "scribe",
+          "status": "failed",
+          "error": {
+            "code": "bot-failed",
+            "message": "the model stopped answering",
+            "retryable": true,
+            "retryAfterMs": 2000
+          },
+          "by": {"user": "ada", "name": "Ada Lovelace", "kind": "human"},
+          "request": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+          "prompt": "What did we decide?",
+          "model": "gpt-example",
+          "degraded": true,
+          "cached": true,
+          "usage": {"input": 1200, "cached": 800, "output": 90},
+          "ms": 2300,
+          "firstTokenMs": 410,
+          "tools": [{"tool": "read_messages", "title": "Reads the chat", "ok": true, "ms": 3}],
+          "sources": [4709],
+          "replaces": 4700,
+          "hops": 1
+        }
       }
     },
     {
@@ -570,12 +748,21 @@ const fromServer: Golden<ServerMessages> = {
     },
   ],
   read: [
+    {
+      "type": "read",
+      "room": "daily",
+      "thread": "m4709",
+      "from": "p-9tz02k",
+      "ts": 1767225660500,
+      "data": {"seq": 4711}
+    },
     {"type": "read", "room": "daily", "from": "p-9tz02k", "ts": 1767225660500, "data": {"seq": 4711}},
   ],
   typing: [
     {
       "type": "typing",
       "room": "daily",
+      "thread": "m4709",
       "from": "p-9tz02k",
       "ts": 1767225660500,
       "data": {"typing": true}
@@ -645,7 +832,7 @@ const fromServer: Golden<ServerMessages> = {
       "type": "thread-history",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "seq": 4720,
       "ts": 1767225660500,
       "data": {
@@ -654,7 +841,7 @@ const fromServer: Golden<ServerMessages> = {
             "type": "chat",
             "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
             "room": "daily",
-            "thread": "release-2",
+            "thread": "m4709",
             "author": {"user": "grace", "name": "Grace Hopper", "kind": "human"},
             "seq": 4720,
             "prev": 4718,
@@ -663,16 +850,31 @@ const fromServer: Golden<ServerMessages> = {
           }
         ],
         "recovered": true,
-        "more": true
+        "more": true,
+        "runs": [
+          {
+            "start": {
+              "run": "run-2",
+              "bot": "scribe",
+              "by": {"user": "grace", "name": "Grace Hopper", "kind": "human"}
+            },
+            "from": "p-bot-scribe",
+            "thread": "m4709",
+            "started": 0,
+            "text": ""
+          }
+        ],
+        "epoch": "9f2c71d04be8a635",
+        "reads": {"ada": 4718}
       }
     },
     {
       "type": "thread-history",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "thread": "release-2",
+      "thread": "m4709",
       "ts": 1767225660500,
-      "data": {"messages": [], "recovered": false, "more": false}
+      "data": {"messages": [], "recovered": false, "more": false, "runs": [], "epoch": "9f2c71d04be8a635"}
     },
   ],
   'media-state': [
@@ -704,6 +906,14 @@ const fromServer: Golden<ServerMessages> = {
             "status": "online",
             "joinedAt": 1767225700000,
             "media": {"microphone": false, "camera": false, "screen": false, "hand": false}
+          }
+        ],
+        "threads": [
+          {
+            "thread": "m4709",
+            "title": "Good morning! 👋",
+            "messages": 13,
+            "last": {"seq": 4724, "ts": 1767225660500, "user": "ada"}
           }
         ],
         "recordingEnded": "disk-full"
@@ -824,6 +1034,182 @@ const fromServer: Golden<ServerMessages> = {
       }
     },
     {"type": "active-speakers", "room": "daily", "data": {"speakers": []}},
+  ],
+  'tool-approval': [
+    {
+      "type": "tool-approval",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {
+        "run": "run-1",
+        "call": "call-2",
+        "tool": "tickets__create",
+        "title": "Opens a ticket",
+        "input": {"title": "Minutes"},
+        "digest": "5f2c9a",
+        "state": "granted",
+        "by": "ada"
+      }
+    },
+    {
+      "type": "tool-approval",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {
+        "run": "run-1",
+        "call": "call-2",
+        "tool": "tickets__create",
+        "input": {},
+        "digest": "5f2c9a",
+        "state": "asked"
+      }
+    },
+  ],
+  'agent-started': [
+    {
+      "type": "agent-started",
+      "room": "daily",
+      "thread": "m4709",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {
+        "run": "run-1",
+        "bot": "scribe",
+        "request": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+        "replyTo": 4711,
+        "by": {"user": "ada", "name": "Ada Lovelace", "kind": "human"},
+        "prompt": "What did we decide?",
+        "regenerate": 4700
+      }
+    },
+    {
+      "type": "agent-started",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1", "bot": "scribe", "by": {"user": "ada", "name": "Ada Lovelace", "kind": "human"}}
+    },
+  ],
+  'agent-thinking': [
+    {
+      "type": "agent-thinking",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1", "text": "They ask for decisions.", "phase": "model"}
+    },
+    {
+      "type": "agent-thinking",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1"}
+    },
+  ],
+  'tool-executing': [
+    {
+      "type": "tool-executing",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {
+        "run": "run-1",
+        "call": "call-1",
+        "tool": "read_messages",
+        "title": "Reads the chat",
+        "input": {"limit": 50}
+      }
+    },
+    {
+      "type": "tool-executing",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1", "call": "call-1", "tool": "roll", "input": {}}
+    },
+  ],
+  'tool-completed': [
+    {
+      "type": "tool-completed",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {
+        "run": "run-1",
+        "call": "call-1",
+        "tool": "read_messages",
+        "ok": true,
+        "output": "[]",
+        "error": "it took longer than 30 s",
+        "ms": 3
+      }
+    },
+    {
+      "type": "tool-completed",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1", "call": "call-1", "tool": "roll", "ok": false, "ms": 0}
+    },
+  ],
+  'stream-start': [
+    {
+      "type": "stream-start",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1", "message": "run-1"}
+    },
+  ],
+  'stream-chunk': [
+    {
+      "type": "stream-chunk",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1", "message": "run-1", "offset": 11, "text": "to ship on Friday."}
+    },
+  ],
+  'stream-end': [
+    {
+      "type": "stream-end",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1", "message": "run-1", "length": 29, "reason": "stop"}
+    },
+  ],
+  'agent-completed': [
+    {
+      "type": "agent-completed",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {
+        "run": "run-1",
+        "status": "failed",
+        "error": {
+          "code": "bot-failed",
+          "message": "the model stopped answering",
+          "retryable": true,
+          "retryAfterMs": 2000
+        },
+        "usage": {"input": 1200, "cached": 800, "output": 90},
+        "ms": 2300,
+        "firstTokenMs": 410,
+        "cached": true,
+        "message": 4720
+      }
+    },
+    {
+      "type": "agent-completed",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1", "status": "cancelled", "ms": 0, "firstTokenMs": 0}
+    },
   ],
 };
 

@@ -48,6 +48,14 @@ export const SOURCES = ['microphone', 'camera', 'screen', 'screen-audio'] as con
 /** Source is what a media track shows or carries. */
 export type Source = (typeof SOURCES)[number];
 
+export const PHASES = ['queued', 'context', 'model', 'approval'] as const;
+/** Phase is what a run is at before it writes. */
+export type Phase = (typeof PHASES)[number];
+
+export const APPROVAL_STATES = ['asked', 'granted', 'denied', 'expired'] as const;
+/** ApprovalState is where an approval stands. */
+export type ApprovalState = (typeof APPROVAL_STATES)[number];
+
 export const MEDIA_MODES = ['mesh', 'sfu'] as const;
 /** MediaMode is how a room's media flows. */
 export type MediaMode = (typeof MEDIA_MODES)[number];
@@ -72,6 +80,10 @@ export const PRESENCE_EVENTS = ['joined', 'left', 'updated'] as const;
 /** PresenceEvent is what happened to a participant. */
 export type PresenceEvent = (typeof PRESENCE_EVENTS)[number];
 
+export const RUN_STATUSES = ['completed', 'cancelled', 'failed'] as const;
+/** RunStatus is how a run ended. */
+export type RunStatus = (typeof RUN_STATUSES)[number];
+
 export const MODERATE_ACTIONS = [
   'mute',
   'unmute',
@@ -93,6 +105,10 @@ export type ModerateAction = (typeof MODERATE_ACTIONS)[number];
 export const QUALITY_REASONS = ['full', 'size', 'hidden', 'bandwidth', 'server', 'publisher'] as const;
 /** QualityReason is what limits the quality of what a client receives. */
 export type QualityReason = (typeof QUALITY_REASONS)[number];
+
+export const STREAM_REASONS = ['stop', 'length', 'cancelled', 'failed'] as const;
+/** StreamReason is why a stream ended. */
+export type StreamReason = (typeof STREAM_REASONS)[number];
 
 /** Author says who wrote a logged message, so that history reads well when the participant is gone. */
 export interface Author {
@@ -185,6 +201,8 @@ export interface Ack {
   duplicate?: boolean;
   /** how it is stored: "file" (in the log's file) or "fsync" */
   durability?: string;
+  /** of an ai-request: the answer that has begun, or is queued */
+  run?: string;
 }
 
 /** WireError says that the request with this id did not take effect. */
@@ -250,14 +268,133 @@ export interface Grants {
 export interface ThreadAt {
   seq: number;
   ts: number;
+  /** who wrote it, and so has read all before it */
+  user?: string;
 }
 
 /** A ThreadSummary is what the main timeline says of a thread. */
 export interface ThreadSummary {
   thread: string;
+  /** the beginning of the message that it hangs on */
   title?: string;
+  /** of a private thread: its person and its bot */
+  with?: string[];
+  /** that are not deleted; 0 = it is not listed any more */
   messages: number;
+  /** in joined only: messages after what this person has read */
+  unread?: number;
   last: ThreadAt;
+}
+
+/** BotTool is a tool of a bot. */
+export interface BotTool {
+  tool: string;
+  title: string;
+  /** a person approves each call */
+  writes?: boolean;
+}
+
+/** BotLimits bound what one person may ask of a bot, and one room. 0 = no bound. */
+export interface BotLimits {
+  /** by one user */
+  requestsPerMinute?: number;
+  /** answers at a time in one room */
+  concurrent?: number;
+  /** of one room, in and out */
+  tokensPerDay?: number;
+}
+
+/** BotInfo is a bot that the room may have. */
+export interface BotInfo {
+  bot: string;
+  /** as which it takes part, and is mentioned */
+  user: string;
+  name: string;
+  /** an emoji */
+  avatar?: string;
+  /** what it does, in a sentence */
+  description: string;
+  /** "built-in", or the model that answers */
+  engine: string;
+  enabled: boolean;
+  /** what it can use */
+  tools: BotTool[];
+  /** what it is asked, and what that rests on, goes to a server elsewhere */
+  remote?: boolean;
+  /** of its answers */
+  limits: BotLimits;
+  /** things to ask it, to begin with */
+  prompts?: string[];
+}
+
+/** AgentStarted begins a run. */
+export interface AgentStarted {
+  run: string;
+  bot: string;
+  /** of the ai-request */
+  request?: string;
+  /** the message that it answers */
+  replyTo?: number;
+  /** who asked */
+  by: Author;
+  /** of an ai-request: it stands in no message */
+  prompt?: string;
+  /** the answer that this one takes the place of */
+  regenerate?: number;
+}
+
+/** ToolExecuting says that a bot uses a tool. */
+export interface ToolExecuting {
+  run: string;
+  call: string;
+  tool: string;
+  title?: string;
+  input: unknown;
+}
+
+/** ToolCompleted says what became of it. */
+export interface ToolCompleted {
+  run: string;
+  call: string;
+  tool: string;
+  ok: boolean;
+  /** its beginning; what tools say is nobody's word */
+  output?: string;
+  error?: string;
+  ms: number;
+}
+
+/** ToolApproval says that a tool that writes waits for a person's word, or what that was. */
+export interface ToolApproval {
+  run: string;
+  call: string;
+  tool: string;
+  title?: string;
+  input: unknown;
+  /** of the tool and its exact input */
+  digest: string;
+  state: ApprovalState;
+  /** who decided */
+  by?: string;
+}
+
+/** RunState is a run that goes on, for who joins in the middle: its events so far, in one piece. */
+export interface RunState {
+  start: AgentStarted;
+  from: string;
+  thread?: string;
+  /** Unix time in milliseconds */
+  started: number;
+  phase?: Phase;
+  thinking?: string;
+  /** absent until the stream starts */
+  message?: string;
+  text: string;
+  tools?: ToolExecuting[];
+  /** of tools */
+  done?: ToolCompleted[];
+  /** for a person's word */
+  waiting?: ToolApproval;
 }
 
 /** An ICEServer is a STUN or TURN server, as RTCConfiguration.iceServers has it (W3C WebRTC section 4.2.2). */
@@ -284,6 +421,8 @@ export interface RoomUpdate {
   recording?: boolean;
   title?: string;
   knocking?: Participant[];
+  /** those that changed; never in the room of joined */
+  threads?: ThreadSummary[];
   /** why, with recording: false when one has ended */
   recordingEnded?: RecordingEnd;
 }
@@ -301,11 +440,12 @@ export interface Joined {
   recovered: boolean;
   /** older messages can be had with history */
   more: boolean;
+  /** those with messages that this client may see */
   threads: ThreadSummary[];
-  /** bots of this room; empty where the server runs none */
-  bots: unknown[];
+  /** bots that this room may have; empty where the server runs none */
+  bots: BotInfo[];
   /** answers being written now */
-  runs: unknown[];
+  runs: RunState[];
   media: MediaSetup;
   epoch: string;
   room?: RoomUpdate;
@@ -337,6 +477,49 @@ export interface ChatRequest {
   mentions?: string[];
 }
 
+/** Usage counts the tokens of a run. */
+export interface Usage {
+  input: number;
+  /** of input: not read anew */
+  cached?: number;
+  output: number;
+}
+
+/** ToolUse is one use of a tool, in a receipt. */
+export interface ToolUse {
+  tool: string;
+  title?: string;
+  ok: boolean;
+  ms: number;
+}
+
+/** RunReceipt is what a chat message of a bot says of how it came about. */
+export interface RunReceipt {
+  run: string;
+  bot: string;
+  status: RunStatus;
+  error?: WireError;
+  /** who asked */
+  by: Author;
+  request?: string;
+  /** of an ai-request */
+  prompt?: string;
+  /** "built-in", or what answered */
+  model: string;
+  degraded?: boolean;
+  cached?: boolean;
+  usage?: Usage;
+  ms: number;
+  firstTokenMs: number;
+  tools?: ToolUse[];
+  /** messages that it rests on */
+  sources?: number[];
+  /** the answer that this one takes the place of */
+  replaces?: number;
+  /** bots before this one in a chain of answers */
+  hops?: number;
+}
+
 /** Chat is a chat message as the server sends it. In a window it is as it stands now. */
 export interface Chat {
   text: string;
@@ -347,6 +530,8 @@ export interface Chat {
   deleted?: boolean;
   /** by emoji, in the order they were given */
   reactions?: Record<string, string[]>;
+  /** of a bot's answer */
+  run?: RunReceipt;
 }
 
 /** Edit replaces the text of a message. */
@@ -394,19 +579,34 @@ export interface History {
   more: boolean;
 }
 
-/** SubscribeThread follows a thread; the answer is ThreadHistory. */
+/**
+ * SubscribeThread follows a thread; the answer is ThreadHistory. With private no thread is named: it is
+ * the one between this person and a bot, which nobody else can see, and the answer says its name.
+ */
 export interface SubscribeThread {
+  /** what the client has already; absent = nothing */
   since?: Cursor;
+  /** a bot of the room; for a bot, a person in it */
+  private?: string;
 }
 
 /** UnsubscribeThread stops following it. */
 export type UnsubscribeThread = Record<string, never>;
 
-/** ThreadHistory is a thread's window, or all after since. */
+/** ThreadHistory is the first frame of a thread. Its envelope's seq is the last position of the thread's log. */
 export interface ThreadHistory {
+  /** oldest first: the window, or all after since */
   messages: Envelope[];
+  /** messages is every logged message after since, as it was sent */
   recovered: boolean;
+  /** older messages can be had with history */
   more: boolean;
+  /** answers being written in it now */
+  runs: RunState[];
+  /** of the room */
+  epoch: string;
+  /** how far each person has read it */
+  reads?: Record<string, number>;
 }
 
 /** SetMedia is a participant's own media-state; what is absent stays as it is. */
@@ -536,6 +736,89 @@ export interface ActiveSpeakers {
   speakers: Speaker[];
 }
 
+/** BotToggle lets a bot into the room, or puts it out. */
+export interface BotToggle {
+  bot: string;
+  enabled: boolean;
+}
+
+/** AIRequest asks a bot; a mention in chat does the same. The answer is Ack with its run. */
+export interface AIRequest {
+  bot: string;
+  /** may be absent with replyTo or regenerate */
+  prompt?: string;
+  /** the message that is asked about */
+  replyTo?: number;
+  /** an answer of the bot's, to be given anew */
+  regenerate?: number;
+}
+
+/** AICancel ends a run; what was written stays. Its asker or a moderator may. */
+export interface AICancel {
+  run?: string;
+  /** the id of the ai-request, where the run is not known yet */
+  request?: string;
+}
+
+/** ToolDecision lets a tool run, or not. The asker or a moderator may decide. */
+export interface ToolDecision {
+  run: string;
+  call: string;
+  /** of the approval asked for: what was shown is what runs */
+  digest: string;
+  approve: boolean;
+}
+
+/** AgentThinking says that the bot is at work, at least every 2 s while it says nothing. */
+export interface AgentThinking {
+  run: string;
+  /** more of what it tells of its thoughts */
+  text?: string;
+  /** what it is at */
+  phase?: Phase;
+}
+
+/** StreamStart begins the text of an answer. */
+export interface StreamStart {
+  run: string;
+  /** the id of the chat message that it becomes */
+  message: string;
+}
+
+/** StreamChunk is a piece of it. */
+export interface StreamChunk {
+  run: string;
+  message: string;
+  /** UTF-16 code units before this one */
+  offset: number;
+  text: string;
+}
+
+/** StreamEnd ends it. */
+export interface StreamEnd {
+  run: string;
+  message: string;
+  /** UTF-16 code units of the whole */
+  length: number;
+  reason: StreamReason;
+}
+
+/** AgentCompleted ends a run: exactly one for each that began. The answer is a logged chat before it. */
+export interface AgentCompleted {
+  run: string;
+  status: RunStatus;
+  /** of one that failed */
+  error?: WireError;
+  usage?: Usage;
+  ms: number;
+  /** 0 = nothing was written */
+  firstTokenMs: number;
+  /** an answer given before to the same question on the same ground */
+  cached?: boolean;
+  /** the chat message; absent when nothing was written */
+  message?: number;
+}
+
 /** What a client may send: type -> body. */
 export interface ClientMessages {
   /** Opens a session; nothing else is accepted before it. */
@@ -564,7 +847,7 @@ export interface ClientMessages {
   clear: Clear;
   /** Pages back through the log. */
   history: HistoryRequest;
-  /** Follows a thread. */
+  /** Follows a thread, until the next join or leave. */
   'subscribe-thread': SubscribeThread;
   /** Stops following a thread. */
   'unsubscribe-thread': UnsubscribeThread;
@@ -580,6 +863,14 @@ export interface ClientMessages {
   'ice-servers': ICEServersRequest;
   /** What this client wants to see from the SFU. */
   'subscribe-media': SubscribeMedia;
+  /** Lets a bot into the room, or puts it out; presence tells everyone. */
+  'bot-toggle': BotToggle;
+  /** Asks a bot. A mention of it in chat does the same. */
+  'ai-request': AIRequest;
+  /** Ends a run; what was written stays. A lost connection is not a cancel. */
+  'ai-cancel': AICancel;
+  /** A tool that writes waits for a person's word, and what that was. From a client: the word. */
+  'tool-approval': ToolDecision;
 }
 export type ClientKind = keyof ClientMessages;
 
@@ -635,6 +926,24 @@ export interface ServerMessages {
   'media-quality': MediaQuality;
   /** Who is heard, at most 4 times a second. */
   'active-speakers': ActiveSpeakers;
+  /** A tool that writes waits for a person's word, and what that was. From a client: the word. */
+  'tool-approval': ToolApproval;
+  /** A run begins. */
+  'agent-started': AgentStarted;
+  /** The bot is at work. */
+  'agent-thinking': AgentThinking;
+  /** The bot uses a tool. */
+  'tool-executing': ToolExecuting;
+  /** What became of it. */
+  'tool-completed': ToolCompleted;
+  /** The text of the answer begins. */
+  'stream-start': StreamStart;
+  /** A piece of it. */
+  'stream-chunk': StreamChunk;
+  /** The text is whole, or ends here. */
+  'stream-end': StreamEnd;
+  /** A run has ended: exactly one for each that began. */
+  'agent-completed': AgentCompleted;
 }
 export type ServerKind = keyof ServerMessages;
 
@@ -666,6 +975,10 @@ export const ANSWERS = {
   'media-mode': 'ack',
   'ice-servers': 'ice-servers',
   'subscribe-media': 'ack',
+  'bot-toggle': 'ack',
+  'ai-request': 'ack',
+  'ai-cancel': 'ack',
+  'tool-approval': 'ack',
 } as const satisfies Record<ClientKind, ServerKind>;
 
 /** The body of the answer to a request of type `K`. */
@@ -758,11 +1071,23 @@ export const MAX_ROOMS_PER_SESSION = 64;
 /** messages of one history answer */
 export const MAX_HISTORY_PAGE = 256;
 
+/** threads one participant may be subscribed to in a room at a time */
+export const MAX_THREADS_FOLLOWED = 32;
+
+/** threads of a room that are listed; the one that was silent longest goes */
+export const MAX_THREADS = 500;
+
+/** the beginning of the message that a thread hangs on, in runes */
+export const MAX_THREAD_TITLE = 80;
+
 /** messages of a room's window */
 export const DEFAULT_HISTORY = 256;
 
 /** log records kept = window x this, so that edits push no message out */
 export const RECORDS_PER_MESSAGE = 4;
+
+/** a tool call's id, and the digest of an approval */
+export const MAX_CALL_BYTES = 128;
 
 /** waiting for one client before it is too slow */
 export const MAX_OUTBOX_BYTES = 262144;

@@ -1,0 +1,57 @@
+package bots
+
+import (
+	"bytes"
+
+	"confab/rooms"
+	"confab/signaling/wire"
+)
+
+// A seat is one bot in one room. The first seat of a hall hears for all of them; each hears its private conversations.
+type seat struct {
+	hall  *hall
+	bot   *bot
+	place *rooms.Member
+}
+
+// Send implements rooms.Outlet.
+func (s *seat) Send(frame []byte, _ string) {
+	leads := s.hall.leads(s)
+	wire.Lines(frame, func(line []byte) bool {
+		if hears(line, leads) {
+			s.hall.hear(heard{line: bytes.Clone(line), by: s})
+		}
+		return true
+	})
+}
+
+// The beginnings of the frames that matter to bots. Frames of rooms begin with their type.
+var matters = [][]byte{
+	[]byte(`{"type":"chat"`), []byte(`{"type":"edit"`), []byte(`{"type":"delete"`), []byte(`{"type":"clear"`),
+	[]byte(`{"type":"presence"`), []byte(`{"type":"read"`),
+}
+
+func hears(line []byte, leads bool) bool {
+	for _, prefix := range matters {
+		if bytes.HasPrefix(line, prefix) {
+			return leads || bytes.Contains(line[:min(len(line), 256)], []byte(`"thread":"dm-`)) // which comes to one bot alone
+		}
+	}
+	return false
+}
+
+// SendJoined implements rooms.Outlet.
+func (s *seat) SendJoined(frame []byte) {
+	if s.hall.leads(s) {
+		s.hall.hear(heard{line: bytes.Clone(frame), by: s})
+	}
+	rooms.Recycle(frame)
+}
+
+// Removed implements rooms.Outlet.
+func (s *seat) Removed(wire.RoomID, wire.RemovedReason) { s.hall.service.left(s) }
+
+// Ask implements rooms.Seat.
+func (s *seat) Ask(q rooms.Question, answer rooms.Answer) {
+	s.hall.hear(heard{by: s, question: &q, answer: answer})
+}

@@ -1,0 +1,680 @@
+package rooms
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"confab/signaling/wire"
+)
+
+const (
+	// maxRuns bounds the answers under way in one room, those that are queued too.
+	maxRuns = 64
+	// Pieces of an answer are gathered this long, from the one before, so that one goes out at once and a quick model
+	// does not cost a frame for each token.
+	mergeFor = 30 * time.Millisecond
+	// What is written of answers is kept at least this often, so that a killed server has lost no more.
+	checkpointEvery = 500 * time.Millisecond
+	// A person has this long to decide about a tool.
+	approvalPatience = 2 * time.Minute
+
+	maxThinking   = 16 << 10 // bytes that are kept of a run's thoughts
+	maxToolOutput = 2 << 10  // bytes of a tool's output that people are shown
+	maxRunTools   = 32       // uses of tools that are kept of a run
+)
+
+var (
+	errRunOver = errors.New("rooms: the run is over")
+	// ErrRunCancelled is the cause of a Run's context when a person has ended it.
+	ErrRunCancelled = errors.New("rooms: the run was cancelled")
+)
+
+// A Run is one answer of a bot while it is given. The room owns its life: it keeps what was written, tells everyone,
+// and ends it when a person wants so, when the bot is put out and when the server was killed. A bot only feeds it; what
+// it says after the end is not heard.
+//
+// Its methods may be called from any goroutine that holds no lock which an Outlet needs, and but for Approve never
+// block. What one goroutine says is told in its order.
+type Run struct {
+	// Set by StartRun, then constant.
+	RunStart
+	room   *Room
+	by     *Member // the bot
+	began  time.Time
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu sync.Mutex
+	// Guarded by mu.
+	said    []said
+	armed   bool // the timer runs, or a command that takes what was said is on its way
+	taken   time.Time
+	written int // bytes of the answer, of which the first go out at once
+
+	// Owned by who is at work in the room.
+	thread    *thread // nil = the main timeline
+	told      bool    // agent-started was
+	over      bool    // it has its end; the answer may still be on its way to the log
+	completed bool    // agent-completed was told
+	phase     wire.Phase
+	thinking  []byte
+	streaming bool
+	text      []byte
+	length    int // UTF-16 code units of text
+	first     time.Time
+	tools     []wire.ToolExecuting
+	done      []wire.ToolCompleted
+	waiting   *approval
+	followers []*Follower
+}
+
+// said is a piece of text, a thought, or something else that happens.
+type said struct {
+	text     string
+	thinking string
+	fn       func()
+}
+
+// An approval is a tool that waits for a person's word.
+type approval struct {
+	wire.ToolApproval
+	word  chan bool // takes one
+	timer *time.Timer
+}
+
+// A RunStart is what a run is about.
+type RunStart struct {
+	wire.AgentStarted
+	Thread wire.ThreadID
+	Hops   int // bots that have asked one another before
+}
+
+// A RunEnd is how a run ended, as its bot has it.
+type RunEnd struct {
+	Status   wire.RunStatus
+	Reason   wire.StreamReason // of the text's end; empty = as Status has it
+	Err      *wire.Error       // of one that failed
+	Usage    *wire.Usage
+	Model    string
+	Degraded bool
+	Cached   bool
+	Sources  []wire.Seq
+	Quiet    bool // it leaves no message when nothing was written
+}
+
+// NewRunID makes the name of a run.
+func NewRunID() wire.RunID { return "run-" + wire.RunID(newServerID()[len("srv-"):]) }
+
+// StartRun begins an answer of m, which is a bot. then is called when everyone has been told, and it is known for good
+// that there is a run to be ended; its error is a *wire.Error: rate-limited, unavailable, not-found (the thread),
+// cancelled.
+func (m *Member) StartRun(start RunStart, then func(*Run, error)) {
+	refused := func(_ wire.ServerMessage, err error) { then(nil, err) }
+	m.act(refused, func() {
+		r := m.room
+		if start.Thread == "" {
+			r.startRun(m, nil, start, then)
+			return
+		}
+		r.inThread(m, start.Thread, refused, func(t *timeline) {
+			r.whenKept(t.thread, func(err error) {
+				if err != nil {
+					then(nil, err)
+					return
+				}
+				r.startRun(m, t.thread, start, then)
+			})
+		})
+	})
+}
+
+func (r *Room) startRun(m *Member, t *thread, start RunStart, then func(*Run, error)) {
+	if err := r.mayWrite(m); err != nil {
+		then(nil, err)
+		return
+	}
+	if len(r.runs) >= maxRuns {
+		then(nil, &wire.Error{Code: wire.CodeRateLimited, Text: "too many answers are under way in this room; try again in a moment", RetryAfter: 5 * time.Second})
+		return
+	}
+	u := r.newRun(m, t, start, now())
+	r.runs = append(r.runs, u)
+	r.save(func(err error) {
+		switch {
+		case u.over:
+			then(nil, wire.Errorf(wire.CodeCancelled, "the bot was put out"))
+		case err != nil:
+			r.forgetRun(u)
+			then(nil, &wire.Error{Code: wire.CodeUnavailable, Text: "the answer cannot be kept now; try again", Err: err})
+		default:
+			u.told = true
+			r.tellRun(u, u.AgentStarted)
+			r.attachAsker(u)
+			then(u, nil)
+		}
+	})
+}
+
+func (r *Room) newRun(m *Member, t *thread, start RunStart, began time.Time) *Run {
+	u := &Run{RunStart: start, room: r, by: m, thread: t, began: began}
+	u.ctx, u.cancel = context.WithCancelCause(r.registry.ctx)
+	return u
+}
+
+// Context ends with the run. Its cause is ErrRunCancelled when a person has ended it.
+func (u *Run) Context() context.Context { return u.ctx }
+
+// Write says the next piece of the answer. It reports false when the answer is as long as one may be: the rest is cut.
+func (u *Run) Write(text string) bool {
+	u.mu.Lock()
+	rest := wire.MaxTextBytes - u.written
+	whole := len(text) <= rest
+	if u.written == 0 {
+		u.taken = time.Time{}
+	}
+	u.written += len(text)
+	if !whole {
+		text, u.written = cutText(text, rest), wire.MaxTextBytes
+	}
+	u.say(said{text: text})
+	return whole
+}
+
+// cutText is the beginning of text, at most n bytes, whole characters.
+func cutText(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
+
+// Think tells more of the bot's thoughts.
+func (u *Run) Think(text string) {
+	u.mu.Lock()
+	u.say(said{thinking: text})
+}
+
+// say takes in what may wait for more of its kind. mu is held, and is not afterwards.
+func (u *Run) say(s said) {
+	if s.text != "" || s.thinking != "" {
+		last := len(u.said) - 1
+		switch {
+		case last >= 0 && s.text != "" && u.said[last].text != "":
+			u.said[last].text += s.text
+		case last >= 0 && s.thinking != "" && u.said[last].thinking != "":
+			u.said[last].thinking += s.thinking
+		default:
+			u.said = append(u.said, s)
+		}
+	}
+	if u.armed || len(u.said) == 0 {
+		u.mu.Unlock()
+		return
+	}
+	u.armed = true
+	wait := mergeFor - time.Since(u.taken)
+	u.mu.Unlock()
+	if wait <= 0 {
+		u.room.enqueue(command{fn: u.take, answer: noAnswer}, true)
+		return
+	}
+	u.room.after(wait, u.take)
+}
+
+// do has fn done by the room, after all that was said before.
+func (u *Run) do(fn func()) {
+	u.mu.Lock()
+	u.said = append(u.said, said{fn: fn})
+	u.armed = true
+	u.mu.Unlock()
+	u.room.enqueue(command{fn: u.take, answer: noAnswer}, true)
+}
+
+// take tells what was said since the last time. The room is at work.
+func (u *Run) take() {
+	u.mu.Lock()
+	all := u.said
+	u.said, u.armed, u.taken = nil, false, now()
+	u.mu.Unlock()
+	for _, s := range all {
+		switch {
+		case u.over:
+			return
+		case s.fn != nil:
+			s.fn()
+		case s.text != "":
+			u.room.streamed(u, s.text)
+		default:
+			u.room.thought(u, s.thinking)
+		}
+	}
+}
+
+func (r *Room) streamed(u *Run, text string) {
+	message := wire.RequestID(u.Run)
+	if !u.streaming {
+		u.streaming, u.phase = true, ""
+		u.first = now()
+		r.tellRun(u, wire.StreamStart{Run: u.Run, Message: message})
+	}
+	r.tellRun(u, wire.StreamChunk{Run: u.Run, Message: message, Offset: u.length, Text: text})
+	u.text = append(u.text, text...)
+	u.length += utf16Length(text)
+	if !r.keeping {
+		r.keeping = true
+		r.keep.Reset(checkpointEvery)
+	}
+}
+
+// utf16Length counts the UTF-16 code units of text.
+func utf16Length(text string) int {
+	n := 0
+	for _, c := range text {
+		n++
+		if c > 0xffff {
+			n++
+		}
+	}
+	return n
+}
+
+// keepRuns saves what is written of answers.
+func (r *Room) keepRuns() {
+	r.keeping = false
+	if len(r.runs) > 0 {
+		r.save(nil)
+	}
+}
+
+// keepLast saves all that was said of answers, and then calls done.
+func (r *Room) keepLast(done func()) {
+	if !r.answering() {
+		done()
+		return
+	}
+	for _, u := range slices.Clone(r.runs) {
+		u.flush()
+	}
+	r.save(func(error) { done() })
+}
+
+func (r *Room) thought(u *Run, text string) {
+	r.tellRun(u, wire.AgentThinking{Run: u.Run, Text: text, Phase: u.phase})
+	if room := maxThinking - len(u.thinking); room > 0 {
+		u.thinking = append(u.thinking, cutText(text, room)...)
+	}
+}
+
+// Phase tells what the bot is at. A bot that says nothing else tells it every 2 s: a dead one must look different.
+func (u *Run) Phase(phase wire.Phase) {
+	u.do(func() {
+		u.phase = phase
+		u.room.tellRun(u, wire.AgentThinking{Run: u.Run, Phase: phase})
+	})
+}
+
+// ToolExecuting tells that the bot uses a tool; ToolCompleted must follow.
+func (u *Run) ToolExecuting(t wire.ToolExecuting) {
+	u.do(func() {
+		t.Run = u.Run
+		if len(u.tools) < maxRunTools {
+			u.tools = append(u.tools, t)
+		}
+		u.room.tellRun(u, t)
+	})
+}
+
+// ToolCompleted tells what became of it.
+func (u *Run) ToolCompleted(t wire.ToolCompleted) {
+	u.do(func() {
+		t.Run, t.Output = u.Run, cutText(t.Output, maxToolOutput)
+		if len(u.done) < maxRunTools {
+			u.done = append(u.done, t)
+		}
+		u.room.tellRun(u, t)
+	})
+}
+
+// Approve asks for a person's word on a tool that writes, and waits for it. It reports false when nobody decides in
+// time, and when the run ends.
+func (u *Run) Approve(a wire.ToolApproval) bool {
+	a.Run, a.State = u.Run, wire.ApprovalAsked
+	w := &approval{ToolApproval: a, word: make(chan bool, 1)}
+	u.do(func() {
+		w.timer = u.room.after(approvalPatience, func() { u.room.decided(u, w, wire.ApprovalExpired, "") })
+		u.waiting, u.phase = w, wire.PhaseApproval
+		u.room.tellRun(u, a)
+	})
+	select {
+	case granted := <-w.word:
+		return granted
+	case <-u.ctx.Done():
+		return false
+	}
+}
+
+// decided settles an approval.
+func (r *Room) decided(u *Run, w *approval, state wire.ApprovalState, by wire.UserID) {
+	if u.waiting != w {
+		return
+	}
+	u.waiting = nil
+	w.timer.Stop()
+	w.State, w.By = state, by
+	r.tellRun(u, w.ToolApproval)
+	w.word <- state == wire.ApprovalGranted
+}
+
+// DecideTool gives a person's word on a tool. Errors: forbidden, not-found (nothing waits), conflict (something else
+// does than what was shown).
+func (m *Member) DecideTool(msg wire.ToolDecision, answer Answer) {
+	m.act(answer, func() {
+		r := m.room
+		u := r.runBy(func(u *Run) bool { return u.Run == msg.Run })
+		switch {
+		case u == nil || u.waiting == nil || u.waiting.Call != msg.Call:
+			answer(nil, wire.Errorf(wire.CodeNotFound, "nothing waits for this decision any more"))
+		case !r.mayEnd(m, u):
+			answer(nil, wire.Errorf(wire.CodeForbidden, "only who asked, or a moderator, decides"))
+		case u.waiting.Digest != msg.Digest:
+			answer(nil, wire.Errorf(wire.CodeConflict, "this is not what waits; look at it again"))
+		default:
+			state := wire.ApprovalDenied
+			if msg.Approve {
+				state = wire.ApprovalGranted
+			}
+			r.decided(u, u.waiting, state, m.User)
+			answer(wire.Ack{}, nil)
+		}
+	})
+}
+
+// CancelRun ends a run; what was written stays. Errors: forbidden, not-found.
+func (m *Member) CancelRun(msg wire.AICancel, answer Answer) {
+	m.act(answer, func() {
+		r := m.room
+		u := r.runBy(func(u *Run) bool {
+			return u.Run == msg.Run || msg.Run == "" && u.Request == msg.Request && u.By.User == m.User
+		})
+		switch {
+		case u == nil:
+			answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such answer under way"))
+		case !r.mayEnd(m, u):
+			answer(nil, wire.Errorf(wire.CodeForbidden, "only who asked, or a moderator, may stop an answer"))
+		default:
+			u.flush()
+			r.endRun(u, RunEnd{Status: wire.RunCancelled})
+			answer(wire.Ack{}, nil)
+		}
+	})
+}
+
+// answering reports whether a run goes on.
+func (r *Room) answering() bool {
+	return slices.ContainsFunc(r.runs, func(u *Run) bool { return !u.completed })
+}
+
+// runBy finds a run that goes on.
+func (r *Room) runBy(match func(*Run) bool) *Run {
+	for _, u := range r.runs {
+		if u.told && !u.over && match(u) {
+			return u
+		}
+	}
+	return nil
+}
+
+func (r *Room) mayEnd(m *Member, u *Run) bool {
+	return u.By.User == m.User || r.roleOf(m) == wire.RoleModerator && (u.thread == nil || u.thread.visible(m))
+}
+
+// End ends the run, after all that was said. Only the first end counts.
+func (u *Run) End(end RunEnd) { u.do(func() { u.room.endRun(u, end) }) }
+
+// endRunsOf ends the answers of a bot that is put out.
+func (r *Room) endRunsOf(m *Member) {
+	for _, u := range slices.Clone(r.runs) {
+		if u.by == m {
+			u.flush()
+			r.endRun(u, RunEnd{Status: wire.RunCancelled})
+		}
+	}
+}
+
+// flush tells what was said so far. The room is at work.
+func (u *Run) flush() {
+	if u.told && !u.over {
+		u.take()
+	}
+}
+
+// endRun is the one end of a run: the answer goes to the log, then agent-completed is told.
+func (r *Room) endRun(u *Run, end RunEnd) {
+	if u.over {
+		return
+	}
+	u.over = true
+	cause := errRunOver
+	if end.Status == wire.RunCancelled {
+		cause = ErrRunCancelled
+	}
+	u.cancel(cause)
+	if u.waiting != nil {
+		r.decided(u, u.waiting, wire.ApprovalExpired, "")
+	}
+	if !u.told {
+		r.forgetRun(u)
+		return
+	}
+	if u.streaming {
+		r.tellRun(u, wire.StreamEnd{Run: u.Run, Message: wire.RequestID(u.Run), Length: u.length, Reason: streamReason(end)})
+	}
+	receipt := u.receipt(end)
+	if len(u.text) == 0 && (end.Quiet || end.Status == wire.RunCancelled) {
+		r.completeRun(u, receipt, 0)
+		return
+	}
+	line := r.main
+	if u.thread != nil {
+		line = u.thread.log.line // it stays in memory as long as the run goes on
+	}
+	r.append(u.by, line, wire.RequestID(u.Run), &content{
+		head: r.head(u.by, line, wire.KindChat, wire.RequestID(u.Run)),
+		chat: &wire.ChatRecord{Text: string(u.text), ReplyTo: u.ReplyTo, Run: receipt},
+	}, func(body wire.ServerMessage, err error) {
+		ack, _ := body.(wire.Ack)
+		if err != nil { // it stays among those that the next start of the room ends
+			receipt.Status, receipt.Error = wire.RunFailed, wire.AsError(err).Body()
+		}
+		r.completeRun(u, receipt, ack.Seq)
+	})
+}
+
+func streamReason(end RunEnd) wire.StreamReason {
+	switch {
+	case end.Reason != "":
+		return end.Reason
+	case end.Status == wire.RunCancelled:
+		return wire.StreamCancelled
+	case end.Status == wire.RunFailed:
+		return wire.StreamFailed
+	default:
+		return wire.StreamStop
+	}
+}
+
+// receipt says how the answer came about.
+func (u *Run) receipt(end RunEnd) *wire.RunReceipt {
+	c := &wire.RunReceipt{
+		Run: u.Run, Bot: u.Bot, Status: end.Status, By: u.By, Request: u.Request, Prompt: u.Prompt, Model: end.Model,
+		Degraded: end.Degraded, Cached: end.Cached, Usage: end.Usage, MS: time.Since(u.began).Milliseconds(),
+		Sources: end.Sources, Replaces: u.Regenerate, Hops: u.Hops,
+	}
+	if end.Err != nil {
+		c.Error = end.Err.Body()
+	}
+	if !u.first.IsZero() {
+		c.FirstTokenMS = max(u.first.Sub(u.began).Milliseconds(), 1)
+	}
+	for _, t := range u.done {
+		use := wire.ToolUse{Tool: t.Tool, OK: t.OK, MS: t.MS}
+		if i := slices.IndexFunc(u.tools, func(x wire.ToolExecuting) bool { return x.Call == t.Call }); i >= 0 {
+			use.Title = u.tools[i].Title
+		}
+		c.Tools = append(c.Tools, use)
+	}
+	return c
+}
+
+func (r *Room) completeRun(u *Run, c *wire.RunReceipt, seq wire.Seq) {
+	u.completed = true
+	end := wire.AgentCompleted{
+		Run: u.Run, Status: c.Status, Error: c.Error, Usage: c.Usage, MS: c.MS, FirstTokenMS: c.FirstTokenMS, Cached: c.Cached, Message: seq,
+	}
+	r.tellRun(u, end)
+	r.completeFollowers(u, end, c)
+	if seq == 0 && len(u.text) > 0 {
+		return // not stored
+	}
+	r.forgetRun(u)
+	r.save(nil)
+}
+
+func (r *Room) forgetRun(u *Run) {
+	r.runs = slices.DeleteFunc(r.runs, func(x *Run) bool { return x == u })
+	u.cancel(errRunOver)
+}
+
+// tellRun tells everyone who sees the conversation.
+func (r *Room) tellRun(u *Run, body wire.ServerMessage) {
+	if body.Kind() != wire.KindAgentCompleted { // which is told with its receipt
+		for _, f := range u.followers {
+			f.out.RunEvent(body)
+		}
+	}
+	frame := wire.Encode(wire.Envelope{Room: r.id, Thread: u.Thread, From: u.by.Participant}, body)
+	if u.thread != nil {
+		r.tellThread(u.thread, frame, "", nil)
+		return
+	}
+	r.broadcast(frame, nil)
+}
+
+// appendRuns appends the runs that go on in a thread, nil for the main timeline, in JSON.
+func (r *Room) appendRuns(out []byte, t *thread) []byte {
+	out = append(out, '[')
+	comma := false
+	for _, u := range r.runs {
+		if !u.told || u.completed || u.thread != t {
+			continue
+		}
+		if comma {
+			out = append(out, ',')
+		}
+		comma = true
+		out = append(out, mustJSON(u.state())...)
+	}
+	return append(out, ']')
+}
+
+func (u *Run) state() wire.RunState {
+	s := wire.RunState{
+		Start: u.AgentStarted, From: u.by.Participant, Thread: u.Thread, Started: u.began.UnixMilli(),
+		Phase: u.phase, Thinking: string(u.thinking), Text: string(u.text), Tools: u.tools, Done: u.done,
+	}
+	if u.streaming {
+		s.Message = wire.RequestID(u.Run)
+	}
+	if u.waiting != nil {
+		s.Waiting = &u.waiting.ToolApproval
+	}
+	return s
+}
+
+// An openRun is a run that goes on, in the room's document: what a killed server leaves of it.
+type openRun struct {
+	Start  wire.AgentStarted `json:"start"`
+	Thread wire.ThreadID     `json:"thread,omitempty"`
+	Hops   int               `json:"hops,omitempty"`
+	Began  int64             `json:"began"` // Unix time in milliseconds
+	First  int64             `json:"first,omitempty"`
+	Text   string            `json:"text,omitempty"`
+}
+
+func (r *Room) openRuns() []openRun {
+	if len(r.runs) == 0 {
+		return nil
+	}
+	all := make([]openRun, 0, len(r.runs))
+	for _, u := range r.runs {
+		o := openRun{Start: u.AgentStarted, Thread: u.Thread, Hops: u.Hops, Began: u.began.UnixMilli(), Text: string(u.text)}
+		if !u.first.IsZero() {
+			o.First = u.first.UnixMilli()
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// endOrphans ends the runs that the last process has left, after the room is loaded: as failed, with what is kept of
+// their text.
+func (r *Room) endOrphans() {
+	orphans := r.doc.Runs
+	r.doc.Runs = nil
+	for _, o := range orphans {
+		by := r.seatOf(o.Start.Bot)
+		if by == nil {
+			info := r.botInfo(o.Start.Bot)
+			if info == nil {
+				info = &wire.BotInfo{Bot: o.Start.Bot, User: wire.BotUser(o.Start.Bot), Name: string(o.Start.Bot)}
+			}
+			by = r.botMember(*info)
+		}
+		if o.Thread == "" {
+			r.endOrphan(by, r.main, o)
+			continue
+		}
+		t := r.threadTable().all[o.Thread]
+		if t == nil {
+			continue // it is no longer listed, and a private one must not come back as everybody's
+		}
+		r.withLog(t, func(line *timeline, err error) {
+			if err == nil {
+				r.endOrphan(by, line, o)
+			}
+		})
+	}
+}
+
+// endOrphan ends one, in its timeline.
+func (r *Room) endOrphan(by *Member, line *timeline, o openRun) {
+	if _, stored := line.keys.find(hashKey(keyOf(r.id, by.User, wire.RequestID(o.Start.Run)))); stored {
+		return
+	}
+	u := r.newRun(by, line.thread, RunStart{AgentStarted: o.Start, Thread: o.Thread, Hops: o.Hops}, time.UnixMilli(o.Began))
+	u.told, u.text, u.length, u.streaming = true, []byte(o.Text), utf16Length(o.Text), o.Text != ""
+	if o.First != 0 {
+		u.first = time.UnixMilli(o.First)
+	}
+	r.runs = append(r.runs, u)
+	r.endRun(u, RunEnd{
+		Status: wire.RunFailed, Err: wire.Errorf(wire.CodeUnavailable, "the server stopped in the middle of this answer; ask again"),
+	})
+}
+
+// dropRuns lets go of the runs as the room ends: the next start of it ends them.
+func (r *Room) dropRuns() {
+	for _, u := range r.runs {
+		u.cancel(errRegistryClosed)
+		if u.waiting != nil {
+			u.waiting.timer.Stop()
+		}
+	}
+}
