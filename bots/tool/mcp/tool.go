@@ -33,6 +33,7 @@ type Tool struct {
 	server      *server
 	remote      string // its name there
 	spec        tool.Spec
+	schema      *tool.Schema
 	fingerprint string
 }
 
@@ -51,6 +52,10 @@ func newTool(s *server, listed *sdk.Tool, taken map[string]bool) (*Tool, bool) {
 	if !ok || listed.Name == "" || len(listed.Name) > 256 {
 		return nil, false
 	}
+	parsed, err := tool.ParseSchema(schema)
+	if err != nil {
+		return nil, false
+	}
 	title := listed.Title
 	if title == "" && listed.Annotations != nil {
 		title = listed.Annotations.Title
@@ -58,7 +63,7 @@ func newTool(s *server, listed *sdk.Tool, taken map[string]bool) (*Tool, bool) {
 	if title == "" {
 		title = listed.Name
 	}
-	t := &Tool{server: s, remote: listed.Name, spec: tool.Spec{
+	t := &Tool{server: s, remote: listed.Name, schema: parsed, spec: tool.Spec{
 		Tool: provider.Tool{
 			Name:        uniqueName(s.name, listed.Name, taken),
 			Description: describe(s.name, listed.Description),
@@ -137,8 +142,11 @@ var (
 
 // Do implements tool.Tool. A call is made once: it may have done something, even when it failed.
 //
-// Errors: what the tool says of its failure, ErrChanged, ErrTimeout, ErrEnded, ErrResting, ctx's cause.
+// Errors: tool.ErrInput, what the tool says of its failure, ErrChanged, ErrTimeout, ErrEnded, ErrResting, ctx's cause.
 func (t *Tool) Do(ctx context.Context, call tool.Call) (tool.Output, error) {
+	if err := t.schema.Validate(call.Input); err != nil {
+		return tool.Output{}, err
+	}
 	result, err := t.server.call(ctx, t, call.Input)
 	if err != nil {
 		return tool.Output{}, err
