@@ -362,11 +362,11 @@ func (p *Peer) fill(w *plane.Writer, size int) bool {
 func (e *egress) pad(w *plane.Writer, size int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.use(w)
 	b := e.bound.Load()
 	if b == nil || b.rtxSSRC == 0 || !e.peer.connected.Load() {
 		return false
 	}
+	e.use(w)
 	id, payloadType := extensionID(b.extensions, uriTransportCC), e.rtxType
 	if payloadType == 0 {
 		payloadType = firstRTX(b.codecs)

@@ -182,7 +182,6 @@ func (e *egress) pump(w *plane.Writer, now time.Time) (left int) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.use(w)
 	b := e.bound.Load()
 	if b == nil || !e.follow(b, now) {
 		e.detach()
@@ -191,6 +190,7 @@ func (e *egress) pump(w *plane.Writer, now time.Time) (left int) {
 		}
 		return 0
 	}
+	e.use(w)
 	video := e.kind == webrtc.RTPCodecTypeVideo
 	for {
 		if e.to != nil && e.ready(now) {

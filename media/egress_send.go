@@ -249,8 +249,11 @@ func (e *egress) takeFeedback(w *plane.Writer, packet []byte) {
 	readFeedback(packet, b.ssrc, e)
 }
 
-// readRTCP takes the subscriber's feedback until the section ends.
+// readRTCP takes the subscriber's feedback until the section ends, if the plane does not bring it.
 func (e *egress) readRTCP() {
+	if e.peer.awaitPath() {
+		return
+	}
 	buf := make([]byte, maxPacket)
 	for failures := 0; failures < maxReadErrors; {
 		n, _, err := e.sender.Read(buf)

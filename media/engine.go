@@ -15,7 +15,9 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/logging"
+	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/packetio"
+	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -92,9 +94,11 @@ func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 	settings.SetDTLSEllipticCurves(elliptic.X25519, elliptic.P256, elliptic.P384)
 	settings.SetIgnoreRidPauseForRecv(true) // a layer that the client pauses now it may send later
 	settings.SetIncludeLoopbackCandidate(s.opts.Listen.Addr().IsLoopback())
-	if s.opts.network != nil {
-		settings.SetNet(s.opts.network)
+	network, err := s.interfaces.get(s.opts.network, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("media: the network: %w", err)
 	}
+	settings.SetNet(network)
 	// As the DTLS server we choose the profile by our order.
 	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
 		return nil, fmt.Errorf("media: DTLS role: %w", err)
@@ -103,6 +107,34 @@ func (s *Server) newSettings() (*webrtc.SettingEngine, error) {
 		return nil, fmt.Errorf("media: public addresses: %w", err)
 	}
 	return settings, nil
+}
+
+// interfaces are those of the system, for all connections that are made within interfacesAge: each would ask for them and
+// keep them. It is safe for concurrent use.
+type interfaces struct {
+	mu  sync.Mutex
+	net transport.Net // guarded by mu; nil = not asked yet
+	at  time.Time     // guarded by mu: when that was
+}
+
+const interfacesAge = 10 * time.Second
+
+// get returns other, if there is one, else the system's network. The error is that of asking for the interfaces.
+func (i *interfaces) get(other transport.Net, now time.Time) (transport.Net, error) {
+	if other != nil {
+		return other, nil
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.net != nil && now.Sub(i.at) < interfacesAge {
+		return i.net, nil
+	}
+	system, err := stdnet.NewNet()
+	if err != nil {
+		return nil, err
+	}
+	i.net, i.at = system, now
+	return system, nil
 }
 
 // newMediaEngine lists what is forwarded.

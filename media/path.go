@@ -110,9 +110,25 @@ func (p *Peer) moved(pair *webrtc.ICECandidatePair) {
 	}
 }
 
+// awaitPath waits until it is decided who moves the peer's media, or the peer ends, and reports whether pion does not.
+func (p *Peer) awaitPath() bool {
+	select {
+	case <-p.decided:
+		return p.served.Load()
+	case <-p.ctx.Done():
+		return true
+	}
+}
+
 // choosePath decides once, before anything is sent, who moves this peer's media. Called by run.
 func (p *Peer) choosePath() {
-	if p.transport == nil || p.served.Load() {
+	select {
+	case <-p.decided:
+		return
+	default:
+	}
+	defer close(p.decided)
+	if p.transport == nil {
 		return
 	}
 	pair, err := p.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePair()

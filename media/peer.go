@@ -55,6 +55,7 @@ type Peer struct {
 	wake     chan struct{}      // there may be something to write; holds one
 	later    chan time.Duration // there will be, after so long; holds one
 	due      chan struct{}      // a key frame request may be due; holds one
+	decided  chan struct{}      // closed by choosePath
 	done     chan struct{}      // closed by run as it returns
 
 	transport *plane.Transport // nil = the server has no plane
@@ -126,6 +127,7 @@ func newPeer(s *Server, r *room, id wire.ParticipantID, opts PeerOptions) (*Peer
 		wake:          make(chan struct{}, 1),
 		later:         make(chan time.Duration, 1),
 		due:           make(chan struct{}, 1),
+		decided:       make(chan struct{}),
 		done:          make(chan struct{}),
 		negotiation:   newNegotiation(),
 		subscriptions: map[trackKey]subscription{},

@@ -62,6 +62,7 @@ type Server struct {
 	discovering sync.WaitGroup // the goroutine that asks Options.STUN
 	watching    sync.WaitGroup // the goroutine that watches load
 	load        load
+	interfaces  interfaces
 	reflexive   atomic.Pointer[[]reflexive]
 
 	mu     sync.Mutex

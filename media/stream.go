@@ -258,8 +258,11 @@ func (s *stream) keyDue(now time.Time) bool {
 	return true
 }
 
-// readRTCP takes the publisher's reports about the stream until it ends.
+// readRTCP takes the publisher's reports about the stream until it ends, if the plane does not bring them.
 func (s *stream) readRTCP() {
+	if s.in.peer.awaitPath() {
+		return
+	}
 	buf := make([]byte, maxPacket)
 	for failures := 0; failures < maxReadErrors; {
 		n, err := s.nextRTCP(buf)

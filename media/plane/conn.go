@@ -31,9 +31,10 @@ type Conn struct {
 	local    netip.AddrPort
 	opened   time.Time
 
-	queue   chan *handed  // for pion; never closed
-	spare   sync.Pool     // of *handed
-	ended   chan struct{} // closed when a socket can't be read any more
+	handle  func(batch []datagram) // take, made once
+	queue   chan *handed           // for pion; never closed
+	spare   sync.Pool              // of *handed
+	ended   chan struct{}          // closed when a socket can't be read any more
 	end     sync.Once
 	failure error // why; set before ended is closed
 	readers sync.WaitGroup
@@ -83,6 +84,7 @@ func newConn(p *Plane, first *net.UDPConn, systems []system, steering steering) 
 		queue: make(chan *handed, handOver), ended: make(chan struct{}), used: make(chan struct{}, 1),
 		busy: make([]atomic.Int64, len(systems)), runs: make([][]run, len(p.shards)),
 	}
+	c.handle = c.take
 	c.spare.New = func() any { return new(handed) }
 	for i := range systems {
 		c.readers.Go(func() { c.read(i) })

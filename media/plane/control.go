@@ -43,7 +43,7 @@ func (c *Conn) drain(now time.Time, gap time.Duration) bool {
 	if before := c.drained.Load(); at-before < int64(gap) || !c.drained.CompareAndSwap(before, at) {
 		return false
 	}
-	c.steering.drain(c.take)
+	c.steering.drain(c.handle)
 	return true
 }
 

@@ -23,7 +23,7 @@ type Shard struct {
 
 func newShard(p *Plane, index int) *Shard {
 	s := &Shard{plane: p, index: index, scratch: make([]byte, maxDatagram)}
-	s.writer = Writer{shard: s, arena: make([]byte, arenaSize)}
+	s.writer = Writer{shard: s}
 	return s
 }
 

@@ -45,7 +45,7 @@ type Writer struct {
 	shard *Shard
 
 	// Guarded by shard.mu.
-	arena []byte
+	arena []byte // nil = not needed yet
 	used  int
 	conns []*Conn // that have runs
 	tasks []Task
@@ -134,6 +134,9 @@ func (w *Writer) RTCP(t *Transport, packet []byte) error {
 
 // room returns where in the arena size bytes go, and makes room when there is none.
 func (w *Writer) room(c *Conn, size int) []byte {
+	if w.arena == nil {
+		w.arena = make([]byte, arenaSize)
+	}
 	if w.used+size > len(w.arena) || len(c.runs[w.shard.index]) == maxRuns {
 		w.flush()
 	}
