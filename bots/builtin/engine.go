@@ -371,7 +371,9 @@ type skill struct {
 	name    string
 	can     string // what to ask it for, in a line
 	intents []intent
-	chatter []intent // that match nearly anything, and are tried last
+	chatter []intent // that match nearly anything, and are tried after what every persona can do
+	// anything is tried last, when the persona was given this skill by name; its zero value is nothing.
+	anything intent
 }
 
 // intents returns what can be asked of the persona, in the order in which it is tried.
@@ -379,6 +381,13 @@ func (t *turn) intents() []intent {
 	var all, last []intent
 	for _, s := range t.skills() {
 		all, last = append(all, s.intents...), append(last, s.chatter...)
+	}
+	if len(t.Skills) > 0 {
+		for _, s := range t.skills() {
+			if s.anything.do != nil {
+				last = append(last, s.anything)
+			}
+		}
 	}
 	return append(append(all, common()...), last...)
 }
