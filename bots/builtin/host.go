@@ -263,7 +263,7 @@ func (t *turn) roll(n, sides, plus int) (string, error) {
 	}
 	text := strings.Join(rolls, " + ")
 	if d.Plus != 0 {
-		text += fmt.Sprintf(" %+d", d.Plus)
+		text += strings.NewReplacer("+", " + ", "-", " - ").Replace(fmt.Sprintf("%+d", d.Plus))
 	}
 	return fmt.Sprintf("🎲 %s = **%d**", text, d.Sum), nil
 }
