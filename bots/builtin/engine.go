@@ -245,7 +245,9 @@ func (t *turn) askedIn(message string) string {
 
 var (
 	calling = lazy(`(?i)^\s*(?:(?:hey|hi|hello|ok|okay|so|and|please|yo|dear|hallo|salut|hola|مرحبا|يا)[,\s]+)*`)
-	trailer = lazy(`^[\s,:;.!–—-]+`)
+	// listItem begins an item of a list, which is read like one after a semicolon.
+	listItem = lazy(`\n\s*(?:[-*•+]|\d{1,2}[.)])\s+`)
+	trailer  = lazy(`^[\s,:;.!–—-]+`)
 )
 
 // clean takes what calls the bot off a question: "hey Scribe, " and "@scribe ", and ", Scribe?" at its end.
@@ -253,7 +255,7 @@ func (t *turn) clean(text string) string {
 	if len(text) > maxQuestion {
 		text = strings.ToValidUTF8(text[:maxQuestion], "")
 	}
-	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Join(strings.Fields(listItem().ReplaceAllString(text, "; ")), " ")
 	for _, name := range []string{t.Name, t.Persona} {
 		if name == "" {
 			continue

@@ -62,7 +62,7 @@ func pollResult(t *turn, _ []string) (string, error) {
 
 var (
 	yesNoQuestion = lazy(`(?i)^(?:do|does|did|is|are|was|were|can|could|shall|should|will|would|may|have|has|ist|sind|soll|sollen|haben|est-ce)\b`)
-	optionSplit   = lazy(`(?i)\s*(?:[,;|/،]|\s(?:or|oder|ou|أو)\s|\s[ou]\s)\s*(?:(?:or|oder|ou|أو)\s+)?`)
+	optionSplit   = lazy(`(?i)\s*(?:[,;|/،]|\s(?:or|oder|ou|أو|vs\.?|versus)\s|\s[ou]\s)\s*(?:(?:or|oder|ou|أو)\s+)?`)
 	quotedParts   = lazy(`["“„]([^"“”„]+)["”“]`)
 )
 
@@ -141,7 +141,7 @@ func newPoll(t *turn, m []string) (string, error) {
 var (
 	length  = lazy(`(?i)(\d{1,5}(?:[.,]\d{1,2})?|an?|half an?|one|two|three|four|five|ten|fifteen|twenty|thirty|sixty|ninety)[\s-]*(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?|sekunden?|minuten?|stunden?|heures?|secondes?|minutos?|segundos?|horas?|دقائق|دقيقة|ثانية|ساعة)(?:$|[\s,.;:!?])`)
 	atClock = lazy(`(?i)\bat (\d{1,2})(?:[:.](\d\d))?\s*(am|pm)?\b`)
-	noise   = lazy(`(?i)^(?:(?:please|can you|could you|set|start|make|give|me|us|everyone|everybody|a|an|the|timer|countdown|alarm|remind|wake|of|for|in|to|that|about|up|called|named|again|und|daran|um|dass|mich|uns|erinnere?)\b[\s,:;–-]*|[\s,:;.!?–-]+)`)
+	noise   = lazy(`(?i)^(?:(?:please|can you|could you|set|start|make|give|me|us|everyone|everybody|a|an|the|timer|countdown|alarm|remind|wake|of|for|in|to|that|about|tomorrow|up|called|named|again|und|daran|um|dass|mich|uns|erinnere?)\b[\s,:;–-]*|[\s,:;.!?–-]+)`)
 	bare    = lazy(`(?i)\btimer\s+(\d{1,4})\b(?:\s+[^dwmy\s]|\s*$)`)
 	numbers = map[string]float64{"a": 1, "an": 1, "half a": 0.5, "half an": 0.5, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10,
 		"fifteen": 15, "twenty": 20, "thirty": 30, "sixty": 60, "ninety": 90}
@@ -166,6 +166,9 @@ func timerOf(text string, now time.Time) (time.Duration, string) {
 	if m := atClock().FindStringSubmatch(text); total == 0 && m != nil {
 		if at, ok := clockTime(now, m[1], m[2], m[3]); ok {
 			if !at.After(now) {
+				at = at.AddDate(0, 0, 1)
+			}
+			if day := strings.Contains(strings.ToLower(text), "tomorrow"); day && at.YearDay() == now.YearDay() {
 				at = at.AddDate(0, 0, 1)
 			}
 			total, rest = at.Sub(now), strings.Replace(text, m[0], " ", 1)
