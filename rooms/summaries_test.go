@@ -119,3 +119,50 @@ func TestThreadNames(t *testing.T) {
 		t.Error("two pairs have one name")
 	}
 }
+
+// tally is an outlet that keeps its frames.
+type tally struct{ frames [][]byte }
+
+func (o *tally) Send(frame []byte, _ string)             { o.frames = append(o.frames, frame) }
+func (o *tally) SendJoined(frame []byte)                 { o.frames = append(o.frames, frame) }
+func (o *tally) Removed(wire.RoomID, wire.RemovedReason) {}
+
+// What is said where many follow goes out in few frames; state does not wait, and a bot that may not see it gets nothing.
+func TestThreadGathers(t *testing.T) {
+	r := tableOf(t, 0)
+	th := r.newThread("dm-1", 0, []wire.UserID{"many", "bot"})
+	th.log = &threadLog{room: r, of: th}
+	outlets := make([]*tally, largeRoom)
+	for i := range outlets {
+		outlets[i] = &tally{}
+		th.log.followers = append(th.log.followers, &Member{Identity: Identity{User: "many"}, out: outlets[i], state: memberOnline})
+	}
+	bot, other := &tally{}, &tally{}
+	r.hearers = []*Member{
+		{Identity: Identity{User: "bot"}, out: bot, state: memberOnline},
+		{Identity: Identity{User: "other"}, out: other, state: memberOnline},
+	}
+	for i := range 5 {
+		r.tellThread(th, fmt.Appendf(nil, "frame %d", i), "", nil)
+	}
+	r.tellThread(th, []byte("state"), "key", th.log.followers[0])
+	r.flushThread(th)
+	r.flushThread(th)
+	gathered := "frame 0\nframe 1\nframe 2\nframe 3\nframe 4"
+	for i, o := range append(outlets, bot) {
+		want := []string{"state", gathered}
+		if i == 0 {
+			want = want[1:] // whose state it is
+		}
+		if got := fmt.Sprintf("%s", o.frames); got != fmt.Sprint(want) {
+			t.Fatalf("no. %d got %s", i, got)
+		}
+	}
+	if len(other.frames) != 0 {
+		t.Errorf("a bot that may not see the thread got %s", other.frames)
+	}
+	r.tellThread(th, make([]byte, wire.MaxBatchBytes), "", nil)
+	if n := len(outlets[1].frames); n != 3 {
+		t.Errorf("%d frames after one that fills the batch, want 3", n)
+	}
+}

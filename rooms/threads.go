@@ -61,31 +61,6 @@ type readMark struct {
 	messages int // of the thread that were read by then
 }
 
-// A threadLog is the log of a thread in memory. It is the Feed of one opening: what an earlier one says late is of no
-// interest.
-type threadLog struct {
-	// Set by openLog, then constant.
-	room *Room
-	of   *thread
-
-	line      *timeline                // nil while it is read
-	early     []*feedEvent             // what was heard before line was there
-	waiting   []func(*timeline, error) // requests that wait for line
-	stop      func()
-	followers []*Member // in the order they subscribed
-	erasing   eraseQueue
-	used      time.Time
-}
-
-// Record implements Feed.
-func (l *threadLog) Record(rec Record) { l.room.hear(&feedEvent{record: rec, of: l}) }
-
-// Reset implements Feed.
-func (l *threadLog) Reset(tail Tail) { l.room.hear(&feedEvent{reset: &tail, of: l}) }
-
-// Wake implements Feed.
-func (l *threadLog) Wake() { l.room.Wake() }
-
 // visible reports whether m may know of t.
 func (t *thread) visible(m *Member) bool { return t.with == nil || slices.Contains(t.with, m.User) }
 
@@ -193,319 +168,138 @@ func (r *Room) inKnownThread(m *Member, name wire.ThreadID, answer Answer, fn fu
 	r.whenOpen(t, m, answer, fn)
 }
 
-// whenOpen does fn for m as soon as the log of t is in memory. Requests that wait for it are done in order.
-func (r *Room) whenOpen(t *thread, m *Member, answer Answer, fn func(*timeline)) {
-	r.withLog(t, func(line *timeline, err error) {
-		switch {
-		case err != nil:
-			answer(nil, err)
-		case m.state != memberOnline:
-			answer(nil, errNotOnline())
-		default:
-			fn(line)
-		}
-	})
+// knownThread finds a thread that m may see and that has a log; nil when there is none.
+func (r *Room) knownThread(m *Member, name wire.ThreadID) *thread {
+	if r.threads == nil {
+		return nil
+	}
+	t := r.threads.all[name]
+	if t == nil || !t.visible(m) {
+		return nil
+	}
+	return t
 }
 
-func errNotOnline() error { return wire.Errorf(wire.CodeNotJoined, "join the room first") }
-
-// withLog does fn with the timeline of t, now or when it is read.
-func (r *Room) withLog(t *thread, fn func(*timeline, error)) {
-	switch {
-	case t.log == nil && !r.placeForThread():
-		r.forgetBare(t)
-		fn(nil, &wire.Error{Code: wire.CodeUnavailable, Text: "too many threads of this room are being read; try again", RetryAfter: sweepThread})
-		return
-	case t.log == nil:
-		r.openLog(t)
-	case len(t.log.waiting) >= maxThreadWaiting:
-		fn(nil, wire.Errorf(wire.CodeUnavailable, "the thread is being opened; try again"))
-		return
-	}
-	t.log.used = now()
-	if t.log.line == nil {
-		t.log.waiting = append(t.log.waiting, fn)
-		return
-	}
-	fn(t.log.line, nil)
-}
-
-// placeForThread reports whether one more log may be in memory, after letting go of one where that is needed.
-func (r *Room) placeForThread() bool {
-	if r.threads.opened < maxOpenThreads {
-		return true
-	}
-	var oldest *thread
-	for _, t := range r.threads.all {
-		if t.log != nil && r.unneeded(t) && (oldest == nil || t.log.used.Before(oldest.log.used)) {
-			oldest = t
+// list puts t into the room's list, in the place of another one when it is full: of one without messages, else of the
+// one that has been silent longest. It reports false when there is no place.
+func (r *Room) list(t *thread) bool {
+	kept := 0
+	var out *thread
+	for _, other := range r.threads.all {
+		if !other.kept {
+			continue
+		}
+		kept++
+		if other.births == nil && (out == nil || other.silentBefore(out)) {
+			out = other
 		}
 	}
-	if oldest == nil {
-		return false
+	if kept >= wire.MaxThreads {
+		if out == nil {
+			return false
+		}
+		out.kept, out.marks = false, nil
+		r.summaryChanged(out)
+		r.forgetBare(out)
 	}
-	r.closeLog(oldest)
+	t.kept = true
 	return true
 }
 
-// openLog begins to read and follow the log of t, beside the room.
-func (r *Room) openLog(t *thread) {
-	log := &threadLog{room: r, of: t}
-	t.log = log
-	r.threads.opened++
-	if !r.threads.sweeping {
-		r.threads.sweeping = true
-		r.threads.sweep.Reset(sweepThread)
+// silentBefore orders threads by which of them is missed least.
+func (t *thread) silentBefore(other *thread) bool {
+	if (t.messages == 0) != (other.messages == 0) {
+		return t.messages == 0
 	}
-	r.registry.running.Go(func() {
-		tail, stop, err := r.registry.log.Open(r.registry.ctx, Timeline{Room: r.id, Thread: t.name}, log)
-		over := func(wire.ServerMessage, error) {
-			if err == nil {
-				stop()
-			}
-		}
-		r.post(over, func() { r.openedLog(log, tail, stop, err) })
-	})
+	return t.last.Seq < other.last.Seq
 }
 
-// openedLog takes in what was read, and does what has waited for it.
-func (r *Room) openedLog(log *threadLog, tail Tail, stop func(), err error) {
-	t, waiting := log.of, log.waiting
-	log.waiting = nil
-	if err != nil {
-		r.logger.Warn("cannot open a thread", "thread", string(t.name), "error", err)
-		t.log = nil
-		r.threads.opened--
-		r.forgetBare(t)
-		err = &wire.Error{Code: wire.CodeUnavailable, Text: "the thread cannot be opened now; try again", Err: err}
+// whenKept does fn once t is in the list and the room's document, in storage, says so: a thread that only its log knew
+// of would be lost with the process. Those who wait are done in order.
+func (r *Room) whenKept(t *thread, fn func(error)) {
+	switch {
+	case len(t.births) >= maxThreadWaiting, len(t.births) == 0 && !t.kept && !r.list(t):
+		fn(wire.Errorf(wire.CodeUnavailable, "too many threads are being made; try again"))
+		return
+	}
+	if t.births = append(t.births, fn); len(t.births) > 1 {
+		return
+	}
+	r.save(func(err error) {
+		waiting := t.births
+		t.births = nil
+		if err != nil {
+			t.kept = false
+			err = &wire.Error{Code: wire.CodeUnavailable, Text: "not stored yet; send it again with the same id", Err: err}
+		}
 		for _, fn := range waiting {
-			fn(nil, err)
+			fn(err)
 		}
-		return
-	}
-	log.stop, log.used = stop, now()
-	r.loadThread(log, tail)
-	early := log.early
-	log.early = nil
-	for _, ev := range early {
-		r.onThreadFeed(ev)
-	}
-	for _, fn := range waiting {
-		fn(log.line, nil)
-	}
-}
-
-// loadThread takes a tail in as the thread's timeline.
-func (r *Room) loadThread(log *threadLog, tail Tail) {
-	log.line = newTimeline(r.registry.opts.History)
-	log.line.thread = log.of
-	log.line.load(tail)
-	r.recount(log.of)
-	r.eraseLeftovers(log.line)
-}
-
-// onThreadFeed takes in what the log says of a thread.
-func (r *Room) onThreadFeed(ev *feedEvent) {
-	log := ev.of
-	switch {
-	case log.of.log != log:
-		return // of an opening that is over
-	case log.line == nil:
-		log.early = append(log.early, ev)
-	case ev.reset != nil:
-		r.logger.Warn("the log of a thread lost continuity; who follows it starts from a new window",
-			"thread", string(log.of.name), "epoch", ev.reset.Epoch)
-		log.of.counted = 0
-		r.loadThread(log, *ev.reset)
-		for _, m := range log.followers {
-			m.out.SendJoined(r.threadFrame(log.line, "", nil))
-		}
-	default:
-		r.onThreadRecord(log, ev.record)
-	}
-}
-
-// onThreadRecord takes in a thread's next record and tells who follows it.
-func (r *Room) onThreadRecord(log *threadLog, rec Record) {
-	line, t := log.line, log.of
-	if rec.Seq <= line.last {
-		return
-	}
-	p := r.pending[rec.ID]
-	var c *content
-	if p != nil && p.thread == t {
-		delete(r.pending, rec.ID)
-		c = p.content
-	} else {
-		p = nil
-		var err error
-		if c, err = parseContent(rec.Payload); err != nil {
-			r.logger.Warn("skipped a record that cannot be read", "thread", string(t.name), "seq", uint64(rec.Seq), "error", err)
-			return
-		}
-	}
-	removes := c.remove != nil && line.alive(c.remove.Message)
-	frame := line.apply(rec, c)
-	r.countRecord(t, rec, c, removes)
-	if t.with == nil {
-		r.recordChat(frame)
-	}
-	r.tellThread(t, frame, "", nil)
-	if p != nil && !p.settled {
-		ack := wire.Ack{Seq: rec.Seq}
-		r.settle(p, p.answers[:1], ack, nil) // after the message: a bot says that it is done when it has this
-		ack.Duplicate = true
-		r.settle(p, p.answers[1:], ack, nil)
-	}
-	r.eraseLeftovers(line)
-}
-
-// tellThread sends a frame to who follows a thread, but for except, and to the bots that may see it: those hear every
-// thread, for they cannot know in which one they are spoken to next. With a key the frame is state, as of Outlet.Send.
-func (r *Room) tellThread(t *thread, frame []byte, key string, except *Member) {
-	var followers []*Member
-	if t.log != nil {
-		followers = t.log.followers
-	}
-	for _, m := range followers {
-		if m != except {
-			m.out.Send(frame, key)
-		}
-	}
-	for _, m := range r.hearers {
-		if m != except && m.state == memberOnline && t.visible(m) && !slices.Contains(followers, m) {
-			m.out.Send(frame, key)
-		}
-	}
-}
-
-// subscribe makes m a follower of a thread: the thread's window or what m has missed is the first that it hears of it,
-// and what comes then follows without a hole.
-func (r *Room) subscribe(m *Member, id wire.RequestID, name wire.ThreadID, msg wire.SubscribeThread, answer Answer) {
-	t, err := r.threadToFollow(m, name, msg.Private)
-	if err != nil {
-		answer(nil, err)
-		return
-	}
-	r.whenOpen(t, m, answer, func(line *timeline) {
-		if !slices.Contains(t.log.followers, m) {
-			if len(m.following) >= wire.MaxThreadsFollowed {
-				answer(nil, wire.Errorf(wire.CodeConflict, "a participant follows at most %d threads; leave one first", wire.MaxThreadsFollowed))
-				return
-			}
-			t.log.followers = append(t.log.followers, m)
-			m.following = append(m.following, t)
-		}
-		m.out.SendJoined(r.threadFrame(line, id, msg.Since))
-		answer(nil, nil)
 	})
-}
-
-func (r *Room) threadToFollow(m *Member, name wire.ThreadID, private wire.UserID) (*thread, error) {
-	switch {
-	case private == "" && name == "":
-		return nil, wire.Errorf(wire.CodeBadMessage, "subscribe-thread needs a thread, or private")
-	case private == "":
-		return r.threadOf(m, name)
-	case name != "" && name != privateName(m.User, private):
-		return nil, wire.Errorf(wire.CodeBadMessage, "this is not the name of that private thread; leave thread out")
-	default:
-		return r.privateThread(m, private)
-	}
-}
-
-// threadFrame is the first frame of a thread.
-func (r *Room) threadFrame(line *timeline, id wire.RequestID, since *wire.Cursor) []byte {
-	messages, recovered := line.since(since, maxThreadBytes)
-	more := false
-	if !recovered {
-		messages, more = line.page(len(line.messages), line.window, maxThreadBytes)
-	}
-	data := append(newFrame(len(messages)+256), `{"messages":`...)
-	data = append(data, messages...)
-	data = strconv.AppendBool(append(data, `,"recovered":`...), recovered)
-	data = strconv.AppendBool(append(data, `,"more":`...), more)
-	data = r.appendRuns(append(data, `,"runs":`...), line.thread)
-	data = append(append(append(data, `,"epoch":"`...), line.epoch...), '"')
-	if marks := line.thread.marks; len(marks) > 0 {
-		reads := make(map[wire.UserID]wire.Seq, len(marks))
-		for user, m := range marks {
-			reads[user] = m.seq
-		}
-		data = append(append(data, `,"reads":`...), mustJSON(reads)...)
-	}
-	data = append(data, '}')
-	head := wire.Envelope{ID: id, Room: r.id, Thread: line.thread.name, Seq: line.last}
-	frame := wire.AppendEnvelope(newFrame(len(data)+256), head, wire.KindThreadHistory, data)
-	Recycle(data)
-	return frame
-}
-
-// unsubscribe ends what subscribe began.
-func (r *Room) unsubscribe(m *Member, name wire.ThreadID, answer Answer) {
-	i := slices.IndexFunc(m.following, func(t *thread) bool { return t.name == name })
-	if i < 0 {
-		answer(wire.Ack{Duplicate: true}, nil)
-		return
-	}
-	r.unfollow(m, m.following[i])
-	m.following = slices.Delete(m.following, i, i+1)
-	answer(wire.Ack{}, nil)
-}
-
-// unfollowAll takes m out of every thread: it leaves, or joins again and then subscribes again.
-func (r *Room) unfollowAll(m *Member) {
-	for _, t := range m.following {
-		r.unfollow(m, t)
-	}
-	m.following = nil
-}
-
-func (r *Room) unfollow(m *Member, t *thread) {
-	t.log.followers = slices.DeleteFunc(t.log.followers, func(other *Member) bool { return other == m })
-	t.log.used = now()
-}
-
-// sweepThreads lets go of the logs that nobody has needed for a while.
-func (r *Room) sweepThreads() {
-	r.threads.sweeping = false
-	for _, t := range r.threads.all {
-		if t.log != nil && r.unneeded(t) && time.Since(t.log.used) >= idleThread {
-			r.closeLog(t)
-		}
-	}
-	if r.threads.opened > 0 {
-		r.threads.sweeping = true
-		r.threads.sweep.Reset(sweepThread)
-	}
-}
-
-// unneeded reports whether the log of t, which is open, could be let go of.
-func (r *Room) unneeded(t *thread) bool {
-	log := t.log
-	if log.line == nil || len(log.followers) > 0 || log.erasing.due() || t.births != nil {
-		return false
-	}
-	for _, p := range r.pending {
-		if p.thread == t {
-			return false
-		}
-	}
-	return !slices.ContainsFunc(r.runs, func(u *Run) bool { return u.thread == t })
-}
-
-// closeLog lets go of a log that is unneeded.
-func (r *Room) closeLog(t *thread) {
-	t.log.stop()
-	t.log = nil
-	r.threads.opened--
-	r.forgetBare(t)
 }
 
 // forgetBare takes a thread out of the table of which nothing is to be remembered.
 func (r *Room) forgetBare(t *thread) {
 	if !t.kept && t.log == nil && t.births == nil {
 		delete(r.threads.all, t.name)
+	}
+}
+
+// A storedThread is what a room's document says of a thread. No text stands in it: what is deleted in the log would
+// live on here. The name says which message it hangs on.
+type storedThread struct {
+	Name     wire.ThreadID              `json:"name"`
+	With     []wire.UserID              `json:"with,omitempty"`
+	Messages int                        `json:"messages,omitempty"`
+	Last     wire.ThreadAt              `json:"last"`
+	Counted  wire.Seq                   `json:"counted,omitempty"`
+	Marks    map[wire.UserID]storedMark `json:"marks,omitempty"`
+}
+
+// A storedMark is a readMark: seq, and the count of messages.
+type storedMark [2]uint64
+
+// storedThreads is what the document says of the room's threads.
+func (r *Room) storedThreads() []storedThread {
+	if r.threads == nil {
+		return nil
+	}
+	var all []storedThread
+	for _, t := range r.threads.all {
+		if !t.kept {
+			continue
+		}
+		s := storedThread{Name: t.name, With: t.with, Messages: t.messages, Last: t.last, Counted: t.counted}
+		if t.log != nil && t.log.erasing.due() {
+			s.Counted = 0 // so that who reads this opens the log, and erases what is left to be erased
+		}
+		for user, m := range t.marks {
+			if s.Marks == nil {
+				s.Marks = make(map[wire.UserID]storedMark, len(t.marks))
+			}
+			s.Marks[user] = storedMark{uint64(m.seq), uint64(m.messages)}
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// openThreads takes the document's threads in.
+func (r *Room) openThreads(stored []storedThread, epoch string) {
+	if len(stored) == 0 {
+		return
+	}
+	table := r.threadTable()
+	table.epoch = epoch
+	for _, s := range stored {
+		t := r.newThread(s.Name, rootOf(s.Name), s.With)
+		t.kept, t.messages, t.last, t.counted = true, s.Messages, s.Last, s.Counted
+		for user, m := range s.Marks {
+			if t.marks == nil {
+				t.marks = make(map[wire.UserID]readMark, len(s.Marks))
+			}
+			t.marks[user] = readMark{wire.Seq(m[0]), int(m[1])}
+		}
 	}
 }
 
@@ -517,6 +311,9 @@ func (r *Room) shutThreads() {
 	for _, t := range r.threads.all {
 		if t.log != nil && t.log.stop != nil {
 			t.log.stop()
+		}
+		if t.log != nil && t.log.batch.timer != nil {
+			t.log.batch.timer.Stop()
 		}
 	}
 	r.threads.sweep.Stop()

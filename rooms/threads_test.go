@@ -446,6 +446,46 @@ func TestThreadBounds(t *testing.T) {
 	}
 }
 
+// Where many follow a thread, what is said in it is gathered; nobody misses or repeats anything, whoever comes in the
+// middle neither.
+func TestLargeThreadGathers(t *testing.T) {
+	h := newHouse(t, rooms.Options{})
+	all := make([]*guest, 0, 210)
+	for i := range cap(all) {
+		g := h.enter(person(fmt.Sprintf("p%03d", i), fmt.Sprintf("u%d", i)), "big", nil)
+		g.follow("talk", wire.SubscribeThread{})
+		all = append(all, g)
+	}
+	answers := make(chan error, 20)
+	for i := range cap(answers) {
+		all[i].Chat(wire.RequestID(fmt.Sprint("m", i)), "talk", wire.Chat{Text: fmt.Sprint(i)}, func(_ wire.ServerMessage, err error) { answers <- err })
+	}
+	late := h.enter(person("late", "late"), "big", nil)
+	begin := body[wire.ThreadHistory](t, late.follow("talk", wire.SubscribeThread{})).Messages
+	for range cap(answers) {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	for _, g := range all {
+		got := g.inThread("talk", 20)
+		for i := 1; i < len(got); i++ {
+			if got[i].Prev != got[i-1].Seq {
+				t.Fatalf("%s got %d after %d, which is not before it", g.User, got[i].Seq, got[i-1].Seq)
+			}
+		}
+		if len(got) != 20 {
+			t.Errorf("%s got %d messages", g.User, len(got))
+		}
+	}
+	whole := append(begin, late.inThread("talk", 20-len(begin))...)
+	for i := 1; i < 20; i++ {
+		if whole[i].Prev != whole[i-1].Seq {
+			t.Fatalf("who came in the middle got %d after %d", whole[i].Seq, whole[i-1].Seq)
+		}
+	}
+}
+
 // Messages that many write at once into threads that do not exist yet are stored in order, and nothing is lost.
 func TestThreadsBornAtOnce(t *testing.T) {
 	h := newHouse(t, rooms.Options{})

@@ -1,0 +1,1 @@
+export{t as default}from"./ClearDialog-C4b6IBUp.js";
