@@ -73,8 +73,9 @@ func (s speech) callAtStart(line sentence) []name {
 		for next < at+2 && (isMark(tokens, next, ",،、&") || isWord(tokens, next, ands)) {
 			next++
 		}
-		if _, more := s.names.find(tokens[min(next, len(tokens)):]); next == at || more == 0 {
-			break
+		other, more := s.names.find(tokens[min(next, len(tokens)):])
+		if next == at || more == 0 || slices.ContainsFunc(called, func(c name) bool { return c.bot >= 0 && c.bot == other.bot }) {
+			break // "Scribe, minutes of yesterday": a second name of a bot is what it is asked for
 		}
 		at = next
 	}

@@ -12,7 +12,7 @@ import (
 
 // room is the one of the corpus.
 var room = NewRoom([]Bot{
-	{ID: "scribe", User: "bot:scribe", Name: "Scribe"},
+	{ID: "scribe", User: "bot:scribe", Name: "Scribe", Aliases: []string{"minutes"}},
 	{ID: "librarian", User: "bot:librarian", Name: "Librarian", Aliases: []string{"lib"}},
 	{ID: "host", User: "bot:host", Name: "Host"},
 	{ID: "companion", User: "bot:companion", Name: "Companion"},
@@ -22,7 +22,7 @@ var room = NewRoom([]Bot{
 	{ID: "kaku", User: "bot:kaku", Name: "かく"},
 }, []Person{
 	{"ana", "Ana"}, {"ben", "Ben Carter"}, {"chloe", "Chloé"}, {"jose", "José"}, {"omar", "عمر"},
-	{"scribner", "Scribner"}, {"jones", "Scribe Jones"},
+	{"scribner", "Scribner"}, {"jones", "Scribe Jones"}, {"will", "Will"}, {"can", "Can Demir"},
 })
 
 // A row is one line of a corpus.

@@ -12,6 +12,16 @@ type name struct {
 	bot   int // index in Room.bots; -1 = a person
 }
 
+// isCue reports whether a name is a person's that is a cue word, too: Will and Can are named by mentions alone.
+func (n name) isCue() bool {
+	if n.bot >= 0 || len(n.words) > 1 {
+		return false
+	}
+	return slices.ContainsFunc([]map[string]bool{auxiliaries, questions, imperatives, openers, greetings}, func(set map[string]bool) bool {
+		return set[n.words[0]]
+	})
+}
+
 // An index finds names by the words that they begin with.
 type index struct {
 	byFirst   map[string][]name
@@ -66,7 +76,7 @@ func (x *index) find(tokens []token) (found name, length int) {
 		first = strings.TrimSuffix(first, "'s")
 	}
 	for _, n := range x.byFirst[first] {
-		if len(n.words) > length && begins(n.words, tokens) {
+		if len(n.words) > length && begins(n.words, tokens) && (tokens[0].mention || !n.isCue()) {
 			found, length = n, len(n.words)
 		}
 	}

@@ -389,7 +389,7 @@ func TestShorter(t *testing.T) {
 // TestMissedNothing: who has read everything is told of the last hour, and who asks in a silent room that there is nothing.
 func TestMissedNothing(t *testing.T) {
 	room := newRoom(t, "testdata/room.txt")
-	room.Read = 80
+	room.Read = 83
 	calls, answer := newSession(room, Scribe).ask(t, "what did I miss?")
 	if !slices.Equal(calls, []string{tool.ReadMessages, tool.ReadMessages}) || !strings.HasPrefix(answer, "You have read everything. This is the last hour in short.\n**What you missed** · 11:00") {
 		t.Errorf("%v %s", calls, answer)

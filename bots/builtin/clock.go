@@ -193,6 +193,23 @@ func daysUntil(t *turn, m []string) (string, error) {
 	return fmt.Sprintf("It is **%s** to %s.", counted(days, "day"), at.Format(longDate)), nil
 }
 
+// daysBetween answers "how many days are between 1 January and 5 February".
+func daysBetween(t *turn, m []string) (string, error) {
+	a, okA := date(m[1], t.Now, true)
+	b, okB := date(m[2], a, true)
+	if !okA || !okB {
+		return "", errNotThis
+	}
+	if b.Before(a) {
+		a, b = b, a
+	}
+	days := int(b.Sub(a).Round(24*time.Hour) / (24 * time.Hour))
+	return fmt.Sprintf("From %s to %s it is **%s**.", a.Format(longDate), b.Format(longDate), counted(days, "day")), nil
+}
+
+// dayWhen answers "when is Christmas".
+func dayWhen(t *turn, m []string) (string, error) { return daysUntil(t, []string{"", "until", m[1]}) }
+
 // dayOf answers "what day is 2026-03-01".
 func dayOf(t *turn, m []string) (string, error) {
 	at, ok := date(m[1], t.Now, true)

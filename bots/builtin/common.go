@@ -74,9 +74,9 @@ func (t *turn) unknown() string {
 
 // cues are words that one language has and the others have not.
 var cues = map[string]string{
-	"de": " der die das und ist nicht ich du wir ihr was wer wie warum wann haben habe hast kannst bitte ein eine mit auf für über auch noch mir mich uns dass wird sind ",
+	"de": " der das und ist nicht ich du wir ihr wer wie warum wann haben habe hast kannst bitte ein eine mit auf für über auch noch mir mich uns dass wird sind ",
 	"fr": " le les des est pas je tu nous vous que qui quoi pourquoi quand avec pour dans une sur mais ou où peux moi c'est j'ai ça plaît ",
-	"es": " el los las es no yo tú nosotros qué quién cuándo por para con una pero cómo dónde puedes puede me está hay del ",
+	"es": " el los las yo tú nosotros qué quién cuándo por para una pero cómo dónde puedes puede está hay del canción ",
 	"en": " the is are not i you we what who how why when have has can please a an with on for about also that will do does to of it ",
 }
 
@@ -99,7 +99,7 @@ func language(text string) string {
 	}
 	best := "en"
 	for _, name := range []string{"de", "fr", "es", "ar"} {
-		if counts[name] > counts[best] {
+		if counts[name] > counts[best] && (counts[name] > 1 || name == "ar") { // one word proves nothing
 			best = name
 		}
 	}

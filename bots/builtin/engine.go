@@ -245,7 +245,9 @@ func (t *turn) askedIn(message string) string {
 
 var (
 	calling = lazy(`(?i)^\s*(?:(?:hey|hi|hello|ok|okay|so|and|please|yo|dear|hallo|salut|hola|مرحبا|يا)[,\s]+)*`)
-	trailer = lazy(`^[\s,:;.!–—-]+`)
+	// listItem begins an item of a list, which is read like one after a semicolon.
+	listItem = lazy(`\n\s*(?:[-*•+]|\d{1,2}[.)])\s+`)
+	trailer  = lazy(`^[\s,:;.!–—-]+`)
 )
 
 // clean takes what calls the bot off a question: "hey Scribe, " and "@scribe ", and ", Scribe?" at its end.
@@ -253,7 +255,7 @@ func (t *turn) clean(text string) string {
 	if len(text) > maxQuestion {
 		text = strings.ToValidUTF8(text[:maxQuestion], "")
 	}
-	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Join(strings.Fields(listItem().ReplaceAllString(text, "; ")), " ")
 	for _, name := range []string{t.Name, t.Persona} {
 		if name == "" {
 			continue
@@ -371,7 +373,9 @@ type skill struct {
 	name    string
 	can     string // what to ask it for, in a line
 	intents []intent
-	chatter []intent // that match nearly anything, and are tried last
+	chatter []intent // that match nearly anything, and are tried after what every persona can do
+	// anything is tried last, when the persona was given this skill by name; its zero value is nothing.
+	anything intent
 }
 
 // intents returns what can be asked of the persona, in the order in which it is tried.
@@ -379,6 +383,13 @@ func (t *turn) intents() []intent {
 	var all, last []intent
 	for _, s := range t.skills() {
 		all, last = append(all, s.intents...), append(last, s.chatter...)
+	}
+	if len(t.Skills) > 0 {
+		for _, s := range t.skills() {
+			if s.anything.do != nil {
+				last = append(last, s.anything)
+			}
+		}
 	}
 	return append(append(all, common()...), last...)
 }

@@ -14,19 +14,24 @@ func host() skill {
 		can:  "help with this app, a poll (“poll: pizza or pasta?”), its result, a timer (“timer 5 minutes tea”), dice, a random pick, the order of a stand-up, speaking time, who is here, an agenda (“agenda: a, b, c”), or a look at your connection.",
 		intents: []intent{
 			on(`\b(?:result|results|outcome|votes?|count)\b.{0,20}\b(?:poll|vote)\b|\bpoll(?:'s)? (?:result|results|standing|so far|status)|\bhow (?:is|did|goes) the (?:poll|vote)|\bwho won the (?:poll|vote)|\bcount the votes`, pollResult),
+			on(`\b(?:close|end|stop|finish|cancel) (?:the |this |that )?(?:poll|vote|voting)\b`, say("A poll stays open: ask me for its result whenever you want to count.")),
 			on(`\b(?:poll|vote|survey|umfrage|abstimmung|sondage|encuesta|تصويت)\b[\s:,–-]*(?:(?:on|about|for|whether|über|sur|sobre) )?(.*)$|(?:^|\s)تصويت[\s:]*(.*)$`, newPoll),
+			on(`\b(?:stop|cancel|end|pause|delete|clear) (?:the |my |that |all )?(?:timers?|countdown|reminders?|alarm)\b`, say("A timer that runs cannot be stopped: it says one line when it is over, and that is all.")),
 			on(`\btimer\b|\bremind (?:me|us|everyone|everybody)\b|\bcountdown\b|\balarm\b|\bwake (?:me|us)\b|\berinnere? (?:mich|uns)\b|\brappelle|\brecu[eé]rda|مؤقت|ذكرني`, timer),
 			on(`\b(?:flip|toss) (?:a |the )?coins?\b|\bheads or tails\b|\bcoin (?:flip|toss)\b|\bmünze\b|\bpile ou face\b|\bcara o cruz\b`, coin),
 			on(`\b(\d{1,6})?\s?[dw](\d{1,9})\s*(?:([+-])\s*(\d{1,6}))?\b`, dice),
 			on(`\b(?:roll|throw|würf\w*|lance|tira)\b(?:.*?\b(\d{1,3}|two|three|four|five|six)\b)?|\bdice\b|\ba die\b|\bwürfel\b|\bdés?\b|\bdados?\b|نرد`, rollPlain),
 			on(`\brandom number\b(?:.*?\b(-?\d{1,6})\D+?(\d{1,6}))?`, randomNumber),
 			on(`\bstand-?ups?\b|\b(?:speaking |random )?order\b|\bround\b|\bshuffle\b|\breihenfolge\b|\bordre\b|\borden\b`, order),
-			on(`\b(?:pick|choose|select|draw|decide between|wähle?|choisis|elige|اختر)\b(.*)$|\bwho (?:goes|is|starts|should (?:go|start|speak|talk)|speaks|talks)(?: (?:first|next))+|\bwhose turn\b`, pick),
+			on(`\b(?:split|divide|groups?|teams?|pairs?|breakout)\b`, groups),
+			on(`\b(?:pick|choose|select|draw|decide between|wähle?|choisis|elige|اختر)\b(.*)$|\bwho (?:goes|is|starts|should (?:go|start|speak|talk)|speaks|talks)(?: (?:first|next))+|\bwho(?:se|'s) turn\b`, pick),
 			on(`\bspeaking time\b|\btalk(?:ing)? time\b|\bhow (?:long|much) (?:did|has|have|was|is) .*\b(?:sp(?:eak|oken|oke)|talk)|\bwho (?:talks|talked|speaks|spoke|has spoken|has talked) (?:the )?(?:most|least|how)|\bredezeit\b|\btemps de parole\b`, speakingTime),
 			on(`\bhands?\b.*\b(?:raised|up|queue)\b|\braised (?:a |their |his |her )?hands?\b|\bwho(?:se)? hand\b|\bqueue\b|\bwho wants to (?:speak|talk|say)`, hands),
 			on(`\b(?:connection|lag|laggy|lagging|latency|ping|packet loss|network|bandwidth|choppy|stutter\w*|freez\w*|frozen|verbindung|connexion|conexión)\b|\b(?:bad|poor|robotic|no) (?:sound|audio|video|picture|quality)\b|\bcan(?:'t|not) (?:hear|see)\b|الاتصال`, connection),
 			on(`\bwho(?:'s| is| are| else is)?(?: all)? (?:here|there|present|in (?:the|this) (?:room|call|meeting)|online|around)\b|\bhow many (?:people|of us|participants|are (?:we|here))\b|\bparticipants?\b|\bwer ist (?:da|hier)\b|\bqui est (?:là|ici)\b|\bquién está|من هنا`, whoIsHere),
 			on(`\bagenda\b[\s:–-]*(?:for )?(.*)$|\btagesordnung\b[\s:–-]*(.*)$|\bordre du jour\b[\s:–-]*(.*)$`, agenda),
+			on(`\b(?:what(?:'s| is)? (?:the )?time|what time is it|time is it|wie spät|wie viel uhr|quelle heure|qué hora)\b.*?(?:\s(?:in|à|en)\s+(?:the )?(.+))?$`, timeAt),
+			on(`^(?:please )?(?:can you |could you )?(?:mute|unmute|kick|ban|lock|unlock|record|invite|share|remove|promote)\b`, cannot),
 			on(`\bhow (?:do|can|could|to|does|should) (?:i |we |you |one )?(.+)$|\bwhere (?:is|are|can i find) (?:the )?(.+)$|\bcan (?:i|we) (.+)$|\bshortcuts?\b|\bkeyboard\b`, howTo),
 		},
 	}
@@ -57,7 +62,7 @@ func pollResult(t *turn, _ []string) (string, error) {
 
 var (
 	yesNoQuestion = lazy(`(?i)^(?:do|does|did|is|are|was|were|can|could|shall|should|will|would|may|have|has|ist|sind|soll|sollen|haben|est-ce)\b`)
-	optionSplit   = lazy(`(?i)\s*(?:[,;|/،]|\s(?:or|oder|ou|أو)\s|\s[ou]\s)\s*(?:(?:or|oder|ou|أو)\s+)?`)
+	optionSplit   = lazy(`(?i)\s*(?:[,;|/،]|\s(?:or|oder|ou|أو|vs\.?|versus)\s|\s[ou]\s)\s*(?:(?:or|oder|ou|أو)\s+)?`)
 	quotedParts   = lazy(`["“„]([^"“”„]+)["”“]`)
 )
 
@@ -108,8 +113,13 @@ func optionsOf(text string) []string {
 	return options
 }
 
+var whether = lazy(`(?i)^(?:asking |that asks )?(?:us |them |everyone |everybody )?(?:if|whether)\s+(.+)$`)
+
 func newPoll(t *turn, m []string) (string, error) {
 	question, options := pollOf(first(m))
+	if m := whether().FindStringSubmatch(plainText(first(m))); m != nil && len(options) < 2 {
+		question, options = upperFirst(strings.TrimRight(m[1], "?"))+"?", []string{"Yes", "No"}
+	}
 	seen := map[string]bool{}
 	for _, o := range options {
 		if seen[o] || len([]rune(o)) > 100 {
@@ -131,7 +141,7 @@ func newPoll(t *turn, m []string) (string, error) {
 var (
 	length  = lazy(`(?i)(\d{1,5}(?:[.,]\d{1,2})?|an?|half an?|one|two|three|four|five|ten|fifteen|twenty|thirty|sixty|ninety)[\s-]*(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?|sekunden?|minuten?|stunden?|heures?|secondes?|minutos?|segundos?|horas?|دقائق|دقيقة|ثانية|ساعة)(?:$|[\s,.;:!?])`)
 	atClock = lazy(`(?i)\bat (\d{1,2})(?:[:.](\d\d))?\s*(am|pm)?\b`)
-	noise   = lazy(`(?i)^(?:(?:please|can you|could you|set|start|make|give|me|us|everyone|everybody|a|an|the|timer|countdown|alarm|remind|wake|of|for|in|to|that|about|up|called|named|again|und|daran|um|dass|mich|uns|erinnere?)\b[\s,:;–-]*|[\s,:;.!?–-]+)`)
+	noise   = lazy(`(?i)^(?:(?:please|can you|could you|set|start|make|give|me|us|everyone|everybody|a|an|the|timer|countdown|alarm|remind|wake|of|for|in|to|that|about|tomorrow|up|called|named|again|und|daran|um|dass|mich|uns|erinnere?)\b[\s,:;–-]*|[\s,:;.!?–-]+)`)
 	bare    = lazy(`(?i)\btimer\s+(\d{1,4})\b(?:\s+[^dwmy\s]|\s*$)`)
 	numbers = map[string]float64{"a": 1, "an": 1, "half a": 0.5, "half an": 0.5, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10,
 		"fifteen": 15, "twenty": 20, "thirty": 30, "sixty": 60, "ninety": 90}
@@ -156,6 +166,9 @@ func timerOf(text string, now time.Time) (time.Duration, string) {
 	if m := atClock().FindStringSubmatch(text); total == 0 && m != nil {
 		if at, ok := clockTime(now, m[1], m[2], m[3]); ok {
 			if !at.After(now) {
+				at = at.AddDate(0, 0, 1)
+			}
+			if day := strings.Contains(strings.ToLower(text), "tomorrow"); day && at.YearDay() == now.YearDay() {
 				at = at.AddDate(0, 0, 1)
 			}
 			total, rest = at.Sub(now), strings.Replace(text, m[0], " ", 1)
@@ -253,7 +266,7 @@ func (t *turn) roll(n, sides, plus int) (string, error) {
 	}
 	text := strings.Join(rolls, " + ")
 	if d.Plus != 0 {
-		text += fmt.Sprintf(" %+d", d.Plus)
+		text += strings.NewReplacer("+", " + ", "-", " - ").Replace(fmt.Sprintf("%+d", d.Plus))
 	}
 	return fmt.Sprintf("🎲 %s = **%d**", text, d.Sum), nil
 }
@@ -304,7 +317,9 @@ var pickFrom = lazy(`(?i)^\s*(?:(?:at )?random(?:ly)?\s+)?(?:(?:one|someone|some
 
 func pick(t *turn, m []string) (string, error) {
 	in := map[string]any{}
-	if parts := pickFrom().FindStringSubmatch(m[1]); parts != nil {
+	if n := howManyPicked().FindStringSubmatch(t.text); n != nil {
+		in["count"] = max(atoi(n[1]), int(numbers[strings.ToLower(n[1])]))
+	} else if parts := pickFrom().FindStringSubmatch(m[1]); parts != nil {
 		list := strings.ReplaceAll(plainText(strings.TrimRight(parts[1], "?")), " and ", ", ")
 		if options := optionsOf(list); len(options) >= 2 {
 			in["from"] = options
@@ -314,7 +329,48 @@ func pick(t *turn, m []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "**" + tool.Plain(picked.Picked[0], 100) + "** (of " + fmt.Sprint(picked.Of) + ")", nil
+	var names []string
+	for _, name := range picked.Picked {
+		names = append(names, "**"+tool.Plain(name, 100)+"**")
+	}
+	return fmt.Sprintf("%s (of %d)", listed(names), picked.Of), nil
+}
+
+var howManyGroups = lazy(`(?i)\b(\d{1,2}|two|three|four|five|six|ten)\s+(?:\p{L}+\s+)?(?:groups?|teams?)\b`)
+
+// groups deals the people out, one after the other.
+func groups(t *turn, m []string) (string, error) {
+	n := 2
+	if many := howManyGroups().FindStringSubmatch(t.text); many != nil {
+		n = max(atoi(many[1]), int(numbers[strings.ToLower(many[1])]))
+	}
+	picked, err := use[tool.Picked](t, tool.PickRandom, map[string]any{"all": true})
+	if err != nil {
+		return "", err
+	}
+	if strings.Contains(strings.ToLower(m[0]), "pair") {
+		n = max(1, len(picked.Picked)/2)
+	}
+	if n < 1 || n > len(picked.Picked) {
+		return fmt.Sprintf("%s cannot be made of %d people.", upperFirst(counted(n, "group")), len(picked.Picked)), nil
+	}
+	lists := make([][]string, n)
+	for i, name := range picked.Picked {
+		lists[i%n] = append(lists[i%n], tool.Plain(name, 60))
+	}
+	var lines []string
+	for i, names := range lists {
+		lines = append(lines, fmt.Sprintf("%d. %s", i+1, listed(names)))
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+var howManyPicked = lazy(`(?i)\b(\d{1,3}|two|three|four|five|six|ten)\s+(?:people|persons?|of us|names?|winners?|volunteers?|participants?)\b`)
+
+// cannot says how a person does what no bot may.
+func cannot(t *turn, m []string) (string, error) {
+	text, err := howTo(t, m)
+	return "I cannot do that for you. " + text, err
 }
 
 func speakingTime(t *turn, _ []string) (string, error) {

@@ -10,12 +10,15 @@ import (
 
 func librarian() skill {
 	return skill{
-		name: Librarian,
-		can:  "who said something, when it was said, how often, what somebody said about it, or to find or quote it.",
+		name:     Librarian,
+		can:      "who said something, when it was said, how often, what somebody said about it, or to find or quote it.",
+		anything: intent{lazy(`(?s)^(.+)$`), anything},
 		intents: []intent{
 			on(`\bhow (?:often|many times) (?:did|has|have|was|were|is) (.+?)[?.!]*$`, howOften),
-			on(`\b(?:who|wer|qui|quién) (?:was it (?:that|who) |all |first |else |hat |a |ha )?(?:said|says|mentioned|talked about|spoke about|brought up|wrote|suggested|proposed|asked (?:about|for)|promised|wants?|wanted|posted|gesagt|erwähnt|dit|parlé de|dicho|dijo)\s+(?:that |it |something about |anything about |dass |que |von |über )?(.+?)[?.!]*$|(?:من قال|من ذكر)\s+(.+?)[?.!؟]*$`, whoSaid),
+			on(`\b(?:who|wer|qui|quién) (?:was it (?:that|who) |all |first |else |hat |a |ha )?(?:said|says|mentioned|talked about|spoke about|brought up|wrote|suggested|proposed|asked (?:about|for)|promised|posted|gesagt|erwähnt|dit|parlé de|dicho|dijo)\s+(?:that |it |something about |anything about |dass |que |von |über )?(.+?)[?.!]*$|(?:من قال|من ذكر)\s+(.+?)[?.!؟]*$`, whoSaid),
 			on(`\b(?:wer|qui) (?:hat|a) (.+?) (?:gesagt|erwähnt|dit|mentionné)[?.!]*$`, whoSaid),
+			on(`^(?:so |and )?(?:did|has|have|does|where did|where have) (.+?)[?.!]*$`, whetherSaid),
+			on(`\b(?:last|latest|newest) (?:\d+ )?(?:messages?|words?) (?:of|by|from) (\S+(?: \p{Lu}\S+)?)()[?.!]*$`, whatSaid),
 			on(`\bwhen (?:did|was|were|has|have) (.+?)[?.!]*$`, whenSaid),
 			on(`\bwhat (?:did|does|has|do) (\S+(?: \p{Lu}\S+)?) (?:say|said|write|written|mention|think|suggest|propose|ask|want|promise)(?: (?:about|on|of|for|to) (.+?))?[?.!]*$`, whatSaid),
 			on(`\bquote (\S+(?: \p{Lu}\S+)?)(?: (?:about|on|regarding) (.+?))?[?.!]*$`, whatSaid),
@@ -26,6 +29,7 @@ func librarian() skill {
 }
 
 var (
+	verbAlone   = lazy(`(?i)^(?:find|search|look|look up|show|quote|who|what|when|where|how)[?.! ]*$`)
 	linksWanted = lazy(`(?i)^(?:(?:all|the|any|some) )*(?:links?|urls?)$`)
 	inQuotes    = lazy(`["“„«]([^"“”„«»]+)["”“»]`)
 	notWords    = lazy(`(?i)^(?:it|this|that|something|anything|so|he|she|they|we|i|you)$`)
@@ -278,6 +282,30 @@ func search(t *turn, m []string) (string, error) {
 	words := query(first(m))
 	if words == "" {
 		return "What shall I look for? Tell me a word or two of it.", nil
+	}
+	return t.hits(words, "")
+}
+
+// whetherSaid answers "did anyone mention the airport?" and "where did we talk about Porto?".
+func whetherSaid(t *turn, m []string) (string, error) {
+	if saidBy().FindStringSubmatch(m[1]) == nil {
+		return "", errNotThis
+	}
+	from, words := t.saying(m[1])
+	if words == "" {
+		return "", errNotThis
+	}
+	return t.hits(words, from)
+}
+
+// maxLookup is how many words a question has at most that is looked up as it stands.
+const maxLookup = 12
+
+// anything looks up the words of a question that says not what to do.
+func anything(t *turn, m []string) (string, error) {
+	words := query(m[1])
+	if n := len(strings.Fields(m[1])); n > maxLookup || verbAlone().MatchString(m[1]) || words == "" || words == strings.ToLower(m[1]) && n > 3 {
+		return "", errNotThis
 	}
 	return t.hits(words, "")
 }

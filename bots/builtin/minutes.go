@@ -24,31 +24,47 @@ type talk struct {
 	people   []string // names, by their first message
 }
 
-// talkOf reads messages. What was said to bots is left out, and so is the question that is being answered.
+// talkOf reads messages. Sentences that were said to bots are left out, and so is the question that is being answered.
 func (t *turn) talkOf(messages []tool.Quote) talk {
 	var k talk
 	bots := []string{t.Name, t.Persona}
+	answered := map[uint64]bool{} // by a bot
 	for _, m := range messages {
+		if m.Bot {
+			answered[m.To] = true
+		}
 		if m.Bot && !slices.Contains(bots, m.Name) {
 			bots = append(bots, m.Name)
 		}
 	}
 	for _, m := range messages {
-		if m.Bot || toBot(m.Text, bots) || t.isQuestion(m) {
+		if m.Bot || t.isQuestion(m) {
 			continue
 		}
-		k.messages = append(k.messages, m)
+		all := remarksOf(m)
+		remarks := slices.DeleteFunc(slices.Clone(all), func(r remark) bool {
+			return toBot(r.sentence, bots) || answered[m.Seq] && (r.question || len(all) == 1)
+		})
+		if len(all) > 0 && len(remarks) == 0 {
+			continue
+		}
+		k.messages, k.remarks = append(k.messages, m), append(k.remarks, remarks...)
 		if !slices.Contains(k.people, m.Name) {
 			k.people = append(k.people, m.Name)
-		}
-		for _, s := range split(spoken(m.Text)) {
-			k.remarks = append(k.remarks, remark{m, s, wordsOf(s), terms(s), strings.HasSuffix(s, "?") || strings.HasSuffix(s, "؟")})
 		}
 	}
 	return k
 }
 
-// toBot reports whether a message calls a bot at its start, or mentions one.
+func remarksOf(m tool.Quote) []remark {
+	var all []remark
+	for _, s := range split(spoken(m.Text)) {
+		all = append(all, remark{m, s, wordsOf(s), terms(s), strings.HasSuffix(s, "?") || strings.HasSuffix(s, "؟")})
+	}
+	return all
+}
+
+// toBot reports whether a sentence calls a bot at its start, or mentions one.
 func toBot(text string, bots []string) bool {
 	text = strings.TrimSpace(text)
 	called := calling().FindString(text)

@@ -9,7 +9,8 @@ import (
 const (
 	maxRanked = 300  // sentences, the newest
 	damping   = 0.85 // Mihalcea and Tarau, "TextRank: Bringing Order into Texts", 2004
-	rounds    = 30
+	rounds    = 30   // at most, until no score changes by more than settled
+	settled   = 0.001
 	minTerms  = 3 // of a sentence that can say something by itself
 )
 
@@ -48,39 +49,71 @@ func rank(remarks []remark, n int, bonus func(remark) float64) []remark {
 	return best
 }
 
+// textRank returns how much each sentence counts.
 func textRank(remarks []remark) []float64 {
 	n := len(remarks)
-	weights := make([][]float64, n)
-	sums := make([]float64, n)
-	for i := range weights {
-		weights[i] = make([]float64, n)
-	}
-	for i := range n {
-		for j := range i {
-			w := shared(remarks[i].terms, remarks[j].terms) / (math.Log(float64(len(remarks[i].terms))) + math.Log(float64(len(remarks[j].terms))))
-			weights[i][j], weights[j][i] = w, w
-			sums[i] += w
-			sums[j] += w
-		}
-	}
-	scores := make([]float64, n)
-	next := make([]float64, n)
+	links := similarities(remarks)
+	scores, next := make([]float64, n), make([]float64, n)
 	for i := range scores {
 		scores[i] = 1
 	}
 	for range rounds {
+		change := 0.0
 		for i := range n {
 			sum := 0.0
-			for j := range n {
-				if weights[i][j] > 0 {
-					sum += weights[i][j] / sums[j] * scores[j]
-				}
+			for j, w := range links[i*n : i*n+n] {
+				sum += w * scores[j]
 			}
 			next[i] = 1 - damping + damping*sum
+			change = math.Max(change, math.Abs(next[i]-scores[i]))
 		}
 		scores, next = next, scores
+		if change < settled {
+			break
+		}
 	}
 	return scores
+}
+
+// similarities returns what each sentence (the row) gets of the score of each other (the column): by the words that they
+// share, against their lengths, and against all that the other one gives.
+func similarities(remarks []remark) []float64 {
+	n := len(remarks)
+	links := make([]float64, n*n)
+	have := map[string][]int{} // which sentences have a term
+	for i, r := range remarks {
+		for _, w := range r.terms {
+			if list := have[w]; len(list) == 0 || list[len(list)-1] != i {
+				have[w] = append(list, i)
+			}
+		}
+	}
+	for _, list := range have {
+		for _, i := range list {
+			for _, j := range list {
+				if i != j {
+					links[i*n+j]++
+				}
+			}
+		}
+	}
+	gives := make([]float64, n)
+	for i := range n {
+		for j := range n {
+			if links[i*n+j] > 0 {
+				links[i*n+j] /= math.Log(float64(len(remarks[i].terms))) + math.Log(float64(len(remarks[j].terms)))
+				gives[j] += links[i*n+j]
+			}
+		}
+	}
+	for i := range n {
+		for j := range n {
+			if gives[j] > 0 {
+				links[i*n+j] /= gives[j]
+			}
+		}
+	}
+	return links
 }
 
 // shared counts the words that two have.

@@ -16,12 +16,12 @@ func scribe() skill {
 		intents: []intent{
 			on(`\bminutes\b|\bprotocol\b|\bprotokoll\b|\bmeeting notes\b|\bprocès-verbal\b|\bacta\b|محضر`, minutes),
 			//nolint:misspell // some of it is not English
-			on(`\bdecisions?\b|\b(?:what|which|anything|was haben wir|qu'est-ce qu'on a|qué)\b.{0,30}\b(?:decide|decided|agree|agreed|settled|beschlossen|entschieden|décidé|decidimos|decidido)\b|\bbeschlüsse?\b|\bdécisions\b|\bdecisiones\b|القرارات`, decisions),
-			on(`\baction (?:items?|points?)\b|\bto-?dos?\b|\btasks?\b|\bnext steps\b|\bwho (?:does|is doing|will do|has to do|owns) what\b|\bwhat (?:do|should|must) i (?:have to |need to )?do\b|\bmy (?:tasks|actions)\b|\baufgaben\b|\btâches\b|\btareas\b|المهام`, actionItems),
+			on(`\bdecisions?\b|\b(?:did|have) (?:we|they|you) (?:ever |already )?(?:agreed?|decided?|settled?|chosen?)\b|\b(?:what|which|anything|was haben wir|qu'est-ce qu'on a|qué)\b.{0,30}\b(?:decide|decided|agree|agreed|settled|beschlossen|entschieden|décidé|decidimos|decidido)\b|\bbeschlüsse?\b|\bdécisions\b|\bdecisiones\b|القرارات`, decisions),
+			on(`\baction (?:items?|points?)\b|\bto-?dos?\b|\btasks?\b|\bnext steps\b|\bwho (?:is|will be) (?:responsible|in charge)\b|\bwho (?:will|has to|should|takes|must) \p{L}+|\bwhat (?:does|must|should|will) \p{L}+ (?:have to |need to )?do\b|\bwho (?:does|is doing|will do|has to do|owns) what\b|\bwhat (?:do|should|must) i (?:have to |need to )?do\b|\bmy (?:tasks|actions)\b|\baufgaben\b|\btâches\b|\btareas\b|المهام`, actionItems),
 			on(`\bopen (?:questions?|points?|issues?)\b|\bunanswered\b|\bwhat(?:'s| is) (?:still )?open\b|\boffene(?:n)? (?:fragen|punkte)\b|\bquestions (?:en suspens|ouvertes)\b|\bpreguntas abiertas\b|الأسئلة المفتوحة`, openQuestions),
 			on(`\bmiss(?:ed)?\b|\bcatch me up\b|\bcatch up\b|\bfill me in\b|\bwhat happened\b|\bwhat(?:'s| is) new\b|\bwhat did (?:you|they|everyone|everybody|the others) (?:talk|discuss)\b|\bwas habe ich verpasst\b|\bmanqué|\braté|\bme perdí|فاتني`, missed),
 			on(`\btopics?\b|\bwhat (?:did|do|are|have|were) (?:we|they|you|people) (?:all )?(?:talk|discuss|been talking|talking|discussing)|\bwhat(?:'s| is| was) (?:this|it|the (?:talk|meeting|call|chat)) (?:all )?about\b|\bthemen\b|\bsujets\b|\btemas\b|المواضيع`, topics),
-			on(`\bsumm?ar(?:y|ies|i[sz]e|i[sz]ing)\b|\brecap\b|\btl;?dr\b|\bsum (?:it |this |that )?up\b|\bwrap (?:it |this )?up\b|\bin short\b|\bsummary\b|\bzusammenfass|\bfasse?\b.*\bzusammen\b|\brésum|\bresum|ملخص|لخص|تلخيص`, summary),
+			on(`\bsumm?ar(?:y|ies|i[sz]e|i[sz]ing)\b|\brecap\b|\btl;?dr\b|\bsum (?:it |this |that )?up\b|\bwrap (?:it |this )?up\b|\bin short\b|\bhighlights?\b|\b(?:main|key|bullet) points?\b|\bgist\b|\boverview\b|\bstatus\b|\bbriefing\b|\bzusammenfass|\bfasse?\b.*\bzusammen\b|\brésum|\bresum|ملخص|لخص|تلخيص`, summary),
 			on(`^(?:please )?(?:note|write (?:this|that|it)? ?down|remember|record|put (?:this|that)|notier|merk|note[rz]?|apunta|سجل)\b`, noted),
 		},
 	}
@@ -141,7 +141,10 @@ func (t *turn) topicLines(topics []topic) []string {
 }
 
 func decisions(t *turn, _ []string) (string, error) {
-	return t.sectionOnly("Decisions", "I found no decision", func(k talk) []string { return t.quoteLines(k.decisions()) })
+	return t.sectionOnly("Decisions", "I found no decision", func(k talk) []string {
+		wanted := t.wanted(k)
+		return t.quoteLines(slices.DeleteFunc(k.decisions(), func(r remark) bool { return !k.concerns(r, wanted, contextBefore) }))
+	})
 }
 
 func openQuestions(t *turn, _ []string) (string, error) {
@@ -156,12 +159,72 @@ var mine = lazy(`(?i)\b(?:my|mine|for me|do i|should i|must i)\b`)
 
 func actionItems(t *turn, _ []string) (string, error) {
 	return t.sectionOnly("Action items", "I found no action item", func(k talk) []string {
-		actions := k.actions()
-		if mine().MatchString(t.text) {
-			actions = slices.DeleteFunc(actions, func(a action) bool { return a.owner != t.Asker })
-		}
-		return t.actionLines(actions)
+		wanted, owners := t.wanted(k), t.owners(k)
+		return t.actionLines(slices.DeleteFunc(k.actions(), func(a action) bool {
+			return len(owners) > 0 && !slices.Contains(owners, a.owner) || !k.concerns(a.remark, wanted, 0)
+		}))
 	})
+}
+
+// owners are the people whose actions are asked for; none = everybody's.
+func (t *turn) owners(k talk) []string {
+	if mine().MatchString(t.text) {
+		return []string{t.Asker}
+	}
+	var named []string
+	asked := wordsOf(t.text)
+	for _, name := range k.people {
+		if slices.Contains(asked, strings.ToLower(firstName(name))) {
+			named = append(named, name)
+		}
+	}
+	return named
+}
+
+var (
+	concerning = lazy(`(?i)\b(?:about|on|regarding|concerning|of the|for the|responsible for|in charge of|due|who (?:will|has to|should|takes|must))\s+(.+?)[?.!]*$`)
+	someTime   = lazy(`(?i)\b(?:last|past|since|unread|today|yesterday|this week|ago)\b.*`)
+)
+
+// contextBefore is in how many remarks before a decision its subject may have been named.
+const contextBefore = 3
+
+// wanted are the terms of what a question is about; none = everything.
+func (t *turn) wanted(k talk) []string {
+	m := concerning().FindStringSubmatch(someTime().ReplaceAllString(t.text, ""))
+	if m == nil {
+		return nil
+	}
+	names := terms(strings.Join(k.people, " "))
+	return slices.DeleteFunc(terms(m[1]), func(w string) bool {
+		return slices.Contains(names, w) || w == "meet" || w == "discussion" || w == "discuss"
+	})
+}
+
+// concerns reports whether a remark, or one of some before it, has one of the terms.
+func (k talk) concerns(r remark, wanted []string, before int) bool {
+	if len(wanted) == 0 {
+		return true
+	}
+	at := slices.IndexFunc(k.remarks, func(x remark) bool { return x.Seq == r.Seq && x.sentence == r.sentence })
+	for i := at; i >= max(0, at-before); i-- {
+		if slices.ContainsFunc(k.remarks[i].terms, func(w string) bool { return slices.Contains(wanted, w) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// about keeps what concerns the terms, with the remark after each, which is often the answer.
+func (k talk) about(wanted []string) talk {
+	kept := k
+	kept.remarks = nil
+	for i, r := range k.remarks {
+		if k.concerns(r, wanted, 0) || i > 0 && k.remarks[i-1].question && k.concerns(k.remarks[i-1], wanted, 0) {
+			kept.remarks = append(kept.remarks, r)
+		}
+	}
+	return kept
 }
 
 // sectionOnly answers with one section.
@@ -226,11 +289,18 @@ func summary(t *turn, _ []string) (string, error) {
 	if len(k.messages) == 0 {
 		return silent(p), nil
 	}
+	title := "Summary"
+	if wanted := t.wanted(k); len(wanted) > 0 {
+		if some := k.about(wanted); len(some.remarks) > 0 {
+			k.remarks = some.remarks
+			title += " of what concerns it"
+		}
+	}
 	lines := t.summaryLines(k)
 	if len(lines) == 0 {
 		lines = t.quoteLines(k.remarks[max(0, len(k.remarks)-3):])
 	}
-	return t.heading("Summary", k) + "\n\nIn their own words:\n- " + strings.Join(lines, "\n- "), nil
+	return t.heading(title, k) + "\n\nIn their own words:\n- " + strings.Join(lines, "\n- "), nil
 }
 
 func missed(t *turn, _ []string) (string, error) {

@@ -56,7 +56,7 @@ func oneLine(text string) string {
 // escaped reports whether a character means something in Markdown (CommonMark 0.31.2, and GFM's autolinks) where it is.
 func escaped(text string, i int, r rune) bool {
 	switch r {
-	case '\\', '`', '*', '_', '[', ']', '<', '>', '~', '|', '@', '&', '#', '$', '^':
+	case '\\', '`', '*', '_', '[', ']', '<', '>', '~', '|', '@', '&', '#':
 		return true
 	case '!':
 		return strings.HasPrefix(text[i:], "![")
