@@ -52,7 +52,14 @@ func (m *Member) ToggleBot(msg wire.BotToggle, answer Answer) {
 
 // Ask asks a bot of this room. Answer: Ack with the run. Errors: forbidden, not-found, and those of the bot.
 func (m *Member) Ask(id wire.RequestID, thread wire.ThreadID, msg wire.AIRequest, answer Answer) {
-	m.in(thread, answer, func(r *Room, t *timeline) { r.ask(m, t, id, msg, answer) })
+	m.act(answer, func() {
+		r := m.room
+		if thread == "" {
+			r.ask(m, r.main, id, msg, answer)
+			return
+		}
+		r.inThread(m, thread, answer, func(t *timeline) { r.ask(m, t, id, msg, answer) })
+	})
 }
 
 func (r *Room) toggleBot(m *Member, msg wire.BotToggle, answer Answer) {

@@ -114,17 +114,20 @@ func NewRunID() wire.RunID { return "run-" + wire.RunID(newServerID()[len("srv-"
 // cancelled.
 func (m *Member) StartRun(start RunStart, then func(*Run, error)) {
 	refused := func(_ wire.ServerMessage, err error) { then(nil, err) }
-	m.in(start.Thread, refused, func(r *Room, t *timeline) {
-		if t.thread == nil {
+	m.act(refused, func() {
+		r := m.room
+		if start.Thread == "" {
 			r.startRun(m, nil, start, then)
 			return
 		}
-		r.whenKept(t.thread, func(err error) {
-			if err != nil {
-				then(nil, err)
-				return
-			}
-			r.startRun(m, t.thread, start, then)
+		r.inThread(m, start.Thread, refused, func(t *timeline) {
+			r.whenKept(t.thread, func(err error) {
+				if err != nil {
+					then(nil, err)
+					return
+				}
+				r.startRun(m, t.thread, start, then)
+			})
 		})
 	})
 }
