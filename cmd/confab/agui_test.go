@@ -117,7 +117,9 @@ func (c *agentClient) end() {
 // The client of AG-UI, which is not ours, asks bots and makes of the answers what stands in the chat.
 func TestAGUI(t *testing.T) {
 	webPackage(t, "@ag-ui/client")
-	file := botsFile(t, modelServer(t))
+	model := modelServer()
+	defer model.Close()
+	file := botsFile(t, model.URL)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
