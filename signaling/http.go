@@ -69,7 +69,7 @@ func (s *Server) serveSocket(c *gin.Context) {
 		w.Header().Set("Retry-After", "2")
 		wire.WriteProblem(w, http.StatusServiceUnavailable, errGoingDown())
 		return
-	case !s.originAllowed(r):
+	case !s.origins.Allow(r):
 		s.metrics.connection("origin")
 		wire.WriteProblem(w, http.StatusForbidden, handshakeProblem(http.StatusForbidden, nil))
 		return

@@ -7,8 +7,6 @@ import (
 	"hash/maphash"
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -63,7 +61,7 @@ func newHub(server *Server) *hub {
 		WriteBufferSize:  writeBufferSize,
 		WriteBufferPool:  &sync.Pool{},
 		Subprotocols:     []string{wire.Subprotocol},
-		CheckOrigin:      server.originAllowed,
+		CheckOrigin:      server.origins.Allow,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			w.Header().Set("Sec-Websocket-Version", "13") // RFC 6455 section 4.4
 			wire.WriteProblem(w, status, handshakeProblem(status, reason))
@@ -286,17 +284,6 @@ func (c conn) linger() {
 	raw := c.ws.NetConn()
 	_ = raw.SetReadDeadline(time.Now().Add(wire.SlowCloseTimeout))
 	_, _ = io.CopyN(io.Discard, raw, lingerBytes) // ends by the deadline, the bound or the client
-}
-
-// originAllowed reports whether a page may connect: one of the same host, or of the configured origins. Programs
-// that are no browser send none.
-func (s *Server) originAllowed(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" || s.origins["*"] || s.origins[strings.ToLower(origin)] {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
 }
 
 // subprotocolAllowed reports whether the client names ours, or none.

@@ -30,7 +30,6 @@ import (
 	randv2 "math/rand/v2"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +77,7 @@ type Server struct {
 	log         *slog.Logger
 	clock       clock
 	incarnation uint64 // of this process, in its tickets
-	origins     map[string]bool
+	origins     Origins
 	index       *index
 	hub         *hub
 	mux         mux
@@ -122,11 +121,8 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: opts, log: opts.Logger, clock: clock{start: time.Now()}, index: newIndex(), mux: newMux(), flusher: newFlusher(),
-		origins: make(map[string]bool), swept: make(chan struct{}),
+		origins: NewOrigins(opts.Origins), swept: make(chan struct{}),
 		addresses: addresses{limit: opts.ConnectionLimit, all: make(map[netip.Prefix]*address)},
-	}
-	for _, origin := range opts.Origins {
-		s.origins[strings.ToLower(strings.TrimSuffix(origin, "/"))] = true
 	}
 	var raw [8]byte
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the process instead

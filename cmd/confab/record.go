@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/gin-gonic/gin"
@@ -124,11 +123,7 @@ func (r *recorder) routes(router gin.IRouter, verifier signaling.Verifier) {
 
 // callerOf reads the token of a request. The error is a *wire.Error with unauthorized.
 func callerOf(req *http.Request, verifier signaling.Verifier) (record.Caller, error) {
-	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return record.Caller{}, wire.Errorf(wire.CodeUnauthorized, "send a token: Authorization: Bearer TOKEN")
-	}
-	claims, err := verifier.Verify(req.Context(), token)
+	claims, err := claimsOf(req, verifier)
 	if err != nil {
 		return record.Caller{}, err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"confab/bots/agui"
 	"confab/media/whip"
 	"confab/rooms"
 	"confab/rooms/bus"
@@ -203,6 +204,7 @@ type hub struct {
 	keys    *signaling.Keyring
 	socket  *signaling.Server
 	gateway *whip.Handler // nil = no SFU
+	export  *agui.Handler // nil = no bots
 	http    *http.Server
 
 	// Set by run, read by stop after it.
@@ -225,10 +227,15 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 	if err := registerGateway(behind.metrics, gateway); err != nil {
 		return nil, err
 	}
+	export, err := openExport(s, behind, keys, log)
+	if err != nil {
+		return nil, err
+	}
 	routes := func(router gin.IRouter) {
 		guests.Routes(router)
 		behind.recordings.routes(router, keys)
 		gatewayRoutes(router, gateway)
+		exportRoutes(router, export)
 	}
 	socket, err := signaling.New(signaling.Options{
 		Registry: behind.registry, Verifier: keys, TicketKey: behind.secret.ticketKey(),
@@ -240,7 +247,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	return &hub{
-		keys: keys, socket: socket, gateway: gateway,
+		keys: keys, socket: socket, gateway: gateway, export: export,
 		http: &http.Server{
 			Handler: socket.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
@@ -273,6 +280,9 @@ func (h *hub) stop(ctx context.Context) error {
 	defer cancel()
 	// Drain first: while it runs, /readyz says so to a load balancer, and Shutdown would wait for open streams.
 	err := wrap("sending the clients away", h.socket.Drain(ctx))
+	if h.export != nil {
+		h.export.Close()
+	}
 	if down := h.http.Shutdown(ctx); down != nil {
 		err = errors.Join(err, wrap("ending requests", down), h.http.Close())
 	}

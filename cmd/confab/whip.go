@@ -70,16 +70,9 @@ type whipTokens struct{ verifier signaling.Verifier }
 
 // Authorize implements whip.Tokens.
 func (t whipTokens) Authorize(r *http.Request, room wire.RoomID) (whip.Caller, error) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" { // RFC 9110 section 11.1
-		return whip.Caller{}, wire.Errorf(wire.CodeUnauthorized, "the request needs a token, as Authorization: Bearer")
-	}
-	claims, err := t.verifier.Verify(r.Context(), strings.TrimSpace(token))
+	claims, err := claimsFor(r, t.verifier, room)
 	if err != nil {
 		return whip.Caller{}, err
-	}
-	if !claims.Allows(room) {
-		return whip.Caller{}, wire.Errorf(wire.CodeForbidden, "this token is not for this room")
 	}
 	return whip.Caller{User: claims.User, Name: claims.Name, Role: claims.Role, Grants: claims.Grants, Expires: claims.ExpiresAt}, nil
 }
