@@ -35,6 +35,7 @@ type runner struct {
 	view    *view
 
 	// Owned by run.
+	tools     map[string]tool.Tool
 	usage     provider.Usage
 	model     string
 	degraded  bool
@@ -252,7 +253,7 @@ func (r *runner) silent() {
 
 // use runs one call of a tool.
 func (r *runner) use(ctx context.Context, call provider.Call) provider.Result {
-	t, ok := r.bot.tools[call.Name]
+	t, ok := r.tools[call.Name]
 	if !ok {
 		return provider.Result{Call: call.ID, Name: call.Name, Output: "there is no such tool", Failed: true}
 	}
