@@ -543,3 +543,65 @@ func TestGone(t *testing.T) {
 		t.Error("the hall is still there")
 	}
 }
+
+// TestThread: a bot answers in the thread that it is asked in, with the conversation of that thread alone.
+func TestThread(t *testing.T) {
+	s := &script{turns: []turn{{pieces: []string{"in the thread"}}}}
+	l, ada := scripted(t, s)
+	grace := l.enter("p2", "grace", wire.RoleMember)
+	root := ada.say("c1", "the main timeline")
+	thread := wire.ThreadID(fmt.Sprint("m", root))
+	if _, err := await(t.Context(), func(a rooms.Answer) { ada.SubscribeThread("s1", thread, wire.SubscribeThread{}, a) }); err != nil {
+		t.Fatal(err)
+	}
+	for id, text := range map[wire.RequestID]string{"c2": "@echo what here?"} {
+		if _, err := await(t.Context(), func(a rooms.Answer) { ada.Chat(id, thread, wire.Chat{Text: text}, a) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, chat := ada.answered(1)
+	answer := ada.next("the answer", func(e wire.Envelope) bool { return e.Seq == done.Message && e.Type == wire.KindChat })
+	if chat.Text != "in the thread" || answer.Thread != thread {
+		t.Errorf("%+v in %q", chat, answer.Thread)
+	}
+	if prompt := fmt.Sprint(s.request(0).Messages); strings.Contains(prompt, "the main timeline") {
+		t.Errorf("the prompt has another timeline: %s", prompt)
+	}
+	grace.say("c3", "nothing of it came here")
+	grace.mu.Lock()
+	defer grace.mu.Unlock()
+	for _, e := range grace.frames {
+		if e.Thread != "" {
+			t.Errorf("who does not follow the thread gets %s", e.Type)
+		}
+	}
+}
+
+// TestPrivate: in a private conversation the bot needs no name, and nobody else sees anything of it.
+func TestPrivate(t *testing.T) {
+	s := &script{turns: []turn{{pieces: []string{"between us"}}}}
+	l, ada := scripted(t, s)
+	grace := l.enter("p2", "grace", wire.RoleModerator)
+	if _, err := await(t.Context(), func(a rooms.Answer) {
+		ada.SubscribeThread("s1", "", wire.SubscribeThread{Private: wire.BotUser("echo")}, a)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	thread := ada.next("its name", func(e wire.Envelope) bool { return e.Type == wire.KindThreadHistory }).Thread
+	if _, err := await(t.Context(), func(a rooms.Answer) { ada.Chat("c1", thread, wire.Chat{Text: "what do you think of grace?"}, a) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, chat := ada.answered(1); chat.Text != "between us" {
+		t.Errorf("%+v", chat)
+	}
+	if _, err := await(t.Context(), func(a rooms.Answer) { grace.History(thread, wire.History{}, a) }); wire.AsError(err) == nil {
+		t.Error("another one reads a private conversation")
+	}
+	grace.mu.Lock()
+	defer grace.mu.Unlock()
+	for _, e := range grace.frames {
+		if e.Thread != "" || strings.Contains(string(e.Data), string(thread)) {
+			t.Errorf("another one gets %s %s", e.Type, e.Data)
+		}
+	}
+}

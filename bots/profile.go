@@ -2,6 +2,12 @@ package bots
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,4 +63,27 @@ func (p *profiles) forget(who wire.ParticipantID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.known, who)
+}
+
+// ProfilesAt returns what loads profiles from a URL, in which {user} stands for who is asked about.
+func ProfilesAt(address string, client *http.Client) func(context.Context, wire.UserID) (string, error) {
+	return func(ctx context.Context, user wire.UserID) (string, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.ReplaceAll(address, "{user}", url.PathEscape(string(user))), nil)
+		if err != nil {
+			return "", errors.New("the address of profiles cannot be used")
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return "", errors.New("the server of profiles cannot be reached")
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode == http.StatusNotFound {
+			return "", nil
+		}
+		if resp.StatusCode != http.StatusOK {
+			return "", fmt.Errorf("the server of profiles answers %d", resp.StatusCode)
+		}
+		text, err := io.ReadAll(io.LimitReader(resp.Body, maxProfileBytes))
+		return strings.ToValidUTF8(string(text), ""), err
+	}
 }

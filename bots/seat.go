@@ -34,7 +34,7 @@ var matters = [][]byte{
 func hears(line []byte, leads bool) bool {
 	for _, prefix := range matters {
 		if bytes.HasPrefix(line, prefix) {
-			return leads != bytes.Contains(line[:min(len(line), 256)], []byte(`"thread":"dm-`))
+			return leads || bytes.Contains(line[:min(len(line), 256)], []byte(`"thread":"dm-`)) // which comes to one bot alone
 		}
 	}
 	return false

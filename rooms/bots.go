@@ -1,7 +1,6 @@
 package rooms
 
 import (
-	"encoding/json"
 	"slices"
 
 	"confab/signaling/wire"
@@ -240,15 +239,4 @@ func (r *Room) regenerated(m *Member, t *timeline, seat *Member, seq wire.Seq) (
 		return nil, wire.Errorf(wire.CodeForbidden, "only who asked, or a moderator, may have an answer given anew")
 	}
 	return was, nil
-}
-
-// RunOf reads what a logged chat, as it came to an Outlet, says of the run that it is the answer of; nil for others.
-func RunOf(data json.RawMessage) *wire.RunReceipt {
-	var body struct {
-		Run *wire.RunReceipt `json:"run"`
-	}
-	if json.Unmarshal(data, &body) != nil {
-		return nil
-	}
-	return body.Run
 }

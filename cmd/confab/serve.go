@@ -101,6 +101,7 @@ type parts struct {
 	ice        func(wire.ParticipantID) wire.ICEServers // for participants with a socket
 	encoderICE func(wire.ParticipantID) wire.ICEServers // for those of WHIP and WHEP
 	recordings *recorder
+	bots       crew
 	registry   *rooms.Registry
 }
 
@@ -138,9 +139,12 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if err = b.recordings.register(b.metrics); err != nil {
 		return nil, err
 	}
+	if b.bots, err = openBots(s, p.origins, b.metrics, log); err != nil {
+		return nil, err
+	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
 		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
-		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(),
+		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(), Bots: b.bots.forRooms(),
 	})
 	return b, nil
 }
@@ -152,7 +156,7 @@ func (b *parts) close(ctx context.Context) error {
 	if b.registry != nil {
 		err = errors.Join(err, wrap("ending the rooms", b.registry.Close(ctx)))
 	}
-	return errors.Join(err, closeLog(ctx, b.records))
+	return errors.Join(err, b.bots.close(ctx), closeLog(ctx, b.records))
 }
 
 // openLog opens the log of the rooms, for which the data folder is locked.

@@ -52,6 +52,7 @@ type Settings struct {
 	TURNAllowPeers  []string      `name:"turn-allow-peers" help:"Private networks that TURN may relay to, which it refuses otherwise." placeholder:"CIDR" group:"settings"`
 	Record          string        `default:"on" enum:"on,off" help:"Let moderators record rooms: on or off. It needs the SFU." group:"settings"`
 	RecordDir       string        `help:"Folder for recordings; recordings in the data folder when left out." placeholder:"FOLDER" group:"settings"`
+	Bots            string        `help:"File with bots of your own, what answers for them and what they can use; off = no bots. Left out: those that need nothing else." placeholder:"FILE|off" group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }
