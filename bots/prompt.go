@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"confab/bots/provider"
@@ -146,7 +147,10 @@ func indent(text string) string {
 func oneLine(name string) string {
 	return strings.Map(func(c rune) rune {
 		switch c {
-		case '[', ']', '\n', '\r', '#':
+		case '[', ']', '#':
+			return ' '
+		}
+		if unicode.IsControl(c) || c == '\u2028' || c == '\u2029' {
 			return ' '
 		}
 		return c

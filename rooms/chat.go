@@ -22,7 +22,8 @@ type pendingAppend struct {
 	by      *Member
 	thread  *thread        // nil = the main timeline
 	id      wire.RequestID // the client's; empty = none
-	answers []Answer       // one, and one more for each repeat meanwhile
+	answers []Answer       // one (first), and one more for each repeat meanwhile
+	first   [1]Answer      // where answers begins
 	settled bool           // the answers are given
 	overdue bool           // the last look found it stored, but not echoed
 
@@ -197,7 +198,7 @@ func (r *Room) known(t *timeline, key string, answer Answer) bool {
 	if key == "" {
 		return false
 	}
-	if seq, ok := t.keys[hashKey(key)]; ok {
+	if seq, ok := t.keys.find(hashKey(key)); ok {
 		answer(wire.Ack{Seq: seq, Duplicate: true, Durability: r.registry.opts.Durability}, nil)
 		return true
 	}
@@ -223,7 +224,8 @@ func (r *Room) append(m *Member, t *timeline, id wire.RequestID, c *content, ans
 		answer(nil, wire.Errorf(wire.CodeUnavailable, "too much is waiting to be stored; try again"))
 		return
 	}
-	p := &pendingAppend{content: c, by: m, thread: t.thread, id: id, answers: []Answer{answer}}
+	p := &pendingAppend{content: c, by: m, thread: t.thread, id: id, first: [1]Answer{answer}}
+	p.answers = p.first[:]
 	if id == "" {
 		key = keyOf(r.id, m.User, newServerID())
 	}

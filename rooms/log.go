@@ -21,7 +21,7 @@ type Timeline struct {
 type Record struct {
 	Seq     wire.Seq  // position in the log: grows within the timeline, sparse
 	Prev    wire.Seq  // Seq of the record that the feed had before it; 0 = unknown (first, or after a purge)
-	Time    time.Time // when the log stored it
+	Time    time.Time // when the log took it in or stored it; the same however it is read
 	ID      string    // the deduplication id it was appended with; empty = none
 	Payload []byte
 }
@@ -72,8 +72,8 @@ type Log interface {
 	// Errors: ErrUnavailable, ErrLogClosed, ctx's cause.
 	Open(ctx context.Context, t Timeline, feed Feed) (tail Tail, stop func(), err error)
 
-	// Append stores payload at the end of t. It never blocks on I/O; done is called exactly once, from the
-	// log's goroutine, and must not block. While the log does not answer it is retried with the same id for up
+	// Append stores payload at the end of t. It never blocks on I/O; done is called exactly once, from a goroutine
+	// of the log, and must not block. While the log does not answer it is retried with the same id for up
 	// to 15 s, then done gets ErrUnavailable; ErrLogClosed when the log closes first. An id that the log saw
 	// in the last two minutes stores nothing and reports Duplicate. Ids are deduplicated across a whole
 	// partition: the caller makes them unique ("<room>.<user>.<client id>"). A record larger than the log takes is an

@@ -41,7 +41,8 @@ type Member struct {
 	following []*thread     // subscribed to; at most wire.MaxThreadsFollowed
 	waiting   [][]byte      // signals that came while reconnecting
 	waitBytes int
-	described []byte // the participant as JSON; nil = has changed
+	described []byte       // the participant as JSON; nil = has changed
+	authored  *wire.Author // how logged messages name the participant; nil = has changed, or nothing was said
 
 	unreachable bool // it cannot reach somebody directly
 	seat        Seat // of a bot of this server; nil = of nobody else
@@ -227,12 +228,15 @@ func appendGrants(out []byte, g wire.Grants) []byte {
 	return append(out, '}')
 }
 
-// changed must be called when anything that describe shows has changed.
-func (m *Member) changed() { m.described = nil }
+// changed must be called when anything that describe or author shows has changed.
+func (m *Member) changed() { m.described, m.authored = nil, nil }
 
-// author is how logged messages name the member.
+// author is how logged messages name the member. It is shared by them and must not be changed.
 func (m *Member) author() *wire.Author {
-	return &wire.Author{User: m.User, Name: m.Name, Kind: m.Kind}
+	if m.authored == nil {
+		m.authored = &wire.Author{User: m.User, Name: m.Name, Kind: m.Kind}
+	}
+	return m.authored
 }
 
 func mustJSON(v any) []byte {

@@ -156,6 +156,7 @@ func (r *Room) update(m *Member, id Identity) {
 	id.Participant, id.User, id.Connection = m.Participant, m.User, m.Connection
 	changed := id.Name != m.Name
 	m.Identity = id
+	m.changed()
 	r.grantsChanged(m)
 	if changed || r.roleOf(m) != before {
 		r.announce(m, wire.PresenceUpdated, "")

@@ -643,7 +643,7 @@ func (r *Room) endOrphans() {
 
 // endOrphan ends one, in its timeline.
 func (r *Room) endOrphan(by *Member, line *timeline, o openRun) {
-	if _, stored := line.keys[hashKey(keyOf(r.id, by.User, wire.RequestID(o.Start.Run)))]; stored {
+	if _, stored := line.keys.find(hashKey(keyOf(r.id, by.User, wire.RequestID(o.Start.Run)))); stored {
 		return
 	}
 	u := r.newRun(by, line.thread, RunStart{AgentStarted: o.Start, Thread: o.Thread, Hops: o.Hops}, time.UnixMilli(o.Began))

@@ -2,7 +2,6 @@ package rooms
 
 import (
 	"encoding/json"
-	"hash/maphash"
 	"slices"
 	"strconv"
 
@@ -30,7 +29,7 @@ type timeline struct {
 	// A cursor at floor or above can be resumed.
 	floor    wire.Seq
 	messages []*message // folded, oldest first
-	keys     map[requestKey]wire.Seq
+	keys     keyTable
 	joined   []byte // the window as a JSON array; nil = has changed
 	older    bool   // joined leaves out older messages
 
@@ -64,30 +63,7 @@ type opened struct {
 }
 
 func newTimeline(window int) *timeline {
-	return &timeline{window: window, limit: window * wire.RecordsPerMessage, keys: make(map[requestKey]wire.Seq)}
-}
-
-// A requestKey stands for what keyOf has named: a hash with a seed of this process, so that nobody can look for two of
-// the same. A ring of 1,024 holds one by chance for one in 10^16 messages. A table of the names themselves would be a
-// fiftieth of what a message costs.
-type requestKey uint64
-
-var requestSeed = maphash.MakeSeed()
-
-// hashKey is 0 for an empty name, and for no other.
-func hashKey(name string) requestKey {
-	if name == "" {
-		return 0
-	}
-	return requestKey(max(maphash.String(requestSeed, name), 1))
-}
-
-// keyOf names a request for good: a repeat by the same user in the same room is found by it, here and in the log.
-func keyOf(room wire.RoomID, user wire.UserID, id wire.RequestID) string {
-	if id == "" {
-		return ""
-	}
-	return string(room) + "." + string(user) + "." + string(id)
+	return &timeline{window: window, limit: window * wire.RecordsPerMessage}
 }
 
 // name is that of the thread, empty for the main timeline.
@@ -120,9 +96,7 @@ func (t *timeline) apply(rec Record, c *content) []byte {
 		seq: rec.Seq, kind: c.head.Type, key: hashKey(c.key(rec.ID)),
 		frame: frameRecord(rec, t.last),
 	}
-	if e.key != 0 {
-		t.keys[e.key] = rec.Seq
-	}
+	t.keys.put(e.key, rec.Seq)
 	t.last = rec.Seq
 	switch {
 	case c.chat != nil:
@@ -150,10 +124,8 @@ func (t *timeline) apply(rec Record, c *content) []byte {
 	case c.cleared:
 		t.purgeBelow = rec.Seq
 		t.records, t.messages, t.floor, t.joined = nil, nil, 0, nil
-		clear(t.keys)
-		if e.key != 0 {
-			t.keys[e.key] = rec.Seq
-		}
+		t.keys = keyTable{}
+		t.keys.put(e.key, rec.Seq)
 	}
 	t.records = append(t.records, e)
 	t.trim()
@@ -167,9 +139,7 @@ func (t *timeline) trim() {
 		t.records[0] = entry{}
 		t.records = t.records[1:]
 		t.floor = old.seq
-		if old.key != 0 && t.keys[old.key] == old.seq {
-			delete(t.keys, old.key)
-		}
+		t.keys.drop(old.key, old.seq)
 		if len(t.messages) > 0 && t.messages[0].seq <= old.seq {
 			t.messages[0] = nil
 			t.messages = t.messages[1:]
@@ -256,9 +226,8 @@ func (t *timeline) restore(d *deletion) *message {
 	key := requestKey(0)
 	if d.Was.Author != nil {
 		m.user = d.Was.Author.User
-		if key = hashKey(keyOf(d.Was.Room, m.user, d.Was.ID)); key != 0 {
-			t.keys[key] = d.Message
-		}
+		key = hashKey(keyOf(d.Was.Room, m.user, d.Was.ID))
+		t.keys.put(key, d.Message)
 	}
 	t.records = slices.Insert(t.records, at, entry{seq: d.Message, kind: wire.KindChat, key: key, frame: m.frame()})
 	return m

@@ -163,13 +163,20 @@ func (s *Session) handle(line []byte) {
 	switch {
 	case err != nil:
 	case env.Type == wire.KindJoin: // needs a deep stack, and nearly every connection does it once
-		s.deep(env, func() { err = s.server.mux.dispatch(s.server.lifetime, s, env) })
+		err = s.dispatchDeep(env)
 	default:
 		err = s.server.mux.dispatch(s.server.lifetime, s, env)
 	}
 	if err != nil {
 		s.fail(env, err)
 	}
+}
+
+// dispatchDeep is mux.dispatch by deep. It is no part of handle, or what it shares with the other goroutine would be
+// garbage of every message.
+func (s *Session) dispatchDeep(env wire.Envelope) (err error) {
+	s.deep(env, func() { err = s.server.mux.dispatch(s.server.lifetime, s, env) })
+	return err
 }
 
 // takeMessage takes one message from what the session and its address may send; it returns how long to wait, 0 =

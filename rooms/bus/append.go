@@ -179,11 +179,15 @@ func (a *appender) send() {
 	var (
 		batch  []attempt
 		ids    = make([]string, 1)
+		at     stamp
 		msg    = &nats.Msg{Header: nats.Header{nats.MsgIdHdr: ids}}
 		gather gatherer
 		timer  = time.NewTimer(0)
 	)
 	defer timer.Stop()
+	if a.bus.alone() {
+		msg.Header[headerTaken] = at.value[:]
+	}
 	for {
 		select {
 		case <-a.bus.lifetime.Done():
@@ -205,11 +209,24 @@ func (a *appender) send() {
 		for i, p := range batch {
 			batch[i] = attempt{}
 			ids[0] = p.id
+			at.set(p.since)
 			msg.Subject, msg.Data, msg.Reply = p.place.subject, p.payload, a.replyTo(p)
 			if err := a.bus.publish.PublishMsg(msg); err != nil {
 				a.refused(p.pendingAppend, fmt.Errorf("sending to NATS: %w", err))
 			}
 		}
+	}
+}
+
+// A stamp is a time as a header bears it. Most records of a batch have the same.
+type stamp struct {
+	milli int64
+	value [1]string
+}
+
+func (s *stamp) set(t time.Time) {
+	if milli := t.UnixMilli(); milli != s.milli {
+		s.milli, s.value[0] = milli, strconv.FormatInt(milli, 10)
 	}
 }
 
@@ -236,7 +253,7 @@ func (a *appender) settle() {
 			a.close()
 			return
 		case msg := <-a.acks:
-			a.bus.shards[msg.Subject[len(a.inbox)]-'0'].confirm(msg, time.Time{})
+			a.bus.shards[msg.Subject[len(a.inbox)]-'0'].confirm(msg)
 		case <-a.wake:
 			a.mu.Lock()
 			due, a.finished = a.finished, due[:0]

@@ -31,6 +31,7 @@ func TestLog(t *testing.T) {
 		{"names are checked", testNames},
 		{"a feed that stopped hears nothing", testStop},
 		{"a gap is filled from the log", testGap},
+		{"a gap while the follower doubts is filled", testGapDoubted},
 		{"a gap that was erased does not loop", testGapErased},
 		{"a gap larger than the log resets", testGapTooLarge},
 		{"erasing the last record leaves the chain whole", testEraseLast},
@@ -90,6 +91,9 @@ func testAppend(t *testing.T, b *Bus) {
 	defer stop2()
 	if len(again.Records) != 2 || again.Records[1].Prev != first.Seq || again.Epoch != tail.Epoch {
 		t.Fatalf("tail %+v", again)
+	}
+	if heard, read := r.Time, again.Records[1].Time; !read.Equal(heard) || time.Since(heard).Abs() > time.Minute {
+		t.Fatalf("heard as of %s, read as of %s", heard, read)
 	}
 }
 

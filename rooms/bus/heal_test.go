@@ -89,6 +89,24 @@ func testGap(t *testing.T, b *Bus) {
 	}
 }
 
+// testGapDoubted: what was missed while the follower held everything back is not forgotten when it no longer does.
+func testGapDoubted(t *testing.T, b *Bus) {
+	to := newTimeline()
+	l, _, stop := open1(t, b, to)
+	defer stop()
+	append1(t, b, to, "", "1")
+	l.await(t, 1)
+	store, hear := deafen(t, b, to)
+	store("2")
+	hear()
+	followerOf(b, to).doubt()
+	append1(t, b, to, "", "3")
+	b.checkAll()
+	if got := texts(l.await(t, 3)); !slices.Equal(got, []string{"1", "2", "3"}) || l.resetCount() != 0 {
+		t.Fatalf("heard %v, %d resets", got, l.resetCount())
+	}
+}
+
 func testGapErased(t *testing.T, b *Bus) {
 	to := newTimeline()
 	l, _, stop := open1(t, b, to)

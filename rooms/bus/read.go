@@ -31,6 +31,10 @@ const (
 	headerStatus  = "Status"
 )
 
+// headerTaken says when an append was taken in, in Unix milliseconds, where nobody else writes: NATS has its own time, but
+// does not confirm it, and a record must bear the same one however it is read.
+const headerTaken = "Taken"
+
 // errNoAnswer: a read ended before its end mark came.
 var errNoAnswer = errors.New("NATS did not answer the read")
 
@@ -45,17 +49,25 @@ func recordOf(msg *nats.Msg) (record rooms.Record, prev wire.Seq, err error) {
 			prev = wire.Seq(n)
 		}
 	}
-	stored, err := time.Parse(time.RFC3339Nano, first(msg.Header, headerTime))
+	at, err := timeOf(msg.Header)
 	if err != nil {
 		return rooms.Record{}, 0, fmt.Errorf("a record without a time on %s: %w", msg.Subject, err)
 	}
 	return rooms.Record{
 		Seq:  wire.Seq(seq),
-		Time: stored,
+		Time: at,
 		ID:   unescapeID(first(msg.Header, nats.MsgIdHdr)),
 		// Not a copy, although NATS holds header and payload in one allocation: nobody keeps it for long.
 		Payload: msg.Data,
 	}, prev, nil
+}
+
+func timeOf(h nats.Header) (time.Time, error) {
+	if text := first(h, headerTaken); text != "" {
+		milli, err := strconv.ParseInt(text, 10, 64)
+		return time.UnixMilli(milli), err
+	}
+	return time.Parse(time.RFC3339Nano, first(h, headerTime))
 }
 
 // first is Header.Get without the canonical form: NATS writes the names as they are above.

@@ -82,7 +82,7 @@ func TestLateAnswer(t *testing.T) {
 		t.Fatalf("the late answer to the first attempt: %v %t", p, due)
 	}
 	refusal := errors.New("no")
-	if p, due := a.answered(2, other, refusal); p != second || due || second.refusal != refusal {
+	if p, due := a.answered(2, other, refusal); p != second || due || !errors.Is(second.refusal, refusal) {
 		t.Fatalf("a refusal: %v %t, noted %v", p, due, second.refusal)
 	}
 	a.mu.Lock()

@@ -59,11 +59,7 @@ func (s *shard) run() {
 		case <-s.bus.lifetime.Done():
 			return
 		case msg := <-s.acks:
-			now := time.Now()
-			s.confirm(msg, now)
-			for range len(s.acks) { // nobody else takes any
-				s.confirm(<-s.acks, now)
-			}
+			s.confirm(msg)
 		case msg := <-s.live:
 			s.hear(msg)
 		}
@@ -94,8 +90,8 @@ func (s *shard) follower(live string) *follower {
 }
 
 // confirm settles the append that msg answers, or notes why NATS refused it. Where nobody else writes it also delivers the
-// record, as of now.
-func (s *shard) confirm(msg *nats.Msg, now time.Time) {
+// record.
+func (s *shard) confirm(msg *nats.Msg) {
 	ack, err := parseAck(msg)
 	p, due := s.bus.appender.answered(s.number, msg.Subject, err)
 	if p == nil || err != nil {
@@ -106,17 +102,16 @@ func (s *shard) confirm(msg *nats.Msg, now time.Time) {
 		p.done(ack, nil)
 	}
 	if s.bus.alone() {
-		s.deliver(p, ack, now)
+		s.deliver(p, ack)
 	}
 }
 
 // deliver hands on the record of an append that was confirmed. Nobody else writes to the partition, and it gives each
 // record the next sequence: one of which nothing was heard leaves a gap. Which timeline it belongs to is not known then,
 // so each of the partition looks.
-func (s *shard) deliver(p *pendingAppend, ack rooms.Appended, now time.Time) {
+func (s *shard) deliver(p *pendingAppend, ack rooms.Appended) {
 	part := s.bus.parts[p.place.partition]
-	known := ack.Duplicate && uint64(ack.Seq) <= part.heard
-	if known {
+	if ack.Duplicate && uint64(ack.Seq) <= part.heard {
 		return
 	}
 	if ack.Duplicate || uint64(ack.Seq) != part.heard+1 {
@@ -124,8 +119,8 @@ func (s *shard) deliver(p *pendingAppend, ack rooms.Appended, now time.Time) {
 	}
 	part.heard = uint64(ack.Seq)
 	if f := s.follower(p.place.live); f != nil && !ack.Duplicate {
-		record := rooms.Record{Seq: ack.Seq, Time: now, ID: unescapeID(p.id), Payload: p.payload}
-		f.receive(arrival{record: record, next: true})
+		taken := time.UnixMilli(p.since.UnixMilli()) // as the header has it
+		f.receive(arrival{record: rooms.Record{Seq: ack.Seq, Time: taken, ID: unescapeID(p.id), Payload: p.payload}, next: true})
 		f.wake()
 	}
 }

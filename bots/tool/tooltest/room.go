@@ -150,7 +150,7 @@ func stems(text string) []string {
 	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	for i, w := range words {
 		for _, ending := range []string{"ing", "ies", "ied", "es", "ed", "s", "e", "y"} {
-			if stem, ok := strings.CutSuffix(w, ending); ok && len(stem) > 2 {
+			if stem, ok := strings.CutSuffix(w, ending); ok && len(stem) > 3 {
 				words[i] = stem
 				break
 			}
