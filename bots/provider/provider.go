@@ -39,7 +39,6 @@ type Request struct {
 
 // A Question is what an engine without a model needs to know of a question beside its text.
 type Question struct {
-	Text    string    // as it was asked; the last message has it with its author and time
 	Seq     uint64    // the message that asks; 0 = none does
 	About   uint64    // the message that is asked about; 0 = none
 	Persona string    // the bot's id
