@@ -253,10 +253,10 @@ func (p *performance) play(c *clip, told *bool) outcome {
 			if i == 0 {
 				p.begin(c, told)
 			}
-			p.answer.speaker.microphone.Write(next.opus, next.length)
-			if now.Sub(due) > maxLate {
+			if i == 0 || now.Sub(due) > maxLate {
 				due = now
 			}
+			p.answer.speaker.microphone.Write(next.opus, next.length)
 			due = due.Add(next.length)
 			i++
 			continue

@@ -211,17 +211,26 @@ var (
 	address  = regexp.MustCompile(`<?https?://([^\s/<>?#]+)[^\s<>)]*>?`)
 	tag      = regexp.MustCompile(`</?[a-zA-Z][^<>]*>`)
 	emphasis = regexp.MustCompile("\\*+|~~|`+|\\b_+|_+\\b")
-	escaped  = regexp.MustCompile("\\\\([!-/:-@\\[-`{-~])")
+	escaped  = regexp.MustCompile("\\\\[!-/:-@\\[-`{-~]")
 )
+
+// private is where characters that are written with a backslash stand while marks are taken out.
+const private = '\uE000'
 
 // plain is what is said of a piece of Markdown; empty when that is nothing.
 func plain(text string) string {
+	text = escaped.ReplaceAllStringFunc(text, func(pair string) string { return string(private + rune(pair[1])) })
 	text = citation.ReplaceAllString(text, "")
 	text = link.ReplaceAllString(text, "$1")
 	text = address.ReplaceAllString(text, "$1")
 	text = tag.ReplaceAllString(text, "")
 	text = emphasis.ReplaceAllString(text, "")
-	text = escaped.ReplaceAllString(text, "$1")
+	text = strings.Map(func(r rune) rune {
+		if r >= private && r < private+utf8.RuneSelf {
+			return r - private
+		}
+		return r
+	}, text)
 	text = strings.Join(strings.Fields(text), " ")
 	if !strings.ContainsFunc(text, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
 		return ""
