@@ -53,7 +53,7 @@ func (p *profiles) of(ctx context.Context, who wire.ParticipantID, user wire.Use
 	text = cut(text, maxProfileBytes)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.known) < maxProfiles {
+	if who != "" && len(p.known) < maxProfiles { // who is in no room never leaves one either
 		p.known[who] = text
 	}
 	return text, nil

@@ -138,10 +138,13 @@ func line(m tool.Message) string {
 	return fmt.Sprintf("[#%d %s %s] %s", m.Seq, m.Time.Format("15:04"), oneLine(m.Name), indent(m.Text))
 }
 
-// indent keeps what somebody writes from looking like the beginning of another line of the conversation.
-func indent(text string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(text, "\r", "\n"), "\n", "\n  ")
-}
+// indent keeps what somebody writes from looking like the beginning of another line of the conversation, whatever of
+// Unicode ends a line (UAX #14: BK, CR, LF, NL).
+func indent(text string) string { return lineEnds.Replace(text) }
+
+var lineEnds = strings.NewReplacer(
+	"\r\n", "\n  ", "\n", "\n  ", "\r", "\n  ", "\v", "\n  ", "\f", "\n  ", "\u0085", "\n  ", "\u2028", "\n  ", "\u2029", "\n  ",
+)
 
 // oneLine makes a name harmless within the marks of a line.
 func oneLine(name string) string {

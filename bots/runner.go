@@ -272,7 +272,10 @@ func (r *runner) use(ctx context.Context, call provider.Call) provider.Result {
 	r.out.ToolExecuting(wire.ToolExecuting{Call: id, Tool: call.Name, Title: spec.Title, Input: call.Input})
 	out, err := r.call(ctx, t, spec, id, call)
 	done := wire.ToolCompleted{Call: id, Tool: call.Name, OK: err == nil, Output: out.Text, MS: time.Since(began).Milliseconds()}
-	result := provider.Result{Call: call.ID, Name: call.Name, Output: cut(out.Text, maxToolOutput)}
+	result := provider.Result{Call: call.ID, Name: call.Name, Output: out.Text}
+	if spec.Server != "" { // the room's own tools keep to bounds themselves: their output stays whole, and so JSON
+		result.Output = cut(out.Text, maxToolOutput)
+	}
 	if err != nil {
 		done.Error, done.Output = err.Error(), ""
 		result.Output, result.Failed = err.Error(), true
@@ -311,7 +314,7 @@ func (r *runner) call(ctx context.Context, t tool.Tool, spec tool.Spec, id strin
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("it took longer than "+patience.String()))
 	defer cancel()
-	out, err := t.Do(ctx, tool.Call{ID: id, Input: call.Input, Room: r.view})
+	out, err := t.Do(ctx, tool.Call{ID: id, Input: call.Input, Room: r.view, Seed: seed(r.q.run)})
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -9,6 +9,7 @@ import (
 	"confab/media/bandwidth"
 
 	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
 )
 
 // Shape of transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 section 3.1).
@@ -53,7 +54,18 @@ func (a *arrivals) init(ssrc uint32) { a.epoch, a.sender = time.Now(), ssrc }
 
 // arrived notes one packet, if it bears a number.
 func (a *arrivals) arrived(ssrc uint32, packet []byte, now time.Time) {
-	number := headerExtension(packet, uint8(a.extension.Load()))
+	a.arrivedAs(ssrc, headerExtension(packet, uint8(a.extension.Load())), now)
+}
+
+// numbered is arrived for a packet whose header was read already.
+func (a *arrivals) numbered(ssrc uint32, header *rtp.Header, now time.Time) {
+	if id := uint8(a.extension.Load()); id != 0 {
+		a.arrivedAs(ssrc, header.GetExtension(id), now)
+	}
+}
+
+// arrivedAs is arrived for the number alone, empty if there is none.
+func (a *arrivals) arrivedAs(ssrc uint32, number []byte, now time.Time) {
 	if len(number) < 2 {
 		return
 	}

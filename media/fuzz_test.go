@@ -42,7 +42,7 @@ func FuzzRepair(f *testing.F) {
 			seq = binary.BigEndian.Uint16(payload)
 		}
 		within := strings.Clone(string(payload[min(2, len(payload)):]))
-		(&repair{s, 777}).RTP(nil, &header, b, payload, time.Unix(1, 0))
+		(&repair{stream: s, ssrc: 777}).RTP(nil, &header, b, payload, time.Unix(1, 0))
 		if s.ring.arrivals == 0 {
 			return
 		}

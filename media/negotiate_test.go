@@ -11,6 +11,7 @@ import (
 
 	"confab/signaling/wire"
 
+	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
@@ -207,11 +208,16 @@ func FuzzReceive(f *testing.F) {
 		for _, mime := range []string{webrtc.MimeTypeVP8, webrtc.MimeTypeOpus} {
 			in := bareStream(mime)
 			for _, b := range [][]byte{first, second} {
-				if payload, ok := in.parse(b); ok {
-					if len(payload) > len(b) {
-						t.Errorf("%d bytes of %d", len(payload), len(b))
+				var header rtp.Header
+				n, err := header.Unmarshal(b)
+				if err != nil {
+					continue
+				}
+				if payload, ok := in.unpad(&header, b[n:]); ok {
+					if len(payload) > len(b)-n {
+						t.Errorf("%d bytes of %d", len(payload), len(b)-n)
 					}
-					in.store(payload, time.Unix(1, 0))
+					in.store(&header, payload, time.Unix(1, 0))
 				}
 			}
 		}

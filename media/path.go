@@ -1,6 +1,7 @@
 package media
 
 import (
+	"encoding/binary"
 	"hash/fnv"
 	"net"
 	"slices"
@@ -224,20 +225,21 @@ func (p *Peer) RTCP(w *plane.Writer, packet []byte, now time.Time) {
 	}
 }
 
-// writeRTCP sends packets, through w if the caller holds the shard. What cannot be sent is lost, as on any network.
+// writeRTCP sends packets, through w if the caller holds the shard, else as soon as there is more to send, see
+// plane.Shard.Queue. What cannot be sent is lost, as on any network.
 func (p *Peer) writeRTCP(w *plane.Writer, packets []rtcp.Packet) {
 	switch {
 	case len(packets) == 0 || !p.connected.Load():
 	case !p.served.Load():
 		p.writeCompounds(packets, p.pc.WriteRTCP)
 	case w == nil:
-		p.room.shard.Do(func(w *plane.Writer) { p.writeRTCPBy(w, packets) })
+		p.room.shard.Queue(func(w *plane.Writer) { p.writeRTCPBy(w, packets) })
 	default:
 		p.writeRTCPBy(w, packets)
 	}
 }
 
-// writeRTCPBy is writeRTCP for who holds the shard. What is sent at once leaves by one system call.
+// writeRTCPBy is writeRTCP for who holds the shard.
 func (p *Peer) writeRTCPBy(w *plane.Writer, packets []rtcp.Packet) {
 	p.writeCompounds(packets, func(packets []rtcp.Packet) error {
 		raw := p.room.compound[:0]
@@ -263,30 +265,30 @@ func (p *Peer) writeCompounds(packets []rtcp.Packet, write func([]rtcp.Packet) e
 }
 
 // RTP implements plane.Sink.
-func (s *stream) RTP(w *plane.Writer, _ *rtp.Header, packet, _ []byte, now time.Time) {
-	s.in.peer.feedback.arrived(s.ssrc, packet, now)
-	s.receiveBy(w, packet, now)
+func (s *stream) RTP(w *plane.Writer, header *rtp.Header, packet, payload []byte, now time.Time) {
+	s.in.peer.feedback.numbered(s.ssrc, header, now)
+	if len(packet) <= maxPacket {
+		s.receiveBy(w, header, payload, now)
+	}
 }
 
 // A repair is the retransmission stream of a stream.
 type repair struct {
 	*stream
-	ssrc uint32
+	ssrc     uint32
+	original rtp.Header // guarded by the shard; of the packet that is being repaired
 }
 
 // RTP implements plane.Sink. It makes of a retransmission what it was (RFC 4588 section 4): the number is before the
 // payload.
 func (r *repair) RTP(w *plane.Writer, header *rtp.Header, packet, payload []byte, now time.Time) {
-	r.in.peer.feedback.arrived(r.ssrc, packet, now)
-	if len(payload) < 2 || header.Padding && len(payload)-int(payload[len(payload)-1]) < 2 {
+	r.in.peer.feedback.numbered(r.ssrc, header, now)
+	if len(packet) > maxPacket || len(payload) < 2 || header.Padding && len(payload)-int(payload[len(payload)-1]) < 2 {
 		return // nothing but padding, to probe for bandwidth
 	}
-	high, low := payload[0], payload[1]
-	original := packet[2:]
-	copy(original, packet[:len(packet)-len(payload)])
-	original[1] = original[1]&0x80 | r.payloadType
-	original[2], original[3] = high, low
-	r.receiveBy(w, original, now)
+	r.original = *header
+	r.original.PayloadType, r.original.SequenceNumber = r.payloadType, binary.BigEndian.Uint16(payload)
+	r.receiveBy(w, &r.original, payload[2:], now)
 }
 
 // claim has the plane bring what comes of a stream, as far as it serves the peer. Its retransmissions first: pion hands
@@ -302,7 +304,7 @@ func (s *stream) claim() {
 func (s *stream) claimRepair() {
 	transport, ssrc := s.in.peer.transport, uint32(s.track.RtxSSRC())
 	if transport != nil && s.repairs.Swap(ssrc) != ssrc {
-		transport.Claim(ssrc, &repair{s, ssrc})
+		transport.Claim(ssrc, &repair{stream: s, ssrc: ssrc})
 	}
 }
 

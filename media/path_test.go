@@ -123,7 +123,7 @@ func TestRepairIsUnwrapped(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				(&repair{s, 777}).RTP(nil, &header, packet, packet[header.MarshalSize():], time.Now())
+				(&repair{stream: s, ssrc: 777}).RTP(nil, &header, packet, packet[header.MarshalSize():], time.Now())
 			}
 			for _, probe := range [][]byte{nil, {1}} {
 				bring(probe)

@@ -107,11 +107,26 @@ func readAll(p *Peer, track *webrtc.TrackRemote, take func([]byte, time.Time)) {
 }
 
 // receive takes one packet: into the ring, and on to who listens. It allocates nothing unless a packet is missing.
-func (s *stream) receive(b []byte, now time.Time) { s.receiveBy(nil, b, now) }
+func (s *stream) receive(b []byte, now time.Time) {
+	s.taking.Lock()
+	missing, ok := false, false
+	if n, err := s.header.Unmarshal(b); err == nil && len(b) <= maxPacket {
+		missing, ok = s.takeLocked(&s.header, b[n:], now)
+	}
+	s.taking.Unlock()
+	s.pass(nil, missing, ok, now)
+}
 
-// receiveBy is receive by who holds the shard; w is nil for others.
-func (s *stream) receiveBy(w *plane.Writer, b []byte, now time.Time) {
-	missing, ok := s.take(b, now)
+// receiveBy is receive by who holds the shard, and has read the header already.
+func (s *stream) receiveBy(w *plane.Writer, header *rtp.Header, payload []byte, now time.Time) {
+	s.taking.Lock()
+	missing, ok := s.takeLocked(header, payload, now)
+	s.taking.Unlock()
+	s.pass(w, missing, ok, now)
+}
+
+// pass tells who listens that a packet was taken, if it was, and sees to those that are waited for.
+func (s *stream) pass(w *plane.Writer, missing, ok bool, now time.Time) {
 	if !ok {
 		return
 	}
@@ -123,23 +138,20 @@ func (s *stream) receiveBy(w *plane.Writer, b []byte, now time.Time) {
 	}
 }
 
-// take puts one packet into the ring and reports whether others are waited for.
-func (s *stream) take(b []byte, now time.Time) (missing, ok bool) {
-	s.taking.Lock()
-	defer s.taking.Unlock()
-	payload, ok := s.parse(b)
-	if !ok {
+// takeLocked puts one packet into the ring and reports whether others are waited for. taking is held.
+func (s *stream) takeLocked(header *rtp.Header, payload []byte, now time.Time) (missing, ok bool) {
+	if payload, ok = s.unpad(header, payload); !ok {
 		return false, false
 	}
 	s.mu.Lock()
-	ok = s.store(payload, now)
+	ok = s.store(header, payload, now)
 	arrivals := s.ring.arrivals
 	s.mu.Unlock()
 	if !ok {
 		return false, false
 	}
 	s.arrivals.Store(arrivals)
-	if s.in.silenced.Load() && s.speaks() {
+	if s.in.silenced.Load() && s.speaks(header) {
 		poke(s.in.peer.due) // to be heard without waiting
 	}
 	return len(s.missing.list) > 0, true
@@ -156,26 +168,24 @@ func (s *stream) nack(now time.Time) *rtcp.TransportLayerNack {
 	return &rtcp.TransportLayerNack{SenderSSRC: s.in.peer.ssrc, MediaSSRC: s.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(due)}
 }
 
-// speaks reports whether the packet whose header was just read is loud.
-func (s *stream) speaks() bool {
-	level := s.header.GetExtension(s.extraID)
+// speaks reports whether a packet is loud.
+func (s *stream) speaks(header *rtp.Header) bool {
+	level := header.GetExtension(s.extraID)
 	return len(level) > 0 && loudest-level[0]&0x7f >= speechStarts
 }
 
-// parse reads the header and returns the payload without padding.
-func (s *stream) parse(b []byte) ([]byte, bool) {
-	n, err := s.header.Unmarshal(b)
-	if err != nil || len(b) > maxPacket || s.header.PayloadType != s.payloadType && (s.redType == 0 || s.header.PayloadType != s.redType) {
+// unpad returns the payload without padding. False: it is none that the stream may have.
+func (s *stream) unpad(header *rtp.Header, payload []byte) ([]byte, bool) {
+	if header.PayloadType != s.payloadType && (s.redType == 0 || header.PayloadType != s.redType) {
 		return nil, false
 	}
-	payload := b[n:]
-	if s.header.Padding {
+	if header.Padding {
 		if len(payload) == 0 || payload[len(payload)-1] == 0 || int(payload[len(payload)-1]) > len(payload) {
 			return nil, false
 		}
 		payload = payload[:len(payload)-int(payload[len(payload)-1])]
 	}
-	if s.header.PayloadType != s.payloadType && len(payload) > 0 {
+	if header.PayloadType != s.payloadType && len(payload) > 0 {
 		if _, ok := primary(payload); !ok {
 			return nil, false
 		}
@@ -183,11 +193,11 @@ func (s *stream) parse(b []byte) ([]byte, bool) {
 	return payload, true
 }
 
-// store puts the packet whose header was just read into the ring. A packet of nothing but padding is kept without
-// payload and forwarded, so that the sequence has no hole there. mu is held.
-func (s *stream) store(payload []byte, now time.Time) bool {
+// store puts a packet into the ring. One of nothing but padding is kept without payload and forwarded, so that the
+// sequence has no hole there. mu is held.
+func (s *stream) store(header *rtp.Header, payload []byte, now time.Time) bool {
 	newest := s.ring.newest
-	seq, ok := s.ring.extend(s.header.SequenceNumber)
+	seq, ok := s.ring.extend(header.SequenceNumber)
 	if !ok {
 		return false
 	}
@@ -195,11 +205,11 @@ func (s *stream) store(payload []byte, now time.Time) bool {
 	if slot == nil {
 		return false
 	}
-	slot.ts, slot.marker = s.header.Timestamp, s.header.Marker
-	slot.red = s.header.PayloadType != s.payloadType
+	slot.ts, slot.marker = header.Timestamp, header.Marker
+	slot.red = header.PayloadType != s.payloadType
 	slot.payload = append(slot.payload[:0], payload...)
-	slot.extra = append(slot.extra[:0], s.header.GetExtension(s.extraID)...)
-	slot.dd = append(slot.dd[:0], s.header.GetExtension(s.ddID)...)
+	slot.extra = append(slot.extra[:0], header.GetExtension(s.extraID)...)
+	slot.dd = append(slot.dd[:0], header.GetExtension(s.ddID)...)
 	s.stats.count(seq, slot.ts, s.in.clock, now)
 	if !s.in.video {
 		s.voice.hear(slot.extra, now)

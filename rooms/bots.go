@@ -33,7 +33,7 @@ type Seat interface {
 // A Question is what somebody wants of a bot.
 type Question struct {
 	By         Asker
-	Request    wire.RequestID
+	Request    wire.RequestID // the run's AgentStarted bears it
 	Thread     wire.ThreadID
 	Prompt     string   // may be empty with one of the others
 	ReplyTo    wire.Seq // the message that it is about
@@ -44,8 +44,8 @@ type Question struct {
 // An Asker is who wants an answer.
 type Asker struct {
 	wire.Author
-	Participant wire.ParticipantID
-	Read        wire.Seq // how far they have read
+	Participant wire.ParticipantID // empty = they are not in the room
+	Read        wire.Seq           // how far they have read
 }
 
 // ToggleBot lets a bot into the room, or puts it out. Errors: forbidden, not-found, conflict (too many).
@@ -55,7 +55,14 @@ func (m *Member) ToggleBot(msg wire.BotToggle, answer Answer) {
 
 // Ask asks a bot of this room. Answer: Ack with the run. Errors: forbidden, not-found, and those of the bot.
 func (m *Member) Ask(id wire.RequestID, thread wire.ThreadID, msg wire.AIRequest, answer Answer) {
-	m.in(thread, answer, func(r *Room, t *timeline) { r.ask(m, t, id, msg, answer) })
+	m.act(answer, func() {
+		r := m.room
+		if thread == "" {
+			r.ask(m, r.main, id, msg, answer)
+			return
+		}
+		r.inThread(m, thread, answer, func(t *timeline) { r.ask(m, t, id, msg, answer) })
+	})
 }
 
 func (r *Room) toggleBot(m *Member, msg wire.BotToggle, answer Answer) {

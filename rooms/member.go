@@ -80,7 +80,7 @@ func (m *Member) Chat(id wire.RequestID, thread wire.ThreadID, msg wire.Chat, an
 	})
 }
 
-// in does fn with the timeline that a request names.
+// in does fn with the timeline that a request names, which must be there.
 func (m *Member) in(thread wire.ThreadID, answer Answer, fn func(*Room, *timeline)) {
 	m.act(answer, func() {
 		r := m.room
@@ -88,7 +88,7 @@ func (m *Member) in(thread wire.ThreadID, answer Answer, fn func(*Room, *timelin
 			fn(r, r.main)
 			return
 		}
-		r.inThread(m, thread, answer, func(t *timeline) { fn(r, t) })
+		r.inKnownThread(m, thread, answer, func(t *timeline) { fn(r, t) })
 	})
 }
 

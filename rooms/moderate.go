@@ -154,6 +154,9 @@ func (r *Room) kick(target *Member, why wire.RemovedReason, answer Answer) {
 		}
 	}
 	r.unwatchIf(func(w *Watch) bool { return w.User == user })
+	r.loseFollowers(wire.Errorf(wire.CodeForbidden, "a moderator has put you out of this room"), func(f *Follower) bool {
+		return f.place.User == user
+	})
 	r.doc.Admitted = slices.DeleteFunc(r.doc.Admitted, func(u wire.UserID) bool { return u == user })
 	if why == wire.Banned && !slices.Contains(r.doc.Bans, user) {
 		r.doc.Bans = append(r.doc.Bans, user)

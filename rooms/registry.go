@@ -158,7 +158,7 @@ func (g *Registry) Join(id Identity, room wire.RoomID, reqID wire.RequestID, joi
 	m := &Member{Identity: id, room: nil, out: out}
 	r := g.hold(room)
 	if r == nil {
-		answer(nil, wire.Errorf(wire.CodeUnavailable, "the server is going down; try again in a moment"))
+		answer(nil, errGoingDown())
 		m.room = &Room{id: room, registry: g, phase: roomEnded}
 		return m
 	}
@@ -169,6 +169,10 @@ func (g *Registry) Join(id Identity, room wire.RoomID, reqID wire.RequestID, joi
 	}
 	r.post(dropped, func() { r.join(m, reqID, join, answer) })
 	return m
+}
+
+func errGoingDown() *wire.Error {
+	return wire.Errorf(wire.CodeUnavailable, "the server is going down; try again in a moment")
 }
 
 // hold returns the room with one more reference, starting it when needed; nil when the registry is closed.

@@ -55,8 +55,9 @@ type Room struct {
 	runs      []*Run      // in the order they began
 	later     *time.Timer // until the next promise of a bot
 	keep      *time.Timer
-	keeping   bool            // keep runs
-	watches   map[*Watch]bool // nil = none yet
+	keeping   bool               // keep runs
+	watches   map[*Watch]bool    // nil = none yet
+	followers map[*Follower]bool // nil = none yet
 	saves     saveQueue
 	erasing   eraseQueue
 	reads     map[wire.UserID]wire.Seq
@@ -238,6 +239,7 @@ func (r *Room) shut() {
 	r.shutThreads()
 	r.stopTimers()
 	r.dropRuns()
+	r.loseFollowers(errGoingDown(), func(*Follower) bool { return true })
 	r.unseatAll()
 	r.mu.Lock()
 	rest := r.queue[r.taken:]

@@ -69,6 +69,7 @@ type Run struct {
 	tools     []wire.ToolExecuting
 	done      []wire.ToolCompleted
 	waiting   *approval
+	followers []*Follower
 }
 
 // said is a piece of text, a thought, or something else that happens.
@@ -113,17 +114,20 @@ func NewRunID() wire.RunID { return "run-" + wire.RunID(newServerID()[len("srv-"
 // cancelled.
 func (m *Member) StartRun(start RunStart, then func(*Run, error)) {
 	refused := func(_ wire.ServerMessage, err error) { then(nil, err) }
-	m.in(start.Thread, refused, func(r *Room, t *timeline) {
-		if t.thread == nil {
+	m.act(refused, func() {
+		r := m.room
+		if start.Thread == "" {
 			r.startRun(m, nil, start, then)
 			return
 		}
-		r.whenKept(t.thread, func(err error) {
-			if err != nil {
-				then(nil, err)
-				return
-			}
-			r.startRun(m, t.thread, start, then)
+		r.inThread(m, start.Thread, refused, func(t *timeline) {
+			r.whenKept(t.thread, func(err error) {
+				if err != nil {
+					then(nil, err)
+					return
+				}
+				r.startRun(m, t.thread, start, then)
+			})
 		})
 	})
 }
@@ -149,6 +153,7 @@ func (r *Room) startRun(m *Member, t *thread, start RunStart, then func(*Run, er
 		default:
 			u.told = true
 			r.tellRun(u, u.AgentStarted)
+			r.attachAsker(u)
 			then(u, nil)
 		}
 	})
@@ -530,9 +535,11 @@ func (u *Run) receipt(end RunEnd) *wire.RunReceipt {
 
 func (r *Room) completeRun(u *Run, c *wire.RunReceipt, seq wire.Seq) {
 	u.completed = true
-	r.tellRun(u, wire.AgentCompleted{
+	end := wire.AgentCompleted{
 		Run: u.Run, Status: c.Status, Error: c.Error, Usage: c.Usage, MS: c.MS, FirstTokenMS: c.FirstTokenMS, Cached: c.Cached, Message: seq,
-	})
+	}
+	r.tellRun(u, end)
+	r.completeFollowers(u, end, c)
 	if seq == 0 && len(u.text) > 0 {
 		return // not stored
 	}
@@ -547,6 +554,11 @@ func (r *Room) forgetRun(u *Run) {
 
 // tellRun tells everyone who sees the conversation.
 func (r *Room) tellRun(u *Run, body wire.ServerMessage) {
+	if body.Kind() != wire.KindAgentCompleted { // which is told with its receipt
+		for _, f := range u.followers {
+			f.out.RunEvent(body)
+		}
+	}
 	frame := wire.Encode(wire.Envelope{Room: r.id, Thread: u.Thread, From: u.by.Participant}, body)
 	if u.thread != nil {
 		r.tellThread(u.thread, frame, "", nil)

@@ -172,11 +172,22 @@ func privateName(a, b wire.UserID) wire.ThreadID {
 	return wire.ThreadID(privatePrefix + hex.EncodeToString(sum[:16]))
 }
 
-// inThread does fn with the timeline of the thread that a request names. It is read from the log when it is cold.
+// inThread does fn with the timeline of the thread that a request names, which may be the first in it. It is read from
+// the log when it is cold.
 func (r *Room) inThread(m *Member, name wire.ThreadID, answer Answer, fn func(*timeline)) {
 	t, err := r.threadOf(m, name)
 	if err != nil {
 		answer(nil, err)
+		return
+	}
+	r.whenOpen(t, m, answer, fn)
+}
+
+// inKnownThread is inThread for what needs a thread that is there.
+func (r *Room) inKnownThread(m *Member, name wire.ThreadID, answer Answer, fn func(*timeline)) {
+	t := r.knownThread(m, name)
+	if t == nil {
+		answer(nil, errNoThread())
 		return
 	}
 	r.whenOpen(t, m, answer, fn)

@@ -222,6 +222,7 @@ func TestThreadRequests(t *testing.T) {
 		}, ""},
 		{"reply to what is elsewhere", func(a rooms.Answer) { bob.Chat("e5", thread, wire.Chat{Text: "x", ReplyTo: seq + 999}, a) }, wire.CodeNotFound},
 		{"clear by a member", func(a rooms.Answer) { ann.Clear("e6", thread, wire.Clear{}, a) }, wire.CodeForbidden},
+		{"history of what nobody has written in", func(a rooms.Answer) { ann.History("none", wire.History{}, a) }, wire.CodeNotFound},
 		{"read what is not there", func(a rooms.Answer) { bob.Read(thread, wire.Read{Seq: seq + 999}, a) }, wire.CodeNotFound},
 		{"read in no thread", func(a rooms.Answer) { bob.Read("none", wire.Read{Seq: 1}, a) }, wire.CodeNotFound},
 		{"type in no thread", func(a rooms.Answer) { bob.Typing("none", wire.Typing{Typing: true}, a) }, wire.CodeNotFound},

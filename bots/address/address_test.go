@@ -156,7 +156,7 @@ func TestLinear(t *testing.T) {
 	small, large := hostile(16<<10), hostile(64<<10)
 	for part := range small {
 		a, b := decide(small[part]), decide(large[part])
-		if b > 10*a && b > 100*time.Millisecond {
+		if b > 10*a && b > 500*time.Millisecond { // half a second: whatever else the machine does
 			t.Errorf("%q: %v, and %v for four times the length", part, a, b)
 		}
 	}

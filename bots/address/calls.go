@@ -102,7 +102,8 @@ func calls(line sentence, o opening, at int) bool {
 	rest := sentence{tokens: line.tokens[at:], question: line.question}
 	switch {
 	case len(rest.tokens) == 0:
-		return !o.courtesy && (o.words == 0 || o.greeting)
+		hesitates := line.question && !isWord(line.tokens, 0, ands) // "um, Scribe?", but not "and Scribe?"
+		return !o.courtesy && (o.words == 0 || o.greeting || hesitates)
 	case isMark(rest.tokens, 0, ",،、:"):
 		comma := rest.tokens[0].text != ":"
 		rest.tokens = rest.tokens[1:]
@@ -118,11 +119,22 @@ func calls(line sentence, o opening, at int) bool {
 		return asks(rest) && !apposition(rest)
 	case isMark(rest.tokens, 0, ")]"):
 		return false
-	case asks(rest):
+	case asks(rest) && begunPlainly(rest.tokens):
 		return true
 	default:
 		return o.greeting && !isWord(rest.tokens, 0, abouts)
 	}
+}
+
+// begunPlainly reports whether a question or wish begins by a word that says so: without a comma after the name, a
+// question mark alone may be about it ("Scribe down?").
+func begunPlainly(tokens []token) bool {
+	for _, set := range []map[string]bool{questions, imperatives, auxiliaries, requests, openers, articles} {
+		if isWord(tokens, 0, set) {
+			return true
+		}
+	}
+	return false
 }
 
 // apposition reads "[Scribe,] our bot, was wrong".

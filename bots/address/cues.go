@@ -71,7 +71,7 @@ var (
 		`kannst konntest konnen wurdest willst hast habe hab bist magst darf kann konnte konnt ist sind haben hat war waren soll`,
 		`peux pouvez pourrais pourriez as es avez etes veux sais`, `puedes podrias puede podria tienes sabes quieres eres hay`,
 		`ممكن تستطيع يمكنك بإمكانك`)
-	seconds = words(`you u ya we i me us it there he she they`, `du sie ihr wir ich uns es mir man`, `tu vous je on nous me`, `usted tu me nos`,
+	seconds = words(`you u ya we i me us it there he she they`, `du sie ihr wir ich uns es mir man`, `tu vous je nous me`, `usted tu me nos`,
 		`أن تقول لي`)
 	requests = words(`peux-tu pouvez-vous pourrais-tu pourriez-vous as-tu avez-vous sais-tu est-ce veux-tu y-a-t-il`,
 		`puedes podrias podria`, `يمكنك هل ممكن أيمكنك تستطيع`, `kannst konntest wurdest`, `what's who's`)
@@ -102,7 +102,7 @@ var (
 	pleases = words(`please pls bitte plait favor فضلك`)
 
 	// speakers and listeners after an auxiliary make a question of it without any mark.
-	speakers = words(`you u ya i we`, `du ich wir ihr sie`, `tu vous je on nous`, `usted`)
+	speakers = words(`you u ya i we`, `du ich wir ihr sie`, `tu vous je nous`, `usted`)
 
 	yesNo = words(`yes no yeah yep nope sure ok okay please`, `ja nein klar gerne bitte`, `oui non`, `si no claro`, `نعم لا أجل`)
 

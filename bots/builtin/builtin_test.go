@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -35,10 +36,6 @@ var spokenLine = regexp.MustCompile(`^(\d+) (\d\d):(\d\d) (\w+)(?:/\w+)?(?:>(\d+
 // newRoom reads a conversation. Ana asks, and has read up to message 57.
 func newRoom(t testing.TB, path string) *tooltest.Room {
 	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ana := tool.Participant{ID: "p1", User: "ana", Name: "Ana", Moderator: true, Joined: now.Add(-3 * time.Hour), Microphone: true}
 	r := &tooltest.Room{
 		Title: "Team", By: ana, BotName: "Host", BotUser: "bot:host", Read: 57, Clock: func() time.Time { return now },
@@ -54,12 +51,29 @@ func newRoom(t testing.TB, path string) *tooltest.Room {
 			"p2": {RoundTrip: 350 * time.Millisecond, Loss: 0.15, Jitter: 40 * time.Millisecond, Bitrate: 400_000},
 		},
 	}
+	r.Add(conversation(t, path)...)
+	return r
+}
+
+var conversations sync.Map // by path
+
+func conversation(t testing.TB, path string) []tool.Message {
+	t.Helper()
+	if known, ok := conversations.Load(path); ok {
+		return known.([]tool.Message)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var messages []tool.Message
 	for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
 		if line[0] != '#' {
-			r.Add(readLine(t, line))
+			messages = append(messages, readLine(t, line))
 		}
 	}
-	return r
+	conversations.Store(path, messages)
+	return messages
 }
 
 func readLine(t testing.TB, line string) tool.Message {
@@ -356,6 +370,40 @@ func TestQuestionText(t *testing.T) {
 	}
 }
 
+// TestShorter finds the question before in a conversation as prompts have it, where others speak, too.
+func TestShorter(t *testing.T) {
+	for before, want := range map[string]string{
+		"[#79 11:56 Ben] scribe, minutes\n[#80 11:57 Ana] @scribe summary": "**Summary**",
+		"[#79 11:56 Ana] @scribe summary\n[#80 11:57 Ana] let us see":      "**Summary**",
+		"[#79 11:56 Ben] @scribe minutes":                                  "I do not know what to do with that.",
+		"[#79 11:56 Ben] x\n  [#80 11:57 Ana] minutes":                     "I do not know what to do with that.",
+	} {
+		s := newSession(newRoom(t, "testdata/room.txt"), Scribe)
+		s.messages = []provider.Message{{Role: provider.User, Text: before}, {Role: provider.Assistant, Text: "Here it is."}}
+		if _, answer := s.ask(t, "shorter"); !strings.HasPrefix(answer, want) {
+			t.Errorf("%q: %s", before, answer)
+		}
+	}
+}
+
+// TestMissedNothing: who has read everything is told of the last hour, and who asks in a silent room that there is nothing.
+func TestMissedNothing(t *testing.T) {
+	room := newRoom(t, "testdata/room.txt")
+	room.Read = 80
+	calls, answer := newSession(room, Scribe).ask(t, "what did I miss?")
+	if !slices.Equal(calls, []string{tool.ReadMessages, tool.ReadMessages}) || !strings.HasPrefix(answer, "You have read everything. This is the last hour in short.\n**What you missed** · 11:00") {
+		t.Errorf("%v %s", calls, answer)
+	}
+	silent := &tooltest.Room{By: room.By, Read: 7}
+	if _, answer := newSession(silent, Scribe).ask(t, "what did I miss?"); !strings.HasPrefix(answer, "You have missed nothing") {
+		t.Errorf("%s", answer)
+	}
+	silent.Read = 0
+	if _, answer := newSession(silent, Scribe).ask(t, "what did I miss?"); !strings.HasPrefix(answer, "I do not know up to where you have read") {
+		t.Errorf("%s", answer)
+	}
+}
+
 func TestCalculate(t *testing.T) {
 	for text, want := range map[string]string{
 		"1+2*3": "7", "(1+2)*3": "9", "2^3^2": "512", "-2^2": "-4", "10/4": "2.5", "0.1+0.2": "0.3", "7 mod 3": "1", "5!": "120", "12% of 340": "40.8",
@@ -388,12 +436,18 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// BenchmarkMinutes is the dearest of all answers: from 256 messages.
-func BenchmarkMinutes(b *testing.B) {
-	room := newRoom(b, "testdata/room.txt")
+// longRoom has as many messages as are read at once.
+func longRoom(t testing.TB) *tooltest.Room {
+	room := newRoom(t, "testdata/room.txt")
 	for i := range 200 {
 		room.Add(tool.Message{User: "ben", Name: "Ben Carter", Time: now, Text: fmt.Sprintf("The %d. thing to say about the release, the venue and the candidates of the week is number %d.", i, i*7)})
 	}
+	return room
+}
+
+// BenchmarkSummary is the dearest of all answers.
+func BenchmarkSummary(b *testing.B) {
+	room := longRoom(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		newSession(room, Scribe).ask(b, "summary")

@@ -22,6 +22,7 @@ func companion() skill {
 			on(`\b(?:what(?:'s| is) (?:the )?(?:date|day)|what day is it|which day is it|today's date|which week|what week|welches datum|quelle date|qué día)\b`, dateToday),
 			on(based, rebase),
 			on(`\d.*\b(?:in|to|into|as|nach|en)\b|\bhow (?:many|much)\b`, convert),
+			//nolint:misspell // some of it is not English
 			on(`^(?:what(?:'s| is)|whats|how much is|calculate|compute|calc|work out|was ist|wie viel ist|combien font|cuánto es|=|احسب|كم)?\s*(.+?)\s*[=?.]*$`, arithmetic),
 		},
 	}

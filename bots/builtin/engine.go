@@ -145,7 +145,28 @@ func newTurn(r provider.Request) *turn {
 		}
 	}
 	t.read(asked)
+	if t.About != 0 && t.isOf(r.Messages) {
+		t.text = "" // nobody asked that: it is what somebody once said, and no command
+	}
 	return t
+}
+
+// isOf reports whether the question is nothing but the text of the message that is asked about, as a prompt has it:
+// who asks about a message without words of their own asks for nothing that it says.
+func (t *turn) isOf(messages []provider.Message) bool {
+	head := fmt.Sprintf("[#%d ", t.About)
+	for _, m := range messages {
+		for block := range strings.SplitSeq("\n"+m.Text, "\n[") {
+			line := "[" + strings.Join(strings.Fields(block), " ")
+			if m.Role != provider.User || !strings.HasPrefix(line, head) {
+				continue
+			}
+			if _, text, ok := strings.Cut(line, "] "); ok && t.clean(text) == t.text {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // take files results under what was asked for.
@@ -181,8 +202,8 @@ func (t *turn) read(asked []string) {
 		return
 	}
 	for _, earlier := range slices.Backward(asked[:len(asked)-1]) {
-		text := t.clean(earlier)
-		if resize().MatchString(text) {
+		text := t.clean(t.askedIn(earlier))
+		if text == "" || resize().MatchString(text) {
 			continue
 		}
 		t.text = text
@@ -196,6 +217,30 @@ func (t *turn) read(asked []string) {
 		}
 		return
 	}
+}
+
+// said is a line of a conversation as a prompt has it: [#12 12:04 Ana] text.
+var said = lazy(`^\[#\d+ \d\d:\d\d ([^\[\]]*)\] (.*)$`)
+
+// askedIn finds the asker's question in a user's message of a prompt: the last of their lines there that calls the bot,
+// else the last. A message without lines of that form is a question as a whole.
+func (t *turn) askedIn(message string) string {
+	last, lines := "", 0
+	for line := range strings.Lines(message) {
+		m := said().FindStringSubmatch(strings.TrimSuffix(line, "\n"))
+		if m == nil {
+			continue
+		}
+		lines++
+		calls := t.clean(m[2]) != strings.Join(strings.Fields(m[2]), " ")
+		if m[1] == t.Asker && (calls || last == "" || t.clean(last) == last) {
+			last = m[2]
+		}
+	}
+	if lines == 0 {
+		return message
+	}
+	return last
 }
 
 var (

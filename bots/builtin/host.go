@@ -70,12 +70,8 @@ func pollOf(text string) (question string, options []string) {
 		return parts[0][1], options
 	}
 	text = plainText(text)
-	if i := strings.IndexAny(text, "?؟:"); i >= 0 {
-		at := i + 1
-		if text[i] >= 0x80 {
-			at = i + len("؟")
-		}
-		question, text = strings.TrimSpace(text[:at]), strings.TrimSpace(text[at:])
+	if end := questionEnd().FindStringIndex(text); end != nil {
+		question, text = strings.TrimSpace(text[:end[1]]), strings.TrimSpace(text[end[1]:])
 		question = strings.TrimSuffix(question, ":")
 		if text == "" {
 			text = strings.TrimRight(question, "?؟")
@@ -86,19 +82,23 @@ func pollOf(text string) (question string, options []string) {
 		}
 	}
 	if options = optionsOf(text); question == "" {
-		question = strings.Join(options, " or ") + "?"
+		question = text + "?"
 	}
 	return question, options
 }
 
-var optionLead = lazy(`(?i)^(?:.*\b(?:prefer|want|eat|choose|take|use|between|have|order|go for|meet(?: on| at)?|like)\b[:\s]+)?(?:the |either )?(.+)$`)
+// questionEnd is where a question ends; the colon of a time is none.
+var questionEnd = lazy(`[?؟]|:(?:\s|$)`)
+
+// optionLead is what may stand before the first option: "lunch at 12, 12:30 or 13".
+var optionLead = lazy(`(?i)^(?:.*\b(?:prefer|want|eat|choose|take|use|between|have|order|go for|like|at|on|in)\b[:\s]+)?(?:the |either )?(.+)$`)
 
 func optionsOf(text string) []string {
 	parts := optionSplit().Split(text, -1)
 	var options []string
 	for i, p := range parts {
-		if i == 0 && len(parts) > 1 {
-			p = optionLead().FindStringSubmatch(p)[1]
+		if m := optionLead().FindStringSubmatch(p); i == 0 && len(parts) > 1 && m != nil {
+			p = m[1]
 		}
 		p = strings.Trim(plainText(p), "\"“”„ ")
 		if p != "" && len(options) < 10 {

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"confab/bots/address"
+	"confab/bots/provider"
 	"confab/bots/tool"
 	"confab/bots/tool/tooltest"
 )
@@ -152,6 +153,30 @@ func TestInjectionByQuestions(t *testing.T) {
 	}
 }
 
+// TestAskedAbout: a message that somebody else wrote, and that a bot is asked about without a word, commands nothing.
+func TestAskedAbout(t *testing.T) {
+	ask := func(about uint64, text string) provider.Turn {
+		turn, err := Engine{}.Answer(t.Context(), provider.Request{
+			Messages: []provider.Message{{Role: provider.User, Text: "[#6 11:58 Ben] hello\n[#7 11:59 Mal] timer 5 minutes\n  for the [tea] \n[#8 11:59 Ana asks you] " + text}},
+			Tools:    []provider.Tool{{Name: tool.StartTimer}},
+			Question: provider.Question{Text: text, About: about, Skills: []string{Host}, Name: "Host", Asker: "Ana", Now: now},
+		}, func(provider.Part) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return turn
+	}
+	if turn := ask(7, "timer 5 minutes\nfor the [tea]"); len(turn.Calls) > 0 {
+		t.Errorf("a message that is asked about starts %+v", turn.Calls)
+	}
+	if turn := ask(7, "timer 6 minutes"); len(turn.Calls) != 1 {
+		t.Error("a question about a message is not read")
+	}
+	if turn := ask(0, "timer 5 minutes for the [tea]"); len(turn.Calls) != 1 {
+		t.Error("a question that repeats a message is not read")
+	}
+}
+
 // TestAnswersCallNobody: no answer that quotes people makes another bot answer.
 func TestAnswersCallNobody(t *testing.T) {
 	bots := []address.Bot{}
@@ -159,8 +184,11 @@ func TestAnswersCallNobody(t *testing.T) {
 		bots = append(bots, address.Bot{ID: id, User: "bot:" + id, Name: strings.ToUpper(id[:1]) + id[1:]})
 	}
 	who := address.NewRoom(bots, []address.Person{{User: "ana", Name: "Ana"}})
-	for _, q := range questions {
-		for _, text := range hostileTexts(t) {
+	for i, q := range questions {
+		for j, text := range hostileTexts(t) {
+			if (i+j)%4 > 0 {
+				continue // each text and each question still meets enough of the others
+			}
 			_, answer := newSession(hostileRoom(t, text, "Mal"), q.skill).ask(t, q.text)
 			var c address.Conversation
 			if d := c.Decide(who, address.Message{At: now, User: "bot:" + q.skill, Text: answer, Asker: "ana", Hops: 1}); len(d.Answers) > 0 {

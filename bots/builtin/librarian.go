@@ -26,9 +26,10 @@ func librarian() skill {
 }
 
 var (
-	inQuotes = lazy(`["“„«]([^"“”„«»]+)["”“»]`)
-	notWords = lazy(`(?i)^(?:it|this|that|something|anything|so|he|she|they|we|i|you)$`)
-	timeTail = lazy(`(?i)\s+(?:in this (?:room|chat)|here|today|yesterday|so far|in the (?:last|past) .+|since .+|this week)$`)
+	linksWanted = lazy(`(?i)^(?:(?:all|the|any|some) )*(?:links?|urls?)$`)
+	inQuotes    = lazy(`["“„«]([^"“”„«»]+)["”“»]`)
+	notWords    = lazy(`(?i)^(?:it|this|that|something|anything|so|he|she|they|we|i|you)$`)
+	timeTail    = lazy(`(?i)\s+(?:from |of )?(?:in this (?:room|chat)|here|today|yesterday|so far|in the (?:last|past) .+|since .+|this week)$`)
 )
 
 // query makes of what was asked about the words that are looked for; empty = none.
@@ -37,6 +38,9 @@ func query(about string) string {
 		return clip(strings.TrimSpace(m[1]))
 	}
 	about = timeTail().ReplaceAllString(strings.TrimSpace(about), "")
+	if linksWanted().MatchString(about) {
+		return "https"
+	}
 	var kept []string
 	for _, w := range wordsOf(about) {
 		if w = strings.Trim(w, "'-"); w != "" && !stopWords()[w] {

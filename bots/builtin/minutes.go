@@ -12,6 +12,7 @@ import (
 type remark struct {
 	tool.Quote
 	sentence string
+	words    []string
 	terms    []string
 	question bool
 }
@@ -41,7 +42,7 @@ func (t *turn) talkOf(messages []tool.Quote) talk {
 			k.people = append(k.people, m.Name)
 		}
 		for _, s := range split(spoken(m.Text)) {
-			k.remarks = append(k.remarks, remark{m, s, terms(s), strings.HasSuffix(s, "?") || strings.HasSuffix(s, "؟")})
+			k.remarks = append(k.remarks, remark{m, s, wordsOf(s), terms(s), strings.HasSuffix(s, "?") || strings.HasSuffix(s, "؟")})
 		}
 	}
 	return k
@@ -67,7 +68,7 @@ func toBot(text string, bots []string) bool {
 
 // isQuestion reports whether a message is the question itself.
 func (t *turn) isQuestion(m tool.Quote) bool {
-	return t.text != "" && m.Name == t.Asker && t.clean(m.Text) == t.text
+	return t.Seq != 0 && m.Seq == t.Seq || t.Seq == 0 && t.text != "" && m.Name == t.Asker && t.clean(m.Text) == t.text
 }
 
 var (
@@ -84,6 +85,10 @@ var (
 	assigned   = lazy(`(?i)^\s+(?:will|is going to|has to|to|should|takes over|takes care of|is responsible for|owns|wird|übernimmt|va|se encarga de)\s+(.+)`)
 	due        = lazy(`(?i)\b(?:(?:by|until|till|before|due|on|bis|avant|antes del?)\s+((?:next |this )?(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)(?: (?:morning|noon|afternoon|evening|night))?|tomorrow(?: (?:morning|noon|afternoon|evening))?|today|tonight|noon|midnight|eod|(?:the )?end of (?:the )?(?:day|week|month|year)|next (?:week|month)|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag|morgen|lundi|mardi|mercredi|jeudi|vendredi|demain|lunes|martes|miércoles|jueves|viernes|mañana|\d{1,2}(?::\d\d)?\s?(?:am|pm|o'clock)|\d{1,2}:\d\d|\d{4}-\d\d-\d\d|\d{1,2}\.\d{1,2}\.(?:\d{2,4})?|(?:the )?\d{1,2}(?:st|nd|rd|th)?(?: of)? (?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* \d{1,2}(?:st|nd|rd|th)?|the \d{1,2}(?:st|nd|rd|th))|(tomorrow|tonight|next (?:week|month)))\b`)
 )
+
+// decisive are the words of which a decision has one: most sentences have none, and need no closer look.
+var decisive = onceSet(`decided agreed settled approved chosen decision go ship use keep make meet postpone move drop cancel adopt choose pick stick launch
+ freeze switch beschlossen entschieden geeinigt décidé decidido decidimos قررنا اتفقنا`)
 
 // An action is something that somebody shall do.
 type action struct {
@@ -107,7 +112,7 @@ func (k talk) decisions() []remark {
 // decides reports whether a sentence says what was decided: as such, or as people say it.
 func (r remark) decides() bool {
 	return declared().MatchString(r.sentence) ||
-		!r.question && len(strings.Fields(r.sentence)) >= 2 && decision().MatchString(r.sentence) && !noDecision().MatchString(r.sentence)
+		!r.question && slices.ContainsFunc(r.words, func(w string) bool { return decisive()[w] }) && len(strings.Fields(r.sentence)) >= 2 && decision().MatchString(r.sentence) && !noDecision().MatchString(r.sentence)
 }
 
 // actions returns who shall do what.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"confab/bots/tool"
 )
@@ -13,7 +14,8 @@ func scribe() skill {
 		name: Scribe,
 		can:  "minutes, decisions, action items, open questions, topics, a summary (“of the last hour”, “since 10:05”), or what you missed.",
 		intents: []intent{
-			on(`\bminutes\b(?:$|[^a-z]*(?:please|so far|of|since|for|from|now)?\b)|\bprotocol\b|\bprotokoll\b|\bmeeting notes\b|\bprocès-verbal\b|\bacta\b|محضر`, minutes),
+			on(`\bminutes\b|\bprotocol\b|\bprotokoll\b|\bmeeting notes\b|\bprocès-verbal\b|\bacta\b|محضر`, minutes),
+			//nolint:misspell // some of it is not English
 			on(`\bdecisions?\b|\b(?:what|which|anything|was haben wir|qu'est-ce qu'on a|qué)\b.{0,30}\b(?:decide|decided|agree|agreed|settled|beschlossen|entschieden|décidé|decidimos|decidido)\b|\bbeschlüsse?\b|\bdécisions\b|\bdecisiones\b|القرارات`, decisions),
 			on(`\baction (?:items?|points?)\b|\bto-?dos?\b|\btasks?\b|\bnext steps\b|\bwho (?:does|is doing|will do|has to do|owns) what\b|\bwhat (?:do|should|must) i (?:have to |need to )?do\b|\bmy (?:tasks|actions)\b|\baufgaben\b|\btâches\b|\btareas\b|المهام`, actionItems),
 			on(`\bopen (?:questions?|points?|issues?)\b|\bunanswered\b|\bwhat(?:'s| is) (?:still )?open\b|\boffene(?:n)? (?:fragen|punkte)\b|\bquestions (?:en suspens|ouvertes)\b|\bpreguntas abiertas\b|الأسئلة المفتوحة`, openQuestions),
@@ -49,7 +51,12 @@ func silent(p period) string {
 	return "Nobody has said anything " + p.label + "."
 }
 
-func minutes(t *turn, _ []string) (string, error) {
+var someMinutes = lazy(`(?i)\b(?:\d+|few|couple of|ten|fifteen|twenty|thirty|forty|five|two|three) minutes\b`)
+
+func minutes(t *turn, m []string) (string, error) {
+	if strings.EqualFold(m[0], "minutes") && !strings.Contains(strings.ToLower(someMinutes().ReplaceAllString(t.text, "")), "minutes") {
+		return "", errNotThis // a time
+	}
 	k, p, _, err := t.span(period{})
 	if err != nil {
 		return "", err
@@ -236,10 +243,13 @@ func missed(t *turn, _ []string) (string, error) {
 		note = "I do not know up to where you have read, so this is about all that I can see here.\n"
 	}
 	if len(k.messages) == 0 {
-		if note == "" && p.unread {
-			return "You have missed nothing: nobody has said anything since you last read.", nil
+		if !p.unread || found.LastRead == 0 {
+			return note + silent(p), nil
 		}
-		return note + silent(p), nil
+		// Whoever looks at the chat has read it, and still asks.
+		if k, note, err = t.lastHour(); err != nil || len(k.messages) == 0 {
+			return "You have missed nothing: nobody has said anything since you last read.", err
+		}
 	}
 	actions := k.actions()
 	lines := t.summaryLines(k)
@@ -252,6 +262,12 @@ func missed(t *turn, _ []string) (string, error) {
 	parts = append(parts, t.section("For you", t.actionLines(forYou), "")...)
 	parts = append(parts, t.section("Open questions", t.quoteLines(k.openQuestions(actions)), "")...)
 	return strings.Join(parts, "\n"), nil
+}
+
+// lastHour is what there is to tell to somebody who has read everything.
+func (t *turn) lastHour() (talk, string, error) {
+	found, err := use[tool.Messages](t, tool.ReadMessages, period{since: t.Now.Add(-time.Hour)}.input())
+	return t.talkOf(found.Messages), "You have read everything. This is the last hour in short.\n", err
 }
 
 func noted(t *turn, _ []string) (string, error) {

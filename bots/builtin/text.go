@@ -128,7 +128,9 @@ var links = lazy(`\[([^\[\]\n]*)\]\([^()\s]*\)|\w+://\S+`)
 
 // wordsOf returns the words of a text in lower case, without the addresses of links.
 func wordsOf(text string) []string {
-	text = links().ReplaceAllString(text, "$1")
+	if strings.Contains(text, "](") || strings.Contains(text, "://") {
+		text = links().ReplaceAllString(text, "$1")
+	}
 	return strings.FieldsFunc(strings.ToLower(strings.ReplaceAll(text, "’", "'")), func(r rune) bool { return !isWordRune(r) && r != '\'' && r != '-' })
 }
 

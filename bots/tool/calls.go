@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -13,15 +14,17 @@ const (
 	ConnectionCheck = "connection_check"
 )
 
-// ForRoom returns the tools of the room itself.
-func ForRoom() []Tool {
+// ForRoom returns the tools of the room itself. They are the same for all rooms.
+func ForRoom() []Tool { return slices.Clone(roomTools()) }
+
+var roomTools = sync.OnceValue(func() []Tool {
 	return []Tool{
 		searchMessages(), readMessages(), whoSaid(), listParticipants(),
 		createPoll(), pollResult(),
 		startTimer(), rollDice(), pickRandom(),
 		speakingTime(), connectionCheck(),
 	}
-}
+})
 
 // Shares is the output of speaking_time.
 type Shares struct {

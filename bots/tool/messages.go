@@ -22,8 +22,10 @@ const (
 // The bounds of what they return.
 const (
 	maxText     = 600      // characters of one message
-	maxAllTexts = 40 << 10 // bytes of all; the oldest messages are left out
-	allMessages = 256      // the most that a Room gives at once
+	maxSome     = 16 << 10 // bytes of all as JSON when up to someOf are asked for; the oldest are left out
+	maxAll      = 64 << 10 // and when more are
+	someOf      = 100
+	allMessages = 256 // the most that a Room gives at once
 )
 
 // ErrNobody says that nobody goes by a name here.
@@ -94,7 +96,7 @@ type readInput struct {
 
 func readMessages() Tool {
 	return define(ReadMessages, "Read the messages", `Returns what was said in this room, oldest first: after a message, since a time,
-in the last minutes, or since the asker last read; the newest of them when nothing is given.`, `{
+in the last minutes, or since the asker last read; the newest of them when nothing is given, and when there are too many.`, `{
 		"type": "object", "additionalProperties": false,
 		"properties": {
 			"after": {"type": "integer", "minimum": 0, "maximum": 9007199254740991, "description": "a message's seq: only newer ones"},
@@ -146,7 +148,11 @@ func find(ctx context.Context, room Room, q Query, from string) (*Messages, []ui
 	if more := len(found.Messages) - limit; more > 0 {
 		found.Messages, found.LeftOut = found.Messages[more:], true
 	}
-	if fit := fitting(found.Messages); fit > 0 {
+	bound := maxSome
+	if limit > someOf {
+		bound = maxAll
+	}
+	if fit := fitting(found.Messages, bound); fit > 0 {
 		found.Messages, found.LeftOut = found.Messages[fit:], true
 	}
 	return found, seqs(found.Messages), nil
@@ -161,12 +167,12 @@ func quotes(messages []Message) []Quote {
 	return all
 }
 
-// fitting returns how many of the oldest must go so that the rest is not too large.
-func fitting(all []Quote) int {
-	size := 0
+// fitting returns how many of the oldest must go so that the rest fits into a bound.
+func fitting(all []Quote, bound int) int {
+	size := len(`{"messages":[],"leftOut":true,"lastRead":9007199254740991}`)
 	for i := len(all) - 1; i >= 0; i-- {
-		size += len(all[i].Text) + len(all[i].Name) + 64
-		if size > maxAllTexts {
+		text, err := write(all[i])
+		if size += len(text) + 1; err != nil || size > bound {
 			return i + 1
 		}
 	}
@@ -215,9 +221,9 @@ const quotesOfSpeaker = 10
 
 func bySpeaker(messages []Message) *Speakers {
 	found := &Speakers{People: []Speaker{}}
-	at := map[string]int{}
+	at, size := map[string]int{}, 0
 	for _, m := range messages {
-		if m.Bot {
+		if m.Bot || size > maxAll {
 			continue
 		}
 		i, known := at[m.User]
@@ -229,8 +235,9 @@ func bySpeaker(messages []Message) *Speakers {
 		p := &found.People[i]
 		p.Name = m.Name
 		p.Count++
-		if len(p.Messages) < quotesOfSpeaker {
-			p.Messages = append(p.Messages, quotes([]Message{m})...)
+		if quote := quotes([]Message{m}); len(p.Messages) == 0 || len(p.Messages) < quotesOfSpeaker && size < maxAll/2 {
+			p.Messages = append(p.Messages, quote...)
+			size += 2 * len(quote[0].Text)
 		}
 	}
 	return found

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -96,11 +97,22 @@ func (t *roomTool[In]) Do(ctx context.Context, call Call) (Output, error) {
 	if err != nil {
 		return Output{}, err
 	}
-	text, err := json.Marshal(found)
+	text, err := write(found)
 	if err != nil {
 		return Output{}, fmt.Errorf("write output: %w", err)
 	}
-	return Output{Text: string(text), Sources: sources}, nil
+	return Output{Text: text, Sources: sources}, nil
+}
+
+// write makes JSON as models read it best: what HTML would want escaped stays as it is.
+func write(found any) (string, error) {
+	var text strings.Builder
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(found); err != nil {
+		return "", err
+	}
+	return strings.TrimSuffix(text.String(), "\n"), nil
 }
 
 // A count is an integer, also where a model writes 5.0.

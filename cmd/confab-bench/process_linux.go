@@ -82,6 +82,14 @@ func fileLimit() int {
 	return int(min(limit.Cur, 1<<20))
 }
 
+// setTimerSlack gives the calling thread, and what it starts, timers that may fire so late, in nanoseconds.
+func setTimerSlack(slack int) error {
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0); err != nil {
+		return fmt.Errorf("setting the timer slack: %w", err)
+	}
+	return nil
+}
+
 // childAttributes has the kernel end a server whose driver is gone.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

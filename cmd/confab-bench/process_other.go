@@ -19,3 +19,4 @@ func loadAverage() float64                  { return 0 }
 func cpuModel() string                      { return "unknown processor" }
 func fileLimit() int                        { return 1024 }
 func childAttributes() *syscall.SysProcAttr { return nil }
+func setTimerSlack(int) error               { return nil }

@@ -27,6 +27,8 @@ type target struct {
 	name    string
 	program string
 	args    func(addr, data string) []string
+	// slack is how late its timers may fire, in nanoseconds, where the program does not see to that itself; 0 = as usual.
+	slack int
 }
 
 // A server is one process of a target.
@@ -41,8 +43,8 @@ type server struct {
 // hubs are the two that are compared: what they get to run with is the same.
 func hubs(confab, self string) []target {
 	return []target{
-		{"plain hub", self, func(addr, _ string) []string { return []string{hubArgument, addr} }},
-		{"confab", confab, func(addr, data string) []string {
+		{name: "plain hub", program: self, args: func(addr, _ string) []string { return []string{hubArgument, addr} }},
+		{name: "confab", program: confab, args: func(addr, data string) []string {
 			return []string{"--listen", addr, "--data", data, "--rate-limit", "0", "--connection-limit", "0", "--log-level", "warn"}
 		}},
 	}
@@ -94,7 +96,10 @@ func (s *server) run(ctx context.Context, secret string) error {
 	go func() {
 		runtime.LockOSThread()
 		defer close(done)
-		err := cmd.Start()
+		err := s.prepare()
+		if err == nil {
+			err = cmd.Start()
+		}
 		started <- err
 		if err == nil {
 			_ = cmd.Wait() // how it ended is in its log
@@ -110,6 +115,14 @@ func (s *server) run(ctx context.Context, secret string) error {
 		return fmt.Errorf("%s does not start: %w\n%s", s.name, err, log)
 	}
 	return nil
+}
+
+// prepare sets what the process is to have from the thread that starts it, which is the caller's.
+func (t target) prepare() error {
+	if t.slack == 0 {
+		return nil
+	}
+	return setTimerSlack(t.slack)
 }
 
 func (s *server) logFile() string { return s.data + ".log" }

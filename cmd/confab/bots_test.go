@@ -19,9 +19,8 @@ import (
 
 // modelServer speaks as much of chat completions as a bot needs. It says one word after the other, without end, unless
 // the question has "quick" in it.
-func modelServer(t *testing.T) string {
-	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func modelServer() *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Messages []struct {
 				Content any `json:"content"`
@@ -46,8 +45,6 @@ func modelServer(t *testing.T) string {
 		}
 		fmt.Fprint(w, `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")
 	}))
-	t.Cleanup(s.Close)
-	return s.URL
 }
 
 // botsFile writes a file of one bot whose model is at url.
@@ -173,7 +170,9 @@ func (w *runWatcher) take(e wire.Envelope) {
 // but for the last moments, once, and the rooms work.
 func TestBotsKilled(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	data, address, file := t.TempDir(), freeAddress(t), botsFile(t, modelServer(t))
+	model := modelServer()
+	defer model.Close()
+	data, address, file := t.TempDir(), freeAddress(t), botsFile(t, model.URL)
 	up := func() *confab {
 		return start(t, data, "--auth-secret", testSecret, "--bots", file, "--log-level", "error", "--listen", address)
 	}

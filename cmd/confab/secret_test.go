@@ -139,7 +139,7 @@ func TestTokenCommand(t *testing.T) {
 	if left := time.Until(plain.ExpiresAt); left < 23*time.Hour || left > 24*time.Hour {
 		t.Errorf("good for %v", left)
 	}
-	full := mint("--user", "b", "--name", "Bob", "--role", "viewer", "--rooms", "a,b-*", "--ttl", "0", "--publish", "microphone,screen", "--no-chat", "--bots")
+	full := mint("--user", "b", "--name", "Bob", "--role", "viewer", "--rooms", "a,b-*", "--ttl", "0", "--publish", "microphone,screen", "--no-chat", "--use-bots")
 	if full.Name != "Bob" || full.Role != wire.RoleViewer || !full.Allows("b-1") || full.Allows("c") || !full.ExpiresAt.IsZero() ||
 		!full.Grants.May(wire.Microphone) || full.Grants.May(wire.Camera) || full.Grants.Chat || !full.Grants.Bots || !full.Grants.Subscribe {
 		t.Errorf("%+v", full)

@@ -21,7 +21,7 @@ type tokenCommand struct {
 	Publish   []string      `help:"What may be sent: microphone, camera, screen, screen-audio, or none. Left out: as the role has it." placeholder:"SOURCE"`
 	Subscribe *bool         `negatable:"" help:"May see and hear others. Left out: as the role has it."`
 	Chat      *bool         `negatable:"" help:"May chat. Left out: as the role has it."`
-	Bots      *bool         `negatable:"" help:"May call bots. Left out: as the role has it."`
+	Bots      *bool         `name:"use-bots" negatable:"" help:"May let bots in and out. Left out: as the role has it."`
 }
 
 // Run prints the token on a line of its own.

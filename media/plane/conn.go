@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,9 +25,11 @@ type Conn struct {
 	*net.UDPConn // the first socket
 
 	// Set by newConn, then constant.
-	plane   *Plane
-	systems []system // the sockets: one, or one for each shard
-	local   netip.AddrPort
+	plane    *Plane
+	systems  []system // the sockets: one, or one for each shard
+	steering steering // which of them gets what, and RTCP; nil = RTCP comes to them as everything does
+	local    netip.AddrPort
+	opened   time.Time
 
 	queue   chan *handed  // for pion; never closed
 	spare   sync.Pool     // of *handed
@@ -34,6 +37,11 @@ type Conn struct {
 	end     sync.Once
 	failure error // why; set before ended is closed
 	readers sync.WaitGroup
+
+	users   atomic.Int32   // transports whose selected pair is on the port
+	used    chan struct{}  // the first of them has come; holds one
+	drained atomic.Int64   // when RTCP was taken last, in nanoseconds since opened
+	busy    []atomic.Int64 // by socket: nanoseconds that its reader has worked
 
 	runs [][]run // by shard, each guarded by its mu
 }
@@ -54,11 +62,11 @@ type handed struct {
 	from netip.AddrPort
 }
 
-// A system is a socket as an operating system has it. receive is for the socket's reader; the others are for the holder
+// A system is a socket as an operating system has it. serve is for the socket's reader; the others are for the holder
 // of the shard, or of any shard if they share the socket.
 type system interface {
-	// receive waits for at least one datagram.
-	receive() ([]datagram, error)
+	// serve hands on what comes, in batches of at least one, until the socket is closed or fails.
+	serve(take func(batch []datagram)) error
 	// segments reports whether a run may have more than one packet.
 	segments() bool
 	// send sends all runs, as far as the system takes them, and counts them. It does not wait.
@@ -68,14 +76,19 @@ type system interface {
 	close() error
 }
 
-func newConn(p *Plane, first *net.UDPConn, systems []system) *Conn {
+func newConn(p *Plane, first *net.UDPConn, systems []system, steering steering) *Conn {
 	c := &Conn{
-		UDPConn: first, plane: p, systems: systems, local: first.LocalAddr().(*net.UDPAddr).AddrPort(),
-		queue: make(chan *handed, handOver), ended: make(chan struct{}), runs: make([][]run, len(p.shards)),
+		UDPConn: first, plane: p, systems: systems, steering: steering, opened: time.Now(),
+		local: first.LocalAddr().(*net.UDPAddr).AddrPort(),
+		queue: make(chan *handed, handOver), ended: make(chan struct{}), used: make(chan struct{}, 1),
+		busy: make([]atomic.Int64, len(systems)), runs: make([][]run, len(p.shards)),
 	}
 	c.spare.New = func() any { return new(handed) }
-	for _, s := range systems {
-		c.readers.Go(func() { c.read(s) })
+	for i := range systems {
+		c.readers.Go(func() { c.read(i) })
+	}
+	if steering != nil {
+		c.readers.Go(c.mind)
 	}
 	return c
 }
@@ -84,21 +97,27 @@ func newConn(p *Plane, first *net.UDPConn, systems []system) *Conn {
 func (c *Conn) system(s *Shard) system { return c.systems[s.index%len(c.systems)] }
 
 // read takes what comes to a socket until it is closed.
-func (c *Conn) read(s system) {
-	for {
-		batch, err := s.receive()
-		if err != nil {
-			c.end.Do(func() {
-				c.failure = err
-				close(c.ended)
-			})
-			return
+func (c *Conn) read(socket int) {
+	err := c.systems[socket].serve(func(batch []datagram) {
+		now := time.Now()
+		c.take(batch)
+		if c.steering != nil {
+			c.drain(now, controlGap)
+			c.busy[socket].Add(int64(time.Since(now)))
 		}
-		c.plane.take(batch)
-		for i := range batch {
-			if batch[i].pion {
-				c.give(&batch[i])
-			}
+	})
+	c.end.Do(func() {
+		c.failure = err
+		close(c.ended)
+	})
+}
+
+// take handles a batch and leaves to pion what is pion's.
+func (c *Conn) take(batch []datagram) {
+	c.plane.take(batch)
+	for i := range batch {
+		if batch[i].pion {
+			c.give(&batch[i])
 		}
 	}
 }
@@ -166,5 +185,8 @@ func (c *Conn) Close() error {
 		errs = append(errs, s.close())
 	}
 	c.readers.Wait()
+	if c.steering != nil {
+		errs = append(errs, c.steering.close())
+	}
 	return errors.Join(errs...)
 }

@@ -61,20 +61,23 @@ var knownAddr, strangeAddr = netip.MustParseAddrPort("192.0.2.1:5000"), netip.Mu
 func servedTransport(t testing.TB) (*Transport, *taken, *srtp.Context) {
 	t.Helper()
 	key, salt := bytes.Repeat([]byte{3}, 16), bytes.Repeat([]byte{4}, 12)
-	contexts := make([]*srtp.Context, 3)
-	for i := range contexts {
-		var err error
-		if contexts[i], err = srtp.CreateContext(key, salt, srtp.ProtectionProfileAeadAes128Gcm, srtp.SRTPReplayProtection(64), srtp.SRTCPReplayProtection(64)); err != nil {
-			t.Fatal(err)
-		}
+	peer, err := srtp.CreateContext(key, salt, srtp.ProtectionProfileAeadAes128Gcm)
+	if err != nil {
+		t.Fatal(err)
 	}
 	got := &taken{}
 	transport := New(Options{Shards: 1}).Shard(0).NewTransport(got)
-	transport.out, transport.in, transport.state = contexts[0], contexts[1], served
+	if transport.out, err = newContext(key, salt); err != nil {
+		t.Fatal(err)
+	}
+	if transport.in, err = newContext(key, salt); err != nil {
+		t.Fatal(err)
+	}
+	transport.state = served
 	transport.paths = []netip.AddrPort{knownAddr}
 	transport.shard.plane.learn(knownAddr, transport)
 	transport.Claim(claimedSSRC, got)
-	return transport, got, contexts[2]
+	return transport, got, peer
 }
 
 func encryptedRTP(t testing.TB, peer *srtp.Context, ssrc uint32, seq uint16) []byte {
@@ -108,6 +111,8 @@ func TestDatagramsGoWhereTheyBelong(t *testing.T) {
 	good, report := encryptedRTP(t, peer, claimedSSRC, 1), encryptedRTCP(t, peer)
 	forged := bytes.Clone(encryptedRTP(t, peer, claimedSSRC, 2))
 	forged[len(forged)-1] ^= 1
+	clear := bytes.Clone(encryptedRTCP(t, peer))
+	clear[len(clear)-4] &^= 0x80
 	for _, c := range []struct {
 		name           string
 		data           []byte
@@ -125,6 +130,8 @@ func TestDatagramsGoWhereTheyBelong(t *testing.T) {
 		{"feedback again", report, knownAddr, false, 0, 0, 1},
 		{"feedback cut short", report[:len(report)-1], knownAddr, false, 0, 0, 1},
 		{"media of nothing", good[:12], knownAddr, false, 0, 0, 1},
+		{"feedback of nothing", report[:8], knownAddr, false, 0, 0, 1},
+		{"feedback in the clear", clear, knownAddr, false, 0, 0, 1},
 	} {
 		before, stats := *got, transport.shard.stats
 		batch := []datagram{{data: bytes.Clone(c.data), from: c.from}}
@@ -172,8 +179,11 @@ func TestStreamsAreBounded(t *testing.T) {
 	for ssrc := range uint32(maxStreams + 50) {
 		transport.shard.plane.take([]datagram{{data: encryptedRTP(t, peer, ssrc, 1), from: knownAddr}})
 	}
-	if len(transport.streams) != maxStreams || transport.shard.stats.Rejected != 50 {
+	if len(transport.streams) != maxStreams+1 || transport.shard.stats.Rejected != 50 { // one has not come yet, but is claimed
 		t.Errorf("%d streams kept, %+v", len(transport.streams), transport.shard.stats)
+	}
+	if transport.Claim(claimedSSRC, nil); len(transport.streams) != maxStreams {
+		t.Error("a stream that nobody waits for is kept")
 	}
 	batch := []datagram{{data: encryptedRTP(t, peer, 5, 2), from: knownAddr}}
 	transport.shard.plane.take(batch)

@@ -2,19 +2,22 @@
 //
 // The model. A Plane has ports (Conn) and shards. A Conn is given to pion's UDP multiplexer as its socket; behind it are
 // as many sockets of the one port as there are shards (SO_REUSEPORT), each with a goroutine that reads it in batches
-// (recvmmsg). The media of known remote addresses is decrypted and handed on at once, in that goroutine; pion gets what
-// is left: STUN, DTLS, and what is unknown. A Shard is a set of peers that forward to each other, one lock for them, and
+// (recvmmsg), and one more for RTCP. A filter on the port decides which of them gets what: one takes all media until its
+// goroutine is busy half of the time, and RTCP comes where it wakes nobody (control.go). The media of known remote
+// addresses is decrypted and handed on at once, in the goroutine that has read it; pion gets what is left: STUN, DTLS,
+// and what is unknown. A Shard is a set of peers that forward to each other, one lock for them, and
 // an arena of encrypted packets; best, there is one for each core, and a room has all its peers on one. A Transport is
 // the media of one PeerConnection: its keys, its remote addresses, who takes its streams (Sink) and its RTCP (Feedback).
 // What is to be sent is encrypted by a Writer into the arena, straight from where the caller keeps it. Packets of one
 // size to one address that follow each other make a run, which leaves as one message with UDP_SEGMENT; all runs of a
-// batch leave by one sendmmsg on the shard's socket. Nothing waits for more, and nothing on the way allocates. No call
-// waits in the kernel either, so the scheduler is not told of them: they are raw.
+// batch leave by one sendmmsg on the shard's socket. Media never waits for more, reports do for some milliseconds, and
+// nothing on the way allocates. No call waits in the kernel either, so the scheduler is not told of them: they are raw.
 //
 //	recvmmsg -> Plane.take -> Shard.take -> Transport.receive -> Sink.RTP -> (Task) -> Writer.RTP -> sendmmsg
 //
 // On other systems than Linux, and with Options.Plain, each datagram is a system call and a port has one socket. Where
-// a kernel, device or path cannot segment, the run is sent packet by packet and the socket makes no more.
+// a kernel, device or path cannot segment, the run is sent packet by packet and the socket makes no more. Where a kernel
+// takes no filter, it shares everything out by remote address, RTCP too.
 //
 // Who moves a Transport's media is decided once (Serve), when DTLS is connected and before anything was sent: the
 // plane, if it has the keys, the profile is an AES-GCM and the selected pair is on a port of the plane; else pion, for
@@ -26,7 +29,8 @@
 // on a Transport that is served, pion sends no RTP and no RTCP: register no interceptor that does, and use neither
 // WriteRTCP nor a TrackLocalWriter. A Conn enforces it and refuses pion's media to the addresses of a Transport that
 // is not released. Each packet's number is used once: what is sent again goes out on the retransmission stream, as a
-// packet of its own. A Writer enforces it too (window). A Transport that was served never goes back to pion; if its
+// packet of its own. A Writer enforces it too: the nonce is made from the index that the window of the stream gives out
+// (crypto.go). A Transport that was served never goes back to pion; if its
 // pair leaves the plane, the connection is to be ended.
 //
 // # The keys
@@ -45,8 +49,9 @@
 //
 // What belongs to the transports of a Shard is guarded by its lock. Sinks, Feedback, Tasks and what Do is given run with
 // it held: they must not block and not call the Plane, a Shard or a Transport. A socket's reader handles what it has
-// received for one shard after the other; a peer's packets come to one socket, so they stay in order. Readers are
-// started by Plane.Listen and awaited by Conn.Close. The Plane's own lock is taken with a shard's held and never the
+// received for one shard after the other; a peer's media comes to one socket, so it stays in order, but for a moment when
+// the number of sockets in use changes. RTCP is taken by whichever reader is there, or by the port's own goroutine. They
+// are started by Plane.Listen and awaited by Conn.Close. The Plane's own lock is taken with a shard's held and never the
 // other way round.
 //
 // The package must import nothing of this module.

@@ -28,8 +28,8 @@ var profiles = map[dtls.SRTPProtectionProfile]srtp.ProtectionProfile{
 // overhead is what encryption adds to an RTP packet with these profiles: the tag, in bytes (RFC 7714 section 12).
 // SRTCP has the index besides.
 const (
-	rtpOverhead  = 16
-	rtcpOverhead = rtpOverhead + 4
+	rtpOverhead  = tagSize
+	rtcpOverhead = tagSize + 4
 )
 
 // hashes are those of the cipher suites whose pseudorandom function is known here (RFC 5246 section 5, RFC 5289,
@@ -110,8 +110,8 @@ func (k *keyring) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// contexts makes both directions from the keys, once. False: there are no keys.
-func (k *keyring) contexts() (out, in *srtp.Context, ok bool) {
+// contexts makes what encrypts and what decrypts from the keys, once. False: there are no keys.
+func (k *keyring) contexts() (out, in *srtpContext, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.keys == nil {
@@ -119,14 +119,10 @@ func (k *keyring) contexts() (out, in *srtp.Context, ok bool) {
 	}
 	keys := k.keys
 	k.keys = nil // a second context with these keys would begin again with their nonces
-	out, outErr := srtp.CreateContext(keys.LocalMasterKey, keys.LocalMasterSalt, k.profile)
-	in, inErr := srtp.CreateContext(keys.RemoteMasterKey, keys.RemoteMasterSalt, k.profile,
-		srtp.SRTPReplayProtection(replayWindow), srtp.SRTCPReplayProtection(replayWindow))
+	out, outErr := newContext(keys.LocalMasterKey, keys.LocalMasterSalt)
+	in, inErr := newContext(keys.RemoteMasterKey, keys.RemoteMasterSalt)
 	return out, in, outErr == nil && inErr == nil // an error is a key of the wrong length, which the exporter has prevented
 }
-
-// replayWindow is wide enough for Firefox, which probes with packets that were sent before.
-const replayWindow = 512
 
 // An exporter is the keying material exporter of a DTLS connection (RFC 5705 section 4).
 type exporter struct {

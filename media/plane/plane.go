@@ -21,6 +21,8 @@ type Options struct {
 	Public map[netip.Addr]netip.Addr
 	// Sent is told of each packet that leaves encrypted, with a shard locked. It is for tests: see Nonce.
 	Sent func(Nonce)
+
+	unsteered bool // as where a kernel does not let sockets be steered; for tests
 }
 
 // maxShards is how many cores can be kept busy.
@@ -87,38 +89,58 @@ func (p *Plane) Listen(addr netip.AddrPort) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plane: %w", err)
 	}
-	systems, err := p.open(conn)
+	c, err := p.open(conn)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("plane: %w", err), conn.Close())
 	}
-	c := newConn(p, conn, systems)
 	p.mu.Lock()
 	p.conns = append(p.conns, c)
 	p.mu.Unlock()
 	return c, nil
 }
 
-// open makes a system of each socket of a port, the first of which is conn.
-func (p *Plane) open(conn *net.UDPConn) ([]system, error) {
-	sockets := []*net.UDPConn{conn}
-	if len(p.shards) > 1 && !p.opts.Plain {
-		others, err := share(conn, len(p.shards)-1)
-		if err != nil {
-			return nil, fmt.Errorf("sharing the port: %w", err)
-		}
-		sockets = append(sockets, others...)
+// open makes a Conn of a port's first socket and as many others as are needed.
+func (p *Plane) open(conn *net.UDPConn) (*Conn, error) {
+	if p.opts.Plain {
+		return p.assemble([]*net.UDPConn{conn}, nil)
 	}
-	var systems []system
-	for _, socket := range sockets {
+	others, err := share(conn, len(p.shards)) // one of them for RTCP
+	if err != nil {
+		return nil, fmt.Errorf("sharing the port: %w", err)
+	}
+	sockets := append([]*net.UDPConn{conn}, others...)
+	if len(others) == 0 {
+		return p.assemble(sockets, nil)
+	}
+	var steering steering
+	if !p.opts.unsteered {
+		if steering, err = steer(sockets); err != nil {
+			return nil, errors.Join(err, closeAll(others))
+		}
+	}
+	last := len(sockets) - 1
+	if err := sockets[last].Close(); err != nil { // the steering has it
+		return nil, errors.Join(err, closeAll(sockets[1:last]))
+	}
+	return p.assemble(sockets[:last], steering)
+}
+
+// assemble makes a Conn of its parts, which it closes if it cannot, but for the first socket.
+func (p *Plane) assemble(sockets []*net.UDPConn, steering steering) (*Conn, error) {
+	systems := make([]system, len(sockets))
+	for i, socket := range sockets {
 		_ = socket.SetReadBuffer(socketBuffer)
 		_ = socket.SetWriteBuffer(socketBuffer)
 		system, err := newSystem(socket, p.opts.Plain)
 		if err != nil {
+			if steering != nil {
+				err = errors.Join(err, steering.close())
+			}
 			return nil, errors.Join(err, closeAll(sockets[1:]))
 		}
-		systems = append(systems, system)
+		systems[i] = system
 	}
-	return systems, nil
+	return newConn(p, sockets[0], systems, steering), nil
 }
 
 func closeAll(sockets []*net.UDPConn) error {

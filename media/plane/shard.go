@@ -1,10 +1,10 @@
 package plane
 
 import (
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 )
 
@@ -15,11 +15,10 @@ type Shard struct {
 	index int    // constant
 
 	mu      sync.Mutex
-	writer  Writer      // guarded by mu
-	stats   Stats       // guarded by mu
-	scratch []byte      // guarded by mu; the packet that is being received, decrypted
-	header  rtp.Header  // guarded by mu; of that
-	rtcp    rtcp.Header // guarded by mu; of that
+	writer  Writer     // guarded by mu
+	stats   Stats      // guarded by mu
+	scratch []byte     // guarded by mu; the packet that is being received, decrypted
+	header  rtp.Header // guarded by mu; of that
 }
 
 func newShard(p *Plane, index int) *Shard {
@@ -35,6 +34,26 @@ func (s *Shard) Do(f func(w *Writer)) {
 	defer s.mu.Unlock()
 	f(&s.writer)
 	s.writer.finish()
+}
+
+// Queue is Do for what can wait some milliseconds: it leaves with what the shard sends next, at the latest after a
+// controlTick. One datagram by itself costs as much as several more in a batch.
+func (s *Shard) Queue(f func(w *Writer)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.writer)
+	s.writer.doTasks()
+	if slices.ContainsFunc(s.writer.conns, func(c *Conn) bool { return !c.minded() }) {
+		s.writer.flush()
+	}
+}
+
+// flush sends what is queued, unless somebody has the shard, who will see to it.
+func (s *Shard) flush() {
+	if s.mu.TryLock() {
+		s.writer.flush()
+		s.mu.Unlock()
+	}
 }
 
 // take handles what of a batch is for the shard, and lets go of whose it was.

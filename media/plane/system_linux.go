@@ -40,14 +40,7 @@ type batched struct {
 	raw  syscall.RawConn
 	v4   bool // AF_INET, else AF_INET6
 
-	// Owned by the reader.
-	in      []mmsghdr
-	inNames []unix.RawSockaddrInet6
-	buffers [][]byte
-	batch   []datagram
-	got     int
-	failed  unix.Errno
-	read    func(fd uintptr) bool // recv, made once
+	in inbox // owned by serve
 
 	// Guarded by shard.mu.
 	gso      bool
@@ -130,24 +123,10 @@ func newSystem(conn *net.UDPConn, plain bool) (system, error) {
 		return nil, fmt.Errorf("asking the socket what it is: %w", err)
 	}
 	b.v4 = domain == unix.AF_INET
-	b.prepareReceiving()
+	b.in.prepare()
 	b.prepareSending()
-	b.read, b.write = b.recv, b.sendAll
+	b.write = b.sendAll
 	return b, nil
-}
-
-func (b *batched) prepareReceiving() {
-	b.in, b.inNames = make([]mmsghdr, receiveBatch), make([]unix.RawSockaddrInet6, receiveBatch)
-	b.buffers, b.batch = make([][]byte, receiveBatch), make([]datagram, receiveBatch)
-	vectors := make([]unix.Iovec, receiveBatch)
-	for i := range b.in {
-		b.buffers[i] = make([]byte, maxDatagram)
-		vectors[i].Base = &b.buffers[i][0]
-		vectors[i].SetLen(maxDatagram)
-		b.in[i].hdr.Iov = &vectors[i]
-		b.in[i].hdr.SetIovlen(1)
-		b.in[i].hdr.Name = (*byte)(unsafe.Pointer(&b.inNames[i]))
-	}
 }
 
 func (b *batched) prepareSending() {
@@ -163,45 +142,80 @@ func (b *batched) prepareSending() {
 	}
 }
 
-func (b *batched) receive() ([]datagram, error) {
-	b.failed = 0
-	if err := b.raw.Read(b.read); err != nil {
-		return nil, err
-	}
-	if b.failed != 0 {
-		return nil, b.failed
-	}
-	n := 0
-	for i := range b.got {
-		if b.in[i].hdr.Flags&unix.MSG_TRUNC != 0 {
-			continue // larger than anything that is for us
+func (b *batched) serve(take func(batch []datagram)) error {
+	var failed unix.Errno
+	err := b.raw.Read(func(fd uintptr) bool {
+		for full := true; full; {
+			var batch []datagram
+			if batch, full, failed = b.in.recv(fd); failed != 0 {
+				return true
+			}
+			if len(batch) > 0 {
+				take(batch)
+			}
 		}
-		b.batch[n] = datagram{data: b.buffers[i][:b.in[i].len], from: addrOf(&b.inNames[i])}
-		n++
+		return false // nothing is left: the runtime's poller tells when something new has come
+	})
+	if err == nil {
+		err = fmt.Errorf("plane: %w", os.NewSyscallError("recvmmsg", failed))
 	}
-	return b.batch[:n], nil
+	return err
 }
 
-// recv reads what is there. It returns false only when nothing is left: the runtime's poller waits for a change. The
-// call is raw, as in sendmmsg.
-func (b *batched) recv(fd uintptr) bool {
-	for i := range b.in {
-		b.in[i].hdr.Namelen = unix.SizeofSockaddrInet6
+// An inbox is what one call of recvmmsg fills.
+type inbox struct {
+	messages []mmsghdr
+	names    []unix.RawSockaddrInet6
+	buffers  [][]byte
+	batch    []datagram
+}
+
+func (in *inbox) prepare() {
+	in.messages, in.names = make([]mmsghdr, receiveBatch), make([]unix.RawSockaddrInet6, receiveBatch)
+	in.buffers, in.batch = make([][]byte, receiveBatch), make([]datagram, receiveBatch)
+	vectors := make([]unix.Iovec, receiveBatch)
+	for i := range in.messages {
+		in.buffers[i] = make([]byte, maxDatagram)
+		vectors[i].Base = &in.buffers[i][0]
+		vectors[i].SetLen(maxDatagram)
+		hdr := &in.messages[i].hdr
+		hdr.Iov = &vectors[i]
+		hdr.SetIovlen(1)
+		hdr.Name = (*byte)(unsafe.Pointer(&in.names[i]))
+		hdr.Namelen = unix.SizeofSockaddrInet6
 	}
+}
+
+// recv reads what is there and does not wait; what it returns is good until the next call. Full: there may be more. The
+// kernel stops short of a full batch only when nothing is left. The call is raw, as in sendmmsg.
+func (in *inbox) recv(fd uintptr) (batch []datagram, full bool, failed unix.Errno) {
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), receiveBatch, unix.MSG_DONTWAIT, 0, 0)
+		got, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&in.messages[0])), receiveBatch, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
-			b.got = int(n)
-			return true
+			return in.collect(int(got)), got == receiveBatch, 0
 		case unix.EINTR, unix.ECONNREFUSED: // the latter is of something sent before
 		case unix.EAGAIN:
-			return false
+			return nil, false, 0
 		default:
-			b.got, b.failed = 0, errno
-			return true
+			return nil, false, errno
 		}
 	}
+}
+
+// collect makes datagrams of the messages that were received, and the messages ready for the next ones.
+func (in *inbox) collect(got int) []datagram {
+	n := 0
+	for i := range got {
+		m := &in.messages[i]
+		m.hdr.Namelen = unix.SizeofSockaddrInet6
+		if m.hdr.Flags&unix.MSG_TRUNC != 0 {
+			continue // larger than anything that is for us
+		}
+		in.batch[n] = datagram{data: in.buffers[i][:m.len], from: addrOf(&in.names[i])}
+		n++
+	}
+	return in.batch[:n]
 }
 
 func (b *batched) close() error { return b.conn.Close() }

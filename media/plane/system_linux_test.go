@@ -132,6 +132,9 @@ func TestPortIsShared(t *testing.T) {
 	if len(conn.systems) != shards {
 		t.Fatalf("%d sockets", len(conn.systems))
 	}
+	if err := conn.steering.spread(shards); err != nil {
+		t.Fatal(err)
+	}
 	next := map[netip.AddrPort]byte{}
 	for range peers {
 		far, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(conn.local))
@@ -157,9 +160,58 @@ func TestPortIsShared(t *testing.T) {
 	if err := conn.Close(); err != nil { // no reader is left, so what they own can be looked at
 		t.Fatal(err)
 	}
+	if conn.steering == nil {
+		t.Error("nothing is steered")
+	}
 	for i, s := range conn.systems {
-		if s.(*batched).batch[0].data == nil {
+		if s.(*batched).in.batch[0].data == nil {
 			t.Errorf("nothing came to socket %d", i)
 		}
+	}
+}
+
+// TestRTCPIsTakenWithoutWakeUp has RTCP come to the socket that nobody waits at, by both address families and where a
+// server listens on all: it is taken all the same, and no reader has seen it. Where nothing is steered, a reader has.
+func TestRTCPIsTakenWithoutWakeUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts         Options
+		listen, from netip.AddrPort
+	}{
+		"IPv4":      {Options{}, loopback, loopback},
+		"IPv6":      {Options{}, netip.MustParseAddrPort("[::1]:0"), netip.MustParseAddrPort("[::1]:0")},
+		"both":      {Options{}, netip.MustParseAddrPort("[::]:0"), loopback},
+		"unsteered": {Options{unsteered: true}, loopback, loopback},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWire(t, c.opts, c.listen)
+			far, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(c.from.Addr(), w.conn.local.Port())))
+			if err != nil {
+				t.Skip(err) // no IPv6
+			}
+			defer far.Close()
+			w.shard.mu.Lock()
+			w.addPath(far)
+			w.shard.mu.Unlock()
+			for range 3 {
+				report, err := w.back.EncryptRTCP(nil, []byte{0x80, 201, 0, 1, 0, 0, 0, 9}, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := far.Write(report); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, "three reports", func() bool {
+				w.shard.mu.Lock()
+				defer w.shard.mu.Unlock()
+				return w.feedback.(*taken).rtcp == 3
+			})
+			if err := w.conn.Close(); err != nil { // no reader is left, so what they own can be looked at
+				t.Fatal(err)
+			}
+			if woken := w.conn.systems[0].(*batched).in.batch[0].data != nil; woken != (w.conn.steering == nil) {
+				t.Errorf("a reader was woken: %v", woken)
+			}
+		})
 	}
 }

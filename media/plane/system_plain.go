@@ -17,13 +17,15 @@ func newPlain(conn *net.UDPConn) *plain {
 	return p
 }
 
-func (p *plain) receive() ([]datagram, error) {
-	n, from, err := p.conn.ReadFromUDPAddrPort(p.one[0].data[:maxDatagram])
-	if err != nil {
-		return nil, err
+func (p *plain) serve(take func(batch []datagram)) error {
+	for buf := p.one[0].data; ; {
+		n, from, err := p.conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return err
+		}
+		p.one[0] = datagram{data: buf[:n], from: canonical(from)}
+		take(p.one[:])
 	}
-	p.one[0].data, p.one[0].from = p.one[0].data[:n], canonical(from)
-	return p.one[:], nil
 }
 
 func (p *plain) sendOne(b []byte, to netip.AddrPort) (int, error) {

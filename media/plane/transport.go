@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pion/rtp"
-	"github.com/pion/srtp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -55,20 +54,21 @@ type Transport struct {
 
 	// Guarded by shard.mu.
 	state   state
-	out, in *srtp.Context
-	sending map[uint32]*window // by SSRC
-	sinks   map[uint32]Sink    // by SSRC
-	streams map[uint32]bool    // SSRCs of RTP that have come
-	reports map[uint32]bool    // SSRCs of RTCP that have come
-	paths   []netip.AddrPort   // oldest first; the last one is the selected pair's
-	conn    *Conn              // of the selected pair, nil = none of the plane
+	out, in *srtpContext
+	sending map[uint32]*outgoing // by SSRC
+	last    *outgoing            // the one that was sent on last, nil = none yet
+	streams map[uint32]*incoming // by SSRC: of RTP that has come or is claimed
+	came    int                  // how many of them have come
+	reports map[uint32]*window   // by SSRC: of RTCP that has come
+	paths   []netip.AddrPort     // oldest first; the last one is the selected pair's
+	conn    *Conn                // of the selected pair, nil = none of the plane
 }
 
 // NewTransport makes a Transport for one PeerConnection of the shard.
 func (s *Shard) NewTransport(feedback Feedback) *Transport {
 	return &Transport{
 		shard: s, feedback: feedback,
-		sending: map[uint32]*window{}, sinks: map[uint32]Sink{}, streams: map[uint32]bool{}, reports: map[uint32]bool{},
+		sending: map[uint32]*outgoing{}, streams: map[uint32]*incoming{}, reports: map[uint32]*window{},
 	}
 }
 
@@ -82,8 +82,8 @@ func (t *Transport) Moved(pair *webrtc.ICECandidatePair) error {
 	t.shard.mu.Lock()
 	defer t.shard.mu.Unlock()
 	conn, remote, ok := t.shard.plane.pathOf(pair)
+	t.attach(conn)
 	if !ok {
-		t.conn = nil
 		return ErrPath
 	}
 	if i := slices.Index(t.paths, remote); i >= 0 {
@@ -93,9 +93,18 @@ func (t *Transport) Moved(pair *webrtc.ICECandidatePair) error {
 		t.shard.plane.forget(t.paths[0], t)
 		t.paths = slices.Delete(t.paths, 0, 1)
 	}
-	t.paths, t.conn = append(t.paths, remote), conn
+	t.paths = append(t.paths, remote)
 	t.shard.plane.learn(remote, t)
 	return nil
+}
+
+// attach takes the port by which the Transport sends, nil for none. mu is held.
+func (t *Transport) attach(conn *Conn) {
+	if conn != t.conn {
+		conn.use(1)
+		t.conn.use(-1)
+		t.conn = conn
+	}
 }
 
 // pathOf finds what a pair means here. Its local address may be a public one that stands for ours.
@@ -183,10 +192,14 @@ func (t *Transport) Release() {
 func (t *Transport) Claim(ssrc uint32, sink Sink) {
 	t.shard.mu.Lock()
 	defer t.shard.mu.Unlock()
-	if sink == nil {
-		delete(t.sinks, ssrc)
-	} else {
-		t.sinks[ssrc] = sink
+	in := t.streams[ssrc]
+	switch {
+	case in != nil && sink == nil && !in.window.started:
+		delete(t.streams, ssrc)
+	case in != nil:
+		in.sink = sink
+	case sink != nil:
+		t.streams[ssrc] = &incoming{sink: sink}
 	}
 }
 
@@ -198,7 +211,8 @@ func (t *Transport) Close() {
 	for _, path := range t.paths {
 		t.shard.plane.forget(path, t)
 	}
-	t.paths, t.conn = nil, nil
+	t.paths = nil
+	t.attach(nil)
 	t.release()
 }
 
@@ -218,65 +232,115 @@ func (t *Transport) receive(w *Writer, what kind, b []byte, now time.Time) (pion
 	return t.receiveRTP(w, b, now)
 }
 
-// follow reads a packet that is pion's, so that the context knows how often each stream's numbers have begun anew when
-// it takes over.
+// follow reads a packet that is pion's, so that it is known how often each stream's numbers have begun anew when the plane
+// takes over.
 func (t *Transport) follow(b []byte) {
-	ssrc := binary.BigEndian.Uint32(b[8:])
-	if full(t.streams, ssrc) || !t.open() {
-		return
-	}
-	if _, err := t.in.DecryptRTP(t.shard.scratch[:0], b, &t.shard.header); err == nil {
-		t.streams[ssrc] = true
+	if t.open() {
+		t.decrypt(b)
 	}
 }
 
 func (t *Transport) receiveRTCP(w *Writer, b []byte, now time.Time) {
 	s, ssrc := t.shard, binary.BigEndian.Uint32(b[4:])
-	if full(t.reports, ssrc) {
+	reports := t.reports[ssrc]
+	if reports == nil {
+		if len(t.reports) >= maxStreams {
+			s.stats.Rejected++
+			return
+		}
+		reports = &window{}
+	}
+	plain, index, ok := t.in.openRTCP(s.scratch[:0], b)
+	if !ok || !reports.fresh(uint64(index)) {
 		s.stats.Rejected++
 		return
 	}
-	plain, err := t.in.DecryptRTCP(s.scratch[:0], b, &s.rtcp)
-	if err != nil {
-		s.stats.Rejected++
-		return
-	}
-	t.reports[ssrc] = true
+	t.reports[ssrc] = reports
+	reports.mark(uint64(index))
 	s.stats.Received++
 	t.feedback.RTCP(w, plain, now)
 }
 
 func (t *Transport) receiveRTP(w *Writer, b []byte, now time.Time) (pion bool) {
-	s, ssrc := t.shard, binary.BigEndian.Uint32(b[8:])
-	if full(t.streams, ssrc) {
+	s := t.shard
+	in, plain, header := t.decrypt(b)
+	if in == nil {
 		s.stats.Rejected++
 		return false
 	}
-	plain, err := t.in.DecryptRTP(s.scratch[:0], b, &s.header)
-	if err != nil {
-		s.stats.Rejected++
-		return false
-	}
-	t.streams[ssrc] = true
 	s.stats.Received++
-	sink := t.sinks[ssrc]
-	if sink == nil {
+	if in.sink == nil {
 		return true
 	}
-	sink.RTP(w, &s.header, plain, plain[headerSize(plain):], now)
+	in.sink.RTP(w, &s.header, plain, plain[header:], now)
 	return false
 }
 
-// full reports whether there is no room for an SSRC that has not come before. Each costs memory in the context.
-func full(seen map[uint32]bool, ssrc uint32) bool {
-	return len(seen) >= maxStreams && !seen[ssrc]
+// decrypt reads a packet into the shard's scratch, and its header, which has so many bytes, into the shard's header. nil:
+// it cannot be decrypted, is a repeat, or is of one stream too many. mu is held.
+func (t *Transport) decrypt(b []byte) (from *incoming, plain []byte, header int) {
+	s := t.shard
+	header, err := s.header.Unmarshal(b)
+	if err != nil {
+		return nil, nil, 0
+	}
+	in, index, ok := t.streams[s.header.SSRC], uint64(s.header.SequenceNumber), true
+	if in != nil {
+		index, ok = in.window.index(s.header.SequenceNumber)
+		ok = ok && in.window.fresh(index)
+	}
+	started := in != nil && in.window.started
+	if !ok || !started && t.came >= maxStreams {
+		return nil, nil, 0
+	}
+	if plain, ok = t.in.openRTP(s.scratch[:0], b, header, index); !ok {
+		return nil, nil, 0
+	}
+	if in == nil {
+		in = &incoming{}
+		t.streams[s.header.SSRC] = in
+	}
+	if !started {
+		t.came++
+	}
+	in.window.mark(index)
+	return in, plain, header
 }
 
-// headerSize is the length of the header of a packet that rtp.Header has read (RFC 3550 section 5.1 and 5.3.1).
+// An incoming is one stream that comes.
+type incoming struct {
+	sink   Sink // nil = pion's
+	window window
+}
+
+// An outgoing is one stream that is sent.
+type outgoing struct {
+	ssrc   uint32
+	window window
+}
+
+// outgoing returns the stream of an SSRC. mu is held.
+func (t *Transport) outgoing(ssrc uint32) *outgoing {
+	if t.last != nil && t.last.ssrc == ssrc {
+		return t.last
+	}
+	o := t.sending[ssrc]
+	if o == nil {
+		o = &outgoing{ssrc: ssrc}
+		t.sending[ssrc] = o
+	}
+	t.last = o
+	return o
+}
+
+// headerSize is the length of the header of a packet (RFC 3550 section 5.1 and 5.3.1): more than there is, if it is cut
+// short.
 func headerSize(packet []byte) int {
 	size := rtpHeader + 4*int(packet[0]&0x0f)
 	if packet[0]&0x10 != 0 {
-		size += 4 + 4*int(binary.BigEndian.Uint16(packet[size+2:]))
+		if size += 4; size <= len(packet) {
+			size += 4 * int(binary.BigEndian.Uint16(packet[size-2:]))
+		}
 	}
 	return size
 }

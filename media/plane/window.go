@@ -1,51 +1,60 @@
 package plane
 
-// windowSize is how far below the highest index of a stream a packet may still be sent. It is more than any ring
-// of packets holds, so that what came late goes out late.
+// windowSize is how far below the highest index of a stream a packet may still be sent, or taken. It is more than any
+// ring of packets holds, so that what came late goes out late; and Firefox probes with packets that it has sent before.
 const windowSize = 2048
 
-// A window holds which packet indices of one SSRC have been sent under one key. AES-GCM is broken by two packets
-// with one nonce (RFC 7714 section 8.1: it is made of SSRC and index), so no index is given twice, whoever asks.
-// The zero value has none.
+// A window holds which packet indices of one SSRC have been seen under one key, sent or received. AES-GCM is broken by two
+// packets with one nonce (RFC 7714 section 8.1: it is made of SSRC and index), so of what is sent no index is given twice,
+// whoever asks; of what is received, none is taken twice. The zero value has none.
 type window struct {
 	started bool
 	highest uint64 // index: rollover counter and sequence number, RFC 3711 section 3.3.1
-	sent    [windowSize / 64]uint64
+	seen    [windowSize / 64]uint64
 }
 
-// take returns the index of the next packet with this sequence number, or false if it has been sent or is too old
+// take returns the index of the next packet with this sequence number, or false if it has been taken or is too old
 // for that to be known.
 func (w *window) take(seq uint16) (index uint64, ok bool) {
-	if !w.started {
-		w.started, w.highest = true, uint64(seq)
-		w.mark(w.highest)
-		return w.highest, true
-	}
-	distance := int64(int16(seq - uint16(w.highest)))
-	switch {
-	case distance > 0:
-		w.advance(uint64(distance))
-	case -distance >= windowSize || w.highest < uint64(-distance) || w.has(w.highest-uint64(-distance)):
+	index, ok = w.index(seq)
+	if !ok || !w.fresh(index) {
 		return 0, false
 	}
-	index = uint64(int64(w.highest) + min(distance, 0))
 	w.mark(index)
 	return index, true
 }
 
-// advance makes room for a new highest index.
-func (w *window) advance(by uint64) {
-	for i := range min(by, windowSize) {
-		next := w.highest + by - i
-		w.sent[next/64%(windowSize/64)] &^= 1 << (next % 64)
+// index returns what index a sequence number most likely stands for: the one nearest to the highest. False: it would be
+// before the first, or there is none left.
+func (w *window) index(seq uint16) (index uint64, ok bool) {
+	if !w.started {
+		return uint64(seq), true
 	}
-	w.highest += by
+	distance := int64(int16(seq - uint16(w.highest)))
+	if distance < 0 && w.highest < uint64(-distance) {
+		return 0, false
+	}
+	index = uint64(int64(w.highest) + distance)
+	return index, index <= mostRTP
 }
 
-func (w *window) has(index uint64) bool {
-	return w.sent[index/64%(windowSize/64)]>>(index%64)&1 != 0
+// fresh reports whether an index has not been seen and is new enough for that to be known.
+func (w *window) fresh(index uint64) bool {
+	if !w.started || index > w.highest {
+		return true
+	}
+	return w.highest-index < windowSize && w.seen[index/64%(windowSize/64)]>>(index%64)&1 == 0
 }
 
+// mark notes an index that is fresh.
 func (w *window) mark(index uint64) {
-	w.sent[index/64%(windowSize/64)] |= 1 << (index % 64)
+	if !w.started {
+		w.started, w.highest = true, index
+	}
+	for ahead := min(max(index, w.highest)-w.highest, windowSize); ahead > 0; ahead-- {
+		cleared := index + 1 - ahead
+		w.seen[cleared/64%(windowSize/64)] &^= 1 << (cleared % 64)
+	}
+	w.highest = max(w.highest, index)
+	w.seen[index/64%(windowSize/64)] |= 1 << (index % 64)
 }

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 )
 
@@ -46,12 +45,10 @@ type Writer struct {
 	shard *Shard
 
 	// Guarded by shard.mu.
-	arena  []byte
-	used   int
-	conns  []*Conn // that have runs
-	tasks  []Task
-	header rtp.Header
-	rtcp   rtcp.Header
+	arena []byte
+	used  int
+	conns []*Conn // that have runs
+	tasks []Task
 }
 
 // AtEnd has t done when the batch is over; within a Do, after it. A task that is given twice is done twice.
@@ -64,14 +61,19 @@ func (w *Writer) RTP(t *Transport, packet []byte) error {
 	if t.state != served || t.conn == nil {
 		return ErrNotServed
 	}
-	if len(packet) > maxPacket {
+	size := 0
+	if classify(packet) == kindRTP {
+		size = headerSize(packet)
+	}
+	if size == 0 || size > len(packet) || len(packet) > maxPacket {
 		w.shard.stats.Refused++
 		return ErrMalformed
 	}
-	return w.seal(t, w.room(t.conn, len(packet)+rtpOverhead), packet)
+	room := w.room(t.conn, len(packet)+rtpOverhead)
+	return w.seal(t, append(room, packet[:size]...), packet[size:])
 }
 
-// WriteRTP is RTP for a packet in two parts. It is put together where it is to be encrypted.
+// WriteRTP is RTP for a packet in two parts.
 func (w *Writer) WriteRTP(t *Transport, header *rtp.Header, payload []byte) error {
 	if t.state != served || t.conn == nil {
 		return ErrNotServed
@@ -81,42 +83,31 @@ func (w *Writer) WriteRTP(t *Transport, header *rtp.Header, payload []byte) erro
 		w.shard.stats.Refused++
 		return ErrMalformed
 	}
-	room := w.room(t.conn, n+len(payload)+rtpOverhead)
-	packet := room[:n+len(payload)]
-	if _, err := header.MarshalTo(packet[:n]); err != nil {
+	room := w.room(t.conn, n+len(payload)+rtpOverhead)[:n]
+	if _, err := header.MarshalTo(room); err != nil {
 		w.shard.stats.Refused++
 		return errors.Join(ErrMalformed, err)
 	}
-	copy(packet[n:], payload)
-	return w.seal(t, room, packet)
-}
-
-// seal encrypts a packet into room, where it may be already, and adds it to what is sent.
-func (w *Writer) seal(t *Transport, room, packet []byte) error {
-	if classify(packet) != kindRTP {
+	if classify(room) != kindRTP {
 		w.shard.stats.Refused++
 		return ErrMalformed
 	}
-	ssrc := binary.BigEndian.Uint32(packet[8:])
-	numbers := t.sending[ssrc]
-	if numbers == nil {
-		numbers = &window{}
-		t.sending[ssrc] = numbers
-	}
-	index, ok := numbers.take(binary.BigEndian.Uint16(packet[2:]))
+	return w.seal(t, room, payload)
+}
+
+// seal encrypts a packet whose header is in the arena, and adds it to what is sent.
+func (w *Writer) seal(t *Transport, header, payload []byte) error {
+	ssrc := binary.BigEndian.Uint32(header[8:])
+	index, ok := t.outgoing(ssrc).window.take(binary.BigEndian.Uint16(header[2:]))
 	if !ok {
 		w.shard.stats.Refused++
 		return ErrRepeated
 	}
-	encrypted, err := t.out.EncryptRTP(room, packet, &w.header)
-	if err != nil {
-		w.shard.stats.Refused++
-		return errors.Join(ErrMalformed, err)
-	}
+	sealed := t.out.sealRTP(header, payload, index)
 	if w.shard.plane.opts.Sent != nil {
 		w.shard.plane.opts.Sent(Nonce{Transport: t, SSRC: ssrc, Index: index})
 	}
-	w.append(t.conn, t.paths[len(t.paths)-1], len(encrypted))
+	w.append(t.conn, t.paths[len(t.paths)-1], len(sealed))
 	return nil
 }
 
@@ -129,16 +120,15 @@ func (w *Writer) RTCP(t *Transport, packet []byte) error {
 		w.shard.stats.Refused++
 		return ErrMalformed
 	}
-	encrypted, err := t.out.EncryptRTCP(w.room(t.conn, len(packet)+rtcpOverhead), packet, &w.rtcp)
-	if err != nil {
+	sealed, index, ok := t.out.sealRTCP(w.room(t.conn, len(packet)+rtcpOverhead), packet)
+	if !ok {
 		w.shard.stats.Refused++
-		return errors.Join(ErrMalformed, err)
+		return ErrRepeated
 	}
 	if w.shard.plane.opts.Sent != nil {
-		index := binary.BigEndian.Uint32(encrypted[len(encrypted)-4:]) &^ (1 << 31) // the flag of encryption
 		w.shard.plane.opts.Sent(Nonce{Transport: t, RTCP: true, SSRC: binary.BigEndian.Uint32(packet[4:]), Index: uint64(index)})
 	}
-	w.append(t.conn, t.paths[len(t.paths)-1], len(encrypted))
+	w.append(t.conn, t.paths[len(t.paths)-1], len(sealed))
 	return nil
 }
 
@@ -171,15 +161,21 @@ func (w *Writer) append(c *Conn, to netip.AddrPort, size int) {
 
 // finish does what was put off and sends everything.
 func (w *Writer) finish() {
-	if len(w.tasks) > 0 {
-		now := time.Now()
-		for i := 0; i < len(w.tasks); i++ { // a task may add others
-			w.tasks[i].EndOfBatch(w, now)
-		}
+	w.doTasks()
+	w.flush()
+}
+
+// doTasks does what was put off.
+func (w *Writer) doTasks() {
+	if len(w.tasks) == 0 {
+		return
+	}
+	now := time.Now()
+	for i := 0; i < len(w.tasks); i++ { // a task may add others
+		w.tasks[i].EndOfBatch(w, now)
 	}
 	clear(w.tasks)
 	w.tasks = w.tasks[:0]
-	w.flush()
 }
 
 // flush sends what is in the arena.

@@ -26,6 +26,16 @@ type wire struct {
 
 func newWire(t testing.TB, opts Options, listen netip.AddrPort) *wire {
 	t.Helper()
+	w := newLooseWire(t, opts, listen)
+	w.shard.mu.Lock()
+	defer w.shard.mu.Unlock()
+	w.addPath(w.far)
+	return w
+}
+
+// newLooseWire is newWire without a path.
+func newLooseWire(t testing.TB, opts Options, listen netip.AddrPort) *wire {
+	t.Helper()
 	opts.Shards = 1
 	plane := New(opts)
 	shard := plane.Shard(0)
@@ -49,17 +59,20 @@ func newWire(t testing.TB, opts Options, listen netip.AddrPort) *wire {
 		return c
 	}
 	w := &wire{Transport: shard.NewTransport(&taken{}), conn: conn, far: far, in: context(), back: context()}
-	w.out, w.Transport.in, w.state = context(), context(), served
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	w.addPath(far)
+	for _, c := range []**srtpContext{&w.out, &w.Transport.in} {
+		if *c, err = newContext(bytes.Repeat([]byte{5}, 16), bytes.Repeat([]byte{6}, 12)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.state = served
 	return w
 }
 
 // addPath has the Transport send to a socket of the test's. The shard's mu is held.
 func (w *wire) addPath(far *net.UDPConn) {
 	to := far.LocalAddr().(*net.UDPAddr).AddrPort()
-	w.paths, w.Transport.conn = append(w.paths, to), w.conn
+	w.paths = append(w.paths, to)
+	w.attach(w.conn)
 	w.shard.plane.learn(to, w.Transport)
 }
 
@@ -194,6 +207,8 @@ func TestEachPacketIsSentOnce(t *testing.T) {
 			{out.RTCP(w.Transport, packet), ErrMalformed},
 			{out.RTP(w.Transport, packetOf(t, 1, 101, maxPacket+1)), ErrMalformed},
 			{out.RTP(w.Transport, []byte{0x9f, 96, 0, 102, 0, 0, 0, 0, 0, 0, 0, 1}), ErrMalformed},
+			{out.RTP(w.Transport, []byte{0x90, 96, 0, 102, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1}), ErrMalformed},
+			{out.WriteRTP(w.Transport, &rtp.Header{Version: 2, Marker: true, PayloadType: 72, SSRC: 1}, nil), ErrMalformed},
 		} {
 			if !errors.Is(c.err, c.want) {
 				t.Errorf("write %d: %v; want %v", i, c.err, c.want)
@@ -346,7 +361,7 @@ func TestForwardingDoesNotAllocate(t *testing.T) {
 // newWireOn is another Transport of the same shard that sends to the same far end.
 func newWireOn(t testing.TB, w *wire) *Transport {
 	t.Helper()
-	out, err := srtp.CreateContext(bytes.Repeat([]byte{7}, 16), bytes.Repeat([]byte{8}, 12), srtp.ProtectionProfileAeadAes128Gcm)
+	out, err := newContext(bytes.Repeat([]byte{7}, 16), bytes.Repeat([]byte{8}, 12))
 	if err != nil {
 		t.Fatal(err)
 	}

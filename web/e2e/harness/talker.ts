@@ -42,6 +42,17 @@ export async function pretend(url: string, room: string, name: string): Promise<
   return () => { talker.close(); };
 }
 
+/** Lets a bot into `room`. */
+export async function letIn(url: string, room: string, bot: string): Promise<void> {
+  const talker = await enter(url, room, 'Host');
+  try {
+    assertEqual((await talker.ask('bot', 'bot-toggle', { bot, enabled: true })).type, 'ack', `answer to letting ${bot} in`);
+    await talker.ask('leave', 'leave', {});
+  } finally {
+    talker.close();
+  }
+}
+
 /** Writes `texts` into `room` as somebody without a browser, each once the last is stored. */
 export async function recite(url: string, room: string, name: string, texts: readonly string[]): Promise<void> {
   const talker = await enter(url, room, name);

@@ -35,6 +35,16 @@ for (const colorScheme of ['light', 'dark'] as const) {
       await look(ada, 'room with the menu of a message');
       await ada.page.keyboard.press('Escape');
 
+      await ada.chooseForMessage('An answer', 'chat-thread');
+      const threadInput = ada.find('thread-panel').getByTestId('chat-input');
+      await threadInput.fill('A reply');
+      await threadInput.press('Enter');
+      await ada.find('thread-line').waitFor();
+      await look(ada, 'room with a thread');
+      await ada.find('threads-toggle').click();
+      await ada.find('thread-row').waitFor();
+      await look(ada, 'room with the list of threads');
+
       await ada.open('people');
       await look(ada, 'room with people');
       await ada.find('person-actions').first().click();

@@ -5,6 +5,7 @@ import './layers';
 import './recording';
 import './through';
 import './chat';
+import './threads';
 import './recovery';
 import './moderation';
 import './entry';

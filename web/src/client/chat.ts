@@ -3,7 +3,7 @@ import { Computed, Value } from './readable';
 import type { Roster } from './roster';
 import { blank, Timeline } from './timeline';
 import type { Chat, Message, Outgoing, Person, SendOptions } from './types';
-import type { Envelope, History, Joined, Read, Typing } from './wire';
+import type { Cursor, Envelope, History, Joined, Read, Typing } from './wire';
 
 /** `typing` is repeated this often while someone writes: the server forgets it after 5 s. */
 const typingRepeatMs = 3_000;
@@ -13,7 +13,9 @@ const typingForgetMs = 7_000;
 /** Read marks go out at most this often. */
 const readEveryMs = 2_000;
 
+/** What a chat is in: a room, or a thread of one. */
 export interface ChatRoom {
+  /** Of a thread: `room~thread`. */
   readonly id: string;
   readonly roster: Roster;
   readonly outbox: Outbox;
@@ -22,8 +24,17 @@ export interface ChatRoom {
   request<T>(type: string, data: unknown): Promise<Envelope<T>>;
   /** Sends if joined, else does nothing. */
   tell(type: string, data: unknown): void;
+  /** Asks for what comes after `cursor`, if that is not under way; resolves with whether there was an answer. */
+  catchUp(): Promise<boolean>;
 }
 
+/** The first frame of a timeline: its window, or all after `cursor`. */
+type Opening = Pick<Joined, 'recovered' | 'history' | 'more' | 'reads' | 'epoch'>;
+
+/**
+ * One timeline, kept up with through every reconnect. The cursor is how far its log was folded in; a
+ * record that does not follow it means that some are missing: they are asked for.
+ */
 export class ChatSession implements Chat {
   readonly log: Computed<readonly Message[]>;
   readonly more = new Value(false);
@@ -44,6 +55,12 @@ export class ChatSession implements Chat {
   #readSent = 0;
   #readTimer: ReturnType<typeof setTimeout> | undefined;
   #loading: Promise<boolean> | null = null;
+  /** The last record of the log that was folded in. Before the first `joined` it is of no epoch, and asks for the window. */
+  cursor: Cursor = { seq: 0, epoch: '' };
+  /** Whether the answer is on its way that brings what comes after. */
+  asking = false;
+  /** A gap right after this position was asked about already: what is missing there does not exist. */
+  #askedAt = -1;
 
   constructor(room: ChatRoom) {
     this.#room = room;
@@ -64,31 +81,49 @@ export class ChatSession implements Chat {
 
   /* ------------------------------------------------ what the room hands over */
 
-  /** A `joined`; `cursor` is the log's end. Returns the messages that came while we were away. */
-  joined(body: Joined, cursor: number, first: boolean): Message[] {
+  /** The first frame, or the one that catches up. Returns the messages that came while we were away. */
+  joined({ seq }: Envelope, body: Opening, first: boolean): Message[] {
+    const { recovered, history, epoch } = body;
+    const position = seq ?? Math.max(history.at(-1)?.seq ?? 0, recovered ? this.cursor.seq : 0);
     const fresh: Message[] = [];
-    if (body.recovered) {
-      for (const record of body.history) {
+    this.asking = false;
+    this.cursor = { seq: position, epoch };
+    if (recovered) {
+      for (const record of history) {
         const message = this.#timeline.apply(record);
         if (message) fresh.push(message);
       }
     } else {
-      this.#timeline.reset(body.history, body.more);
+      this.#timeline.reset(history, body.more);
     }
-    if (first) this.#baseline = cursor;
+    if (first) this.#baseline = position;
     this.#mergeReads(body.reads ?? {});
     for (const id of [...this.#typists.keys()]) this.setTypist(id, false);
-    this.#room.outbox.settled(this.#room.id, cursor);
+    this.#room.outbox.settled(this.#room.id, position);
     this.#changed();
     return fresh;
   }
 
-  /** One logged record, in order and not seen before. */
+  /** One record of the log; returns the message when it was a new one. */
   logged(record: Envelope): Message | null {
+    const { seq = 0, prev } = record;
+    const at = this.cursor.seq;
+    // What the answer under way will bring is not taken twice.
+    if (seq <= at || this.asking) return null;
+    if (prev && prev !== at && this.#askedAt !== at) {
+      void this.#closeGap(at);
+      return null;
+    }
+    this.cursor.seq = seq;
     const message = this.#timeline.apply(record);
     if (record.from !== undefined && record.type === 'chat') this.setTypist(record.from, false);
     this.#changed();
     return message;
+  }
+
+  async #closeGap(at: number): Promise<void> {
+    // Once only: when the log itself has no more, the hole is not one that asking can close.
+    if (await this.#room.catchUp() && this.cursor.seq === at) this.#askedAt = at;
   }
 
   /** The server's marks replace ours, but for our own when it could not be sent. */

@@ -20,7 +20,7 @@ class ClientSession extends Connection implements Client {
   constructor(options: ClientOptions) {
     super(options, () => this.#inUse());
     this.#outbox = new Outbox({
-      room: (id) => this.#rooms.get(id),
+      room: (id) => this.#rooms.get(id.replace(/~.*/, '')),
       user: () => this.user.value?.id ?? '',
       request: (type, data, o) => this.request(type, data, o),
     }, options.outbox);

@@ -108,7 +108,8 @@ export class Connection {
 
   #post(type: string, id: string | undefined, data: unknown, o: RequestOptions): ClientError | null {
     if (this.state.value !== 'online' || !this.#link) return new ClientError('network');
-    const line = JSON.stringify({ type, id, room: o.room, thread: o.thread, to: o.to, data });
+    const [room, thread] = o.room?.split('~') ?? [];
+    const line = JSON.stringify({ type, id, room, thread, to: o.to, data });
     if (byteLength(line) > this.limits.value.messageBytes) return new ClientError('too-large');
     this.#link.post(line);
     return null;

@@ -6,5 +6,5 @@ export { webStorage } from './outbox';
 export type * from './types';
 export type {
   Author, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus, RecordingEnd, RemovedReason, Role,
-  Source, SystemStatus,
+  Source, SystemStatus, ThreadSummary,
 } from './wire';

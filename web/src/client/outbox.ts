@@ -13,6 +13,7 @@ const sendTimeoutMs = 15_000;
 /** What is kept of a message that is not stored yet. */
 interface Kept {
   id: string;
+  /** Of a message in a thread: `room~thread`. */
   room: string;
   text: string;
   at: number;
@@ -59,8 +60,8 @@ export class OutboxEntry implements Outgoing {
 
 /** How the outbox reaches the server. */
 export interface OutboxTransport {
-  /** Whether messages of that room can be sent at present, and how far its log is known here. */
-  room(id: string): { readonly isJoined: boolean; readonly position: number } | undefined;
+  /** Whether messages of that room, or of the thread `room~thread`, can be sent at present, and how far the room's log is known. */
+  room(id: string): { readonly isJoined: boolean; readonly chat: { readonly cursor: { readonly seq: number } } } | undefined;
   user(): string;
   request(type: string, data: unknown, options: { room: string; id: string; timeoutMs: number }): Promise<Envelope<Ack>>;
 }
@@ -181,7 +182,7 @@ export class Outbox {
       entry.seq = answer.data?.seq ?? entry.seq;
       entry.status.set('sent');
       // A repeat of what was stored long ago: no echo will come.
-      if (entry.seq !== 0) this.settled(entry.room, this.#transport.room(entry.room)?.position ?? 0);
+      if (entry.seq !== 0) this.settled(entry.room, this.#transport.room(entry.room)?.chat.cursor.seq ?? 0);
     } catch (thrown) {
       // The echo or cancel() may have been quicker than the answer.
       if (entry.status.value !== 'sending') return;

@@ -136,7 +136,7 @@ describe('the log', () => {
     server.joined = { recovered: true, seq: 9, history: [chat(4, 2, 'bob', 'b'), chat(7, 4, 'bob', 'c'), chat(9, 7, 'bob', 'd')] };
     server.socket.say(chat(7, 4, 'bob', 'c'), chat(9, 7, 'bob', 'd'));
     await tick();
-    expect(server.sent('join').map((m) => m.data)).toEqual([{}, { since: { seq: 2, epoch: 'e1' } }]);
+    expect(server.sent('join').map((m) => m.data)).toEqual([{ since: { seq: 0, epoch: '' } }, { since: { seq: 2, epoch: 'e1' } }]);
     expect(show(room)).toEqual(['a', 'b', 'c', 'd']);
     server.socket.say(chat(12, 9, 'bob', 'e'));
     expect(show(room)).toEqual(['a', 'b', 'c', 'd', 'e']);

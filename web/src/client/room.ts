@@ -10,8 +10,9 @@ import { newId } from './requests';
 import { fullJitter } from './retry';
 import { Roster } from './roster';
 import type { ParticipantView } from './roster';
+import type { Threads } from './threads';
 import type {
-  CallStats, JoinOptions, LocalMedia, Participant, Room, RoomEvents, RoomInfo, RoomState,
+  CallStats, JoinOptions, LocalMedia, Participant, Room, RoomEvents, RoomInfo, RoomState, Thread,
 } from './types';
 import type * as wire from './wire';
 
@@ -20,10 +21,7 @@ const requestTimeoutMs = 20_000;
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-/**
- * One room, kept joined through every reconnect. The cursor is the `seq` of the last record of the
- * log that was folded in; a record that does not follow it makes the room join again with `since`.
- */
+/** One room, kept joined through every reconnect. */
 export class RoomSession implements Room {
   readonly id: string;
   readonly state = new Value<RoomState>('rejoining');
@@ -34,6 +32,7 @@ export class RoomSession implements Room {
   readonly self = new Value<Participant>(null as never);
   readonly speakers = new Value<readonly Participant[]>([]);
   readonly lowBandwidth = new Value(false);
+  readonly threads = new Value<readonly wire.ThreadSummary[]>([]);
   readonly roster: Roster;
   readonly chat: ChatSession;
   readonly media: LocalMedia;
@@ -47,17 +46,13 @@ export class RoomSession implements Room {
   readonly #ended: (room: RoomSession) => void;
   /** Whether `joined` has come on the present connection. */
   isJoined = false;
-  #joining = false;
   everJoined = false;
   /** What join() gave to the first who asked. */
   joined!: Promise<Room>;
   /** Why the server did not let us in. */
   refusal: ClientError | null = null;
-  /** `seq` of the last record of the log that was folded in. */
-  position = 0;
-  #epoch = '';
-  /** A gap right after this position was asked about already: what is missing there does not exist. */
-  #askedAt = -1;
+  /** What knows threads comes when there are some. */
+  #threads: Promise<Threads> | undefined;
 
   /** `ended` is told once, when the room was left or taken away. */
   constructor(id: string, connection: Connection, outbox: Outbox, options: JoinOptions, ended: (room: RoomSession) => void) {
@@ -117,13 +112,13 @@ export class RoomSession implements Room {
     return this.#connection.request('webrtc-signal', signal, { room: this.id, to });
   }
 
-  async request<T>(type: string, data: unknown): Promise<wire.Envelope<T>> {
+  async request<T>(type: string, data: unknown, room = this.id): Promise<wire.Envelope<T>> {
     const id = newId();
     const end = Date.now() + requestTimeoutMs;
     for (let attempt = 1; ; attempt++) {
       await this.#whenJoined(end - Date.now());
       try {
-        return await this.#connection.request<T>(type, data, { room: this.id, id });
+        return await this.#connection.request<T>(type, data, { room, id });
       } catch (thrown) {
         const error = ClientError.from(thrown);
         const delay = error.retryAfterMs ?? fullJitter({ attempt });
@@ -133,30 +128,43 @@ export class RoomSession implements Room {
     }
   }
 
-  tell(type: string, data: unknown): void {
-    if (this.isJoined) this.#connection.send(type, data, { room: this.id });
+  tell(type: string, data: unknown, room = this.id): void {
+    if (this.isJoined) this.#connection.send(type, data, { room });
+  }
+
+  thread(name: string | { readonly private: string }): Promise<Thread> {
+    return this.#whenThreads().then((threads) => threads.open(name));
+  }
+
+  /** What waits for it goes on in the order in which it came. */
+  #whenThreads(): Promise<Threads> {
+    return this.#threads ??= import('./threads').then(({ Threads }) => new Threads(this, ChatSession, Value));
   }
 
   /** The connection is gone; everything stays as it is until it is back. */
   suspend(): void {
     this.isJoined = false;
-    this.#joining = false;
+    this.chat.asking = false;
     this.#call?.suspend();
     if (this.state.value === 'joined') this.state.set('rejoining');
   }
 
+  async catchUp(): Promise<boolean> {
+    await this.enter();
+    return this.isJoined;
+  }
+
   /** Joins, at first or again, until the connection is lost or the server refuses for good. */
   async enter(): Promise<void> {
-    if (this.#joining || !this.#active()) return;
-    this.#joining = true;
-    const since = this.#epoch === '' ? undefined : { seq: this.position, epoch: this.#epoch };
+    if (this.chat.asking || !this.#active()) return;
+    this.chat.asking = true;
     try {
       // The answer itself is handled in receive(): in order with the frames that follow it.
-      await this.#connection.request('join', { since } satisfies wire.Join, { room: this.id });
+      await this.#connection.request('join', { since: this.chat.cursor } satisfies wire.Join, { room: this.id });
     } catch (thrown) {
       const error = ClientError.from(thrown);
       // After a connection loss the next connection brings us here again.
-      this.#joining = false;
+      this.chat.asking = false;
       if (error.code === 'network' || error.code === 'closed' || !this.#active()) return;
       if (!error.retryable || (!this.everJoined && error.code === 'room-full')) {
         this.#refused(error);
@@ -170,11 +178,15 @@ export class RoomSession implements Room {
   receive(envelope: wire.Envelope): void {
     if (envelope.type === 'joined') {
       if (this.#active()) this.#joined(envelope as wire.Envelope<wire.Joined>);
-      return;
+    } else if (this.isJoined && !envelope.thread) {
+      if (!envelope.seq) this.#state(envelope);
+      const message = envelope.seq && this.chat.logged(envelope);
+      if (message) this.#events.emit('message', message);
     }
-    if (!this.isJoined || envelope.thread) return;
-    if (envelope.seq) this.#logged(envelope, envelope.seq);
-    else this.#state(envelope);
+    // Summaries are in joined and in room; the first one brings the module.
+    if (this.#threads ?? (envelope.data as wire.RoomUpdate | undefined)?.threads?.[0]) {
+      void this.#whenThreads().then((threads) => threads.receive(envelope));
+    }
   }
 
   #active(): boolean {
@@ -194,7 +206,6 @@ export class RoomSession implements Room {
     const resync = this.isJoined;
     const known = new Set(this.participants.value);
     this.everJoined = true;
-    this.#joining = false;
     this.isJoined = true;
     this.role.set(body.role);
     this.grants.set(body.grants);
@@ -202,10 +213,7 @@ export class RoomSession implements Room {
     this.info.patch({ mode: body.media.mode });
     this.self.set(this.roster.reset(body.self, body.participants));
     this.state.set('joined');
-    const last = body.history.at(-1)?.seq ?? 0;
-    this.position = envelope.seq ?? Math.max(last, body.recovered ? this.position : 0);
-    this.#epoch = body.epoch;
-    const missed = this.chat.joined(body, this.position, first);
+    const missed = this.chat.joined(envelope, body, first);
     for (const message of missed) this.#events.emit('message', message);
     if (!first) {
       for (const view of this.participants.value) if (!known.has(view)) this.#events.emit('participant-joined', view);
@@ -216,27 +224,6 @@ export class RoomSession implements Room {
     if (!first && !resync) this.#events.emit('resumed', { recovered: body.recovered });
     this.#mediaState.joined(body.self.media);
     this.outbox.pump(this.id);
-  }
-
-  /** One record of the main timeline's log. */
-  #logged(record: wire.Envelope, seq: number): void {
-    if (seq <= this.position) return;
-    if (record.prev && record.prev !== this.position && this.#askedAt !== this.position) {
-      if (!this.#joining) void this.#closeGap();
-      return;
-    }
-    // What the answer to the join under way will bring is not taken twice.
-    if (this.#joining) return;
-    this.position = seq;
-    const message = this.chat.logged(record);
-    if (message) this.#events.emit('message', message);
-  }
-
-  async #closeGap(): Promise<void> {
-    const at = this.position;
-    await this.enter();
-    // Once only: when the log itself has no more, the hole is not one that joining can close.
-    if (this.isJoined && this.position === at) this.#askedAt = at;
   }
 
   #state(envelope: wire.Envelope): void {
@@ -284,7 +271,7 @@ export class RoomSession implements Room {
     for (const source of this.#mediaState.imposed(state)) this.#events.emit('muted', { source });
   }
 
-  #roomChanged(update: wire.RoomUpdate): void {
+  #roomChanged({ threads: _, ...update }: wire.RoomUpdate): void {
     // Only what changed is in it.
     this.info.patch(update);
     this.#syncCall();

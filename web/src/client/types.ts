@@ -1,7 +1,7 @@
 /** The public surface of the client: what an application programs against. */
 import type {
   Author, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus,
-  QualityReason, RecordingEnd, RemovedReason, Role, Source, SystemStatus, WireErrorCode,
+  QualityReason, RecordingEnd, RemovedReason, Role, Source, SystemStatus, ThreadSummary, WireErrorCode,
 } from './wire';
 
 /**
@@ -140,8 +140,8 @@ export interface OutboxOptions {
 }
 
 export interface RequestOptions {
+  /** Of what is in a thread: `room~thread`. */
   room?: string;
-  thread?: string;
   to?: string;
   /** Default: a random UUID. */
   id?: string;
@@ -256,9 +256,16 @@ export interface Room {
   /** Whether the cameras of others come at most 320 pixels wide where the server can choose. Screens stay as they are. */
   readonly lowBandwidth: Readable<boolean>;
   readonly chat: Chat;
+  /** Threads with messages that we may see, the one with the newest message first. */
+  readonly threads: Readable<readonly ThreadSummary[]>;
   readonly media: LocalMedia;
   on<K extends keyof RoomEvents>(name: K, fn: (event: RoomEvents[K]) => void): () => void;
 
+  /**
+   * Opens a thread and follows it until it is closed as often as it was opened. `m` and a seq name the thread on that message;
+   * with `private`, the user of a bot, it is the one that nobody else can see. At most 32 are open at a time.
+   */
+  thread(name: string | { readonly private: string }): Promise<Thread>;
   /** Raises or lowers our hand. */
   setHand(up: boolean): void;
   setLowBandwidth(on: boolean): void;
@@ -497,6 +504,7 @@ export interface SendOptions {
 /** One own message on its way. */
 export interface Outgoing {
   readonly id: string;
+  /** Of a message in a thread: `room~thread`. */
   readonly room: string;
   readonly text: string;
   readonly status: Readable<MessageStatus>;
@@ -540,4 +548,18 @@ export interface Chat {
   loadOlder(limit?: number): Promise<boolean>;
   /** Moderators: erases the history for everyone. */
   clear(): Promise<void>;
+}
+
+/** `opening`: its messages are on their way; `closed`: by close(), with the room, or refused: see `error`. */
+export type ThreadState = 'opening' | 'open' | 'closed';
+
+/** A thread of a room that we follow. */
+export interface Thread {
+  readonly name: string;
+  readonly state: Readable<ThreadState>;
+  /** Why the server does not let us follow it. */
+  readonly error: Readable<ClientErrorLike | null>;
+  readonly chat: Chat;
+  /** Stops following it, when it was closed as often as it was opened and nothing waits to be sent. */
+  close(): void;
 }

@@ -5,7 +5,7 @@ import { Value } from '../client/readable';
 import { chat, FakeServer, participant } from '../client/testing/server';
 import { createClient } from '../client/index';
 import type { Envelope, Readable } from '../client/index';
-import { provideClient, useChat, useClient, useReadable, useRoom, useWebSocketChat } from './index';
+import { provideClient, useChat, useClient, useReadable, useRoom, useThread, useThreads, useWebSocketChat } from './index';
 
 let server: FakeServer;
 let scope: EffectScope;
@@ -84,6 +84,44 @@ describe('useRoom and useChat', () => {
     expect(state?.error.value?.code).toBe('forbidden');
     expect(state?.joining.value).toBe(false);
     mounted.unmount();
+    client.close();
+  });
+});
+
+describe('useThread and useThreads', () => {
+  it('follow one thread after another, and none when the scope ends', async () => {
+    await import('../client/threads');
+    server.answers.set('subscribe-thread', (m) => [m.thread === 'm9'
+      ? { type: 'error', id: m.id, data: { code: 'not-found', message: 'no', retryable: false } }
+      : { type: 'thread-history', id: m.id, room: m.room, thread: m.thread, data: {
+        messages: [chat(3, 0, 'bob', `in ${m.thread ?? ''}`)], recovered: false, more: false, runs: [], epoch: 'e1',
+      } }]);
+    server.joined = { threads: [{ thread: 'm1', messages: 1, last: { seq: 3, ts: 3 } }] };
+    const client = createClient({ url: 'ws://h/ws', token: 't', WebSocket: server.WebSocket });
+    const room = await client.join('daily', { call: false });
+    const name = ref('');
+    const { thread, threads } = run(() => ({ thread: useThread(room, name), threads: useThreads(room) }));
+    await tick();
+    expect(threads.value.map((t) => t.thread)).toEqual(['m1']);
+    expect(thread.log.value).toEqual([]);
+    expect(server.sent('subscribe-thread')).toEqual([]);
+    const show = () => [thread.name.value, thread.state.value, ...thread.log.value.map((m) => m.text)];
+    name.value = 'm1';
+    await tick();
+    expect(show()).toEqual(['m1', 'open', 'in m1']);
+    name.value = 'm2';
+    await tick();
+    expect(show()).toEqual(['m2', 'open', 'in m2']);
+    name.value = 'm9';
+    await tick();
+    expect(show()).toEqual(['m9', 'closed']);
+    expect(thread.error.value?.code).toBe('not-found');
+    name.value = 'm2';
+    await tick();
+    expect(thread.error.value).toBeNull();
+    scope.stop();
+    await tick();
+    expect(server.sent('unsubscribe-thread').map((m) => m.thread)).toEqual(['m1', 'm2', 'm2']);
     client.close();
   });
 });

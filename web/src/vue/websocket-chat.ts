@@ -75,7 +75,7 @@ export function useWebSocketChat(options: WebSocketChatOptions): WebSocketChat {
       await room.leave();
       return { type: 'ack', room: id };
     }
-    return client.request(type, data, { room: id, thread, to });
+    return client.request(type, data, { room: thread ? `${id}~${thread}` : id, to });
   }
 
   if (options.autoConnect ?? true) client.connect().catch(() => undefined);

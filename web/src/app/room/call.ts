@@ -1,6 +1,7 @@
 import { computed, inject, provide, ref, shallowRef, type ComputedRef, type InjectionKey, type Ref, type ShallowRef } from 'vue';
-import type { CallStats, Chat, Client, LocalMedia, Role, Room, RoomInfo } from '../../client';
-import { useReadable } from '../../vue';
+import type { CallStats, Chat, Client, LocalMedia, Role, Room, RoomInfo, ThreadSummary } from '../../client';
+import { useReadable, useThreads } from '../../vue';
+import { rootOf } from '../chat/threads';
 import { storage } from '../lib/storage';
 import { useParticipantViews, type ParticipantView } from './participantViews';
 import type { Pip } from './pip';
@@ -11,6 +12,15 @@ export type Panel = 'chat' | 'people';
 export type DialogName = 'invite' | 'settings' | 'help' | 'record' | 'end';
 /** auto: what the number of people and shares suggests. */
 export type LayoutChoice = 'auto' | 'grid' | 'speaker';
+
+/** The thread that is open; with neither name nor `private` the list of them. */
+export interface OpenThread {
+  readonly name: string;
+  /** The bot that a private one is with, as long as its name is not known; else empty. */
+  readonly private: string;
+  /** It was opened from the list: the way back leads there. */
+  readonly fromList: boolean;
+}
 
 /** What names a tile, as long as its picture may come and go. */
 export const tileKey = (participant: string, source: 'camera' | 'screen'): string => `${participant}/${source}`;
@@ -26,6 +36,10 @@ export interface CallContext {
   readonly role: Readonly<ShallowRef<Role>>;
   readonly isModerator: ComputedRef<boolean>;
   readonly panel: Ref<Panel | null>;
+  readonly threads: Readonly<ShallowRef<readonly ThreadSummary[]>>;
+  readonly thread: ShallowRef<OpenThread | null>;
+  /** `seq` of the message whose thread was closed last: the chat shows it when it comes back. 0 = none. */
+  readonly leftThread: Ref<number>;
   readonly dialog: Ref<DialogName | null>;
   readonly layout: Ref<LayoutChoice>;
   /** Key of the tile that is held large, null = none. */
@@ -38,7 +52,16 @@ export interface CallContext {
   readonly readings: ShallowRef<CallStats | null>;
   readonly lowBandwidth: Readonly<ShallowRef<boolean>>;
   togglePanel(panel: Panel): void;
+  /** Opens a thread beside the chat; an empty name is the list. */
+  openThread(name: string): void;
+  /** Opens the conversation with a bot that nobody else can see. */
+  openPrivate(bot: string): void;
+  closeThread(): void;
+  /** One step: to the list if that is where it was opened, else to the chat. */
+  backFromThread(): void;
 }
+
+export const isList = (open: OpenThread | null): boolean => open?.name === '' && open.private === '';
 
 const key: InjectionKey<CallContext> = Symbol('call');
 
@@ -47,6 +70,12 @@ export function provideCall({ client, room }: Call): CallContext {
   const role = useReadable(room.role);
   const panel = ref<Panel | null>(null);
   const layout = ref<LayoutChoice>(keptLayout());
+  const thread = shallowRef<OpenThread | null>(null);
+  const leftThread = ref(0);
+  function closeThread(): void {
+    leftThread.value = rootOf(thread.value?.name ?? '');
+    thread.value = null;
+  }
   const context: CallContext = {
     client,
     room,
@@ -57,6 +86,9 @@ export function provideCall({ client, room }: Call): CallContext {
     role,
     isModerator: computed(() => role.value === 'moderator'),
     panel,
+    threads: useThreads(room),
+    thread,
+    leftThread,
     dialog: ref(null),
     layout,
     pinned: shallowRef(null),
@@ -65,7 +97,21 @@ export function provideCall({ client, room }: Call): CallContext {
     showStats: ref(false),
     readings: shallowRef(null),
     lowBandwidth: useReadable(room.lowBandwidth),
-    togglePanel: (wanted) => (panel.value = panel.value === wanted ? null : wanted),
+    togglePanel: (wanted) => {
+      panel.value = panel.value === wanted ? null : wanted;
+      thread.value = null;
+      leftThread.value = 0;
+    },
+    openThread: (name) => (thread.value = { name, private: '', fromList: name !== '' && isList(thread.value) }),
+    openPrivate: (bot) => {
+      panel.value = 'chat';
+      thread.value = { name: '', private: bot, fromList: false };
+    },
+    closeThread,
+    backFromThread: () => {
+      if (thread.value?.fromList) thread.value = { name: '', private: '', fromList: false };
+      else closeThread();
+    },
   };
   provide(key, context);
   return context;
