@@ -56,7 +56,7 @@ export async function untilMoving(what: string, ask: () => Promise<Reception | n
 }
 
 export type Source = 'camera' | 'screen';
-export type Panel = 'chat' | 'people';
+export type Panel = 'chat' | 'people' | 'bots';
 
 /** One person in front of one page of the app, and what they can do and see there. */
 export class Person {

@@ -6,6 +6,7 @@ import './recording';
 import './through';
 import './chat';
 import './threads';
+import './bots';
 import './recovery';
 import './moderation';
 import './entry';

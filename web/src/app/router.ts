@@ -1,5 +1,5 @@
 import { createRouter, createWebHistory } from 'vue-router';
-import { loadRoomTexts } from './i18n';
+import { loadTexts } from './i18n';
 import { parseRoom } from './lib/roomName';
 import LandingPage from './pages/LandingPage.vue';
 
@@ -9,7 +9,7 @@ export const router = createRouter({
     { path: '/', component: LandingPage },
     {
       path: '/r/:room',
-      component: () => Promise.all([import('./pages/RoomPage.vue'), loadRoomTexts()]).then(([page]) => page),
+      component: () => Promise.all([import('./pages/RoomPage.vue'), loadTexts('room')]).then(([page]) => page),
       props: (route) => ({ roomId: route.params.room }),
       // A name that a person typed is brought into the form that the server accepts.
       beforeEnter: (to) => {

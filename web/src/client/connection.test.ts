@@ -236,7 +236,7 @@ describe('requests', () => {
   it('take ack or the typed answer, never an echo with the same id', async () => {
     const client = make();
     await client.connect();
-    server.answers.set('chat', (m) => [{ ...m, seq: 7 }, { type: 'ack', id: m.id, data: { seq: 7 } }]);
+    server.answers.set('chat', (m) => [{ ...m, seq: 7, author: { user: 'ada', name: 'Ada', kind: 'human' } }, { type: 'ack', id: m.id, data: { seq: 7 } }]);
     await expect(client.request('chat', { text: 'a' })).resolves.toMatchObject({ type: 'ack', data: { seq: 7 } });
   });
 

@@ -98,7 +98,7 @@ export class Connection {
     const id = options.id ?? newId();
     const failure = this.#post(type, id, data, options);
     if (failure) return Promise.reject(failure);
-    return this.#requests.wait(id, type, options.timeoutMs ?? this.#options.timeoutMs ?? defaultTimeoutMs,
+    return this.#requests.wait(id, options.timeoutMs ?? this.#options.timeoutMs ?? defaultTimeoutMs,
       options.signal) as Promise<Envelope<T>>;
   }
 

@@ -5,6 +5,6 @@ export { createLocalMedia } from './media/local';
 export { webStorage } from './outbox';
 export type * from './types';
 export type {
-  Author, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus, RecordingEnd, RemovedReason, Role,
-  Source, SystemStatus, ThreadSummary,
+  Author, BotInfo, BotLimits, BotTool, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus, Phase,
+  RecordingEnd, RemovedReason, Role, RunReceipt, RunStatus, Source, SystemStatus, ThreadSummary, ToolUse, Usage,
 } from './wire';

@@ -1,16 +1,17 @@
+import type { BotSession } from './bots';
 import { ChatSession } from './chat';
 import type { Connection } from './connection';
 import { ClientError, passing } from './errors';
+import type { Extras } from './extras';
 import { Call } from './media/call';
 import { createLocalMedia } from './media/local';
 import { MediaStateSync } from './media/state';
 import type { Outbox } from './outbox';
-import { Emitter, until, Value } from './readable';
+import { Computed, Emitter, until, Value } from './readable';
 import { newId } from './requests';
 import { fullJitter } from './retry';
 import { Roster } from './roster';
 import type { ParticipantView } from './roster';
-import type { Threads } from './threads';
 import type {
   CallStats, JoinOptions, LocalMedia, Participant, Room, RoomEvents, RoomInfo, RoomState, Thread,
 } from './types';
@@ -18,6 +19,8 @@ import type * as wire from './wire';
 
 /** A request of a room is repeated through connection losses for this long, milliseconds. */
 const requestTimeoutMs = 20_000;
+/** A longer wait that the server asks for is the person's to know of. */
+const longWaitMs = 3_000;
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
 
@@ -32,6 +35,7 @@ export class RoomSession implements Room {
   readonly self = new Value<Participant>(null as never);
   readonly speakers = new Value<readonly Participant[]>([]);
   readonly lowBandwidth = new Value(false);
+  readonly bots = new Value<BotSession | null>(null);
   readonly threads = new Value<readonly wire.ThreadSummary[]>([]);
   readonly roster: Roster;
   readonly chat: ChatSession;
@@ -51,8 +55,10 @@ export class RoomSession implements Room {
   joined!: Promise<Room>;
   /** Why the server did not let us in. */
   refusal: ClientError | null = null;
-  /** What knows threads comes when there are some. */
-  #threads: Promise<Threads> | undefined;
+  /** What knows threads and bots, and who is told what comes, from when there are some. */
+  #extras?: Promise<Extras | undefined>;
+  #sink?: Extras;
+  readonly #kept: wire.Envelope[] = [];
 
   /** `ended` is told once, when the room was left or taken away. */
   constructor(id: string, connection: Connection, outbox: Outbox, options: JoinOptions, ended: (room: RoomSession) => void) {
@@ -122,7 +128,7 @@ export class RoomSession implements Room {
       } catch (thrown) {
         const error = ClientError.from(thrown);
         const delay = error.retryAfterMs ?? fullJitter({ attempt });
-        if (!passing.has(error.code) || Date.now() + delay >= end) throw error;
+        if (!passing.has(error.code) || Number(error.retryAfterMs) > longWaitMs || Date.now() + delay >= end) throw error;
         await wait(delay);
       }
     }
@@ -132,13 +138,16 @@ export class RoomSession implements Room {
     if (this.isJoined) this.#connection.send(type, data, { room });
   }
 
-  thread(name: string | { readonly private: string }): Promise<Thread> {
-    return this.#whenThreads().then((threads) => threads.open(name));
+  async thread(name: string | { readonly private: string }): Promise<Thread> {
+    const extras = await this.#load();
+    if (!extras) throw new ClientError('network');
+    return extras.threads.open(name);
   }
 
-  /** What waits for it goes on in the order in which it came. */
-  #whenThreads(): Promise<Threads> {
-    return this.#threads ??= import('./threads').then(({ Threads }) => new Threads(this, ChatSession, Value));
+  /** What comes meanwhile is kept for it, in order. Resolves with undefined when it does not come: what needs it next tries again. */
+  #load(): Promise<Extras | undefined> {
+    return this.#extras ??= import('./extras').then(({ Extras }) => this.#sink = new Extras(this, ChatSession, Value, Computed, this.#kept),
+      () => this.#extras = undefined);
   }
 
   /** The connection is gone; everything stays as it is until it is back. */
@@ -183,10 +192,8 @@ export class RoomSession implements Room {
       const message = envelope.seq && this.chat.logged(envelope);
       if (message) this.#events.emit('message', message);
     }
-    // Summaries are in joined and in room; the first one brings the module.
-    if (this.#threads ?? (envelope.data as wire.RoomUpdate | undefined)?.threads?.[0]) {
-      void this.#whenThreads().then((threads) => threads.receive(envelope));
-    }
+    if (this.#sink) this.#sink.receive(envelope);
+    else if (this.#extras) this.#kept.push(envelope);
   }
 
   #active(): boolean {
@@ -209,8 +216,7 @@ export class RoomSession implements Room {
     this.isJoined = true;
     this.role.set(body.role);
     this.grants.set(body.grants);
-    this.info.patch(body.room ?? {});
-    this.info.patch({ mode: body.media.mode });
+    this.info.patch({ ...body.room, mode: body.media.mode });
     this.self.set(this.roster.reset(body.self, body.participants));
     this.state.set('joined');
     const missed = this.chat.joined(envelope, body, first);
@@ -218,6 +224,7 @@ export class RoomSession implements Room {
     if (!first) {
       for (const view of this.participants.value) if (!known.has(view)) this.#events.emit('participant-joined', view);
     }
+    if (body.bots[0] ?? body.threads[0]) void this.#load();
     this.#call?.configure(body.media);
     this.#syncCall();
     if (!resync) this.#call?.resume();
@@ -271,7 +278,8 @@ export class RoomSession implements Room {
     for (const source of this.#mediaState.imposed(state)) this.#events.emit('muted', { source });
   }
 
-  #roomChanged({ threads: _, ...update }: wire.RoomUpdate): void {
+  #roomChanged({ threads, ...update }: wire.RoomUpdate): void {
+    if (threads) void this.#load();
     // Only what changed is in it.
     this.info.patch(update);
     this.#syncCall();

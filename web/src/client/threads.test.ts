@@ -12,7 +12,7 @@ let logs: Record<string, Envelope[]>;
 let store: OutboxStore & { kept: string | null };
 
 // It is loaded when the first thread shows up; how long that takes is not what is tested.
-beforeAll(async () => { await import('./threads'); });
+beforeAll(async () => { await import('./extras'); });
 beforeEach(() => {
   vi.useFakeTimers();
   logs = {};

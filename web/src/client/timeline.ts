@@ -117,7 +117,7 @@ function toMessage(record: Envelope, owner: TimelineOwner): Message {
   const isOwn = author.user === owner.user();
   return {
     ...blank, ...data, text, seq, author, isOwn,
-    key: (isOwn ? owner.keyOf(record.id, seq) : null) ?? String(seq),
+    key: (isOwn ? owner.keyOf(record.id, seq) : data.run?.run) ?? String(seq),
     at: record.ts ?? 0,
   };
 }

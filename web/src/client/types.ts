@@ -1,7 +1,7 @@
 /** The public surface of the client: what an application programs against. */
 import type {
-  Author, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus,
-  QualityReason, RecordingEnd, RemovedReason, Role, Source, SystemStatus, ThreadSummary, WireErrorCode,
+  Author, BotInfo, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus,
+  Phase, QualityReason, RecordingEnd, RemovedReason, Role, RunReceipt, Source, SystemStatus, WireErrorCode,
 } from './wire';
 
 /**
@@ -256,6 +256,8 @@ export interface Room {
   /** Whether the cameras of others come at most 320 pixels wide where the server can choose. Screens stay as they are. */
   readonly lowBandwidth: Readable<boolean>;
   readonly chat: Chat;
+  /** Null where the server has no bots, and until their part of this library is loaded. */
+  readonly bots: Readable<Bots | null>;
   /** Threads with messages that we may see, the one with the newest message first. */
   readonly threads: Readable<readonly ThreadSummary[]>;
   readonly media: LocalMedia;
@@ -493,6 +495,8 @@ export interface Message {
   readonly status: MessageStatus;
   /** Set while not stored: retry and cancel are there. */
   readonly outgoing: Outgoing | null;
+  /** How an answer of a bot came about; nothing else has it. The `key` of an answer is that of its run. */
+  readonly run?: RunReceipt;
 }
 
 export interface SendOptions {
@@ -549,6 +553,111 @@ export interface Chat {
   /** Moderators: erases the history for everyone. */
   clear(): Promise<void>;
 }
+
+/* ---------------------------------------------------------------- bots */
+
+/** A bot that the room may have; `enabled` while it takes part. */
+export type Bot = Readonly<BotInfo>;
+
+export interface AskOptions {
+  /** Where the answer is to stand; absent = the main timeline. */
+  thread?: string;
+  /** `seq` of the message that is asked about. */
+  replyTo?: number;
+}
+
+/** Bots of this server. Who may what is the server's to say: `forbidden` without the grant `bots`. */
+export interface Bots {
+  readonly list: Readable<readonly Bot[]>;
+  /** Answers being given, in the room's timeline and in threads that we follow, oldest first. When one has ended, its message stands in the chat. */
+  readonly runs: Readable<readonly Run[]>;
+  /** The last question that a bot did not take, of anybody: it leaves no message. A question by ask() rejects instead. */
+  readonly refusal: Readable<Refusal | null>;
+
+  /** Lets a bot into the room, or puts it out. */
+  toggle(bot: string, on: boolean): Promise<void>;
+  /**
+   * Asks a bot and resolves with the run, begun or queued. A mention in the chat does the same. The prompt may be
+   * empty with `replyTo`. Rejects with `rate-limited` and `retryAfterMs` when a limit of the bot is reached.
+   */
+  ask(bot: string, prompt: string, options?: AskOptions): Promise<string>;
+  /** Asks for an answer anew; the same errors. Its asker or a moderator may. */
+  regenerate(answer: Pick<Message, 'seq' | 'run'>, options?: Pick<AskOptions, 'thread'>): Promise<string>;
+  /** Ends a run; what was written stays. Its asker or a moderator may. */
+  cancel(run: string): Promise<void>;
+  /** Lets a tool run, or not. `digest` is that of the step that was shown: nothing else can run. */
+  decide(run: string, call: string, digest: string, approve: boolean): Promise<void>;
+}
+
+/** One answer on its way. The object lives as long as the run; `progress` changes. */
+export interface Run {
+  /** Also the key of the message that it becomes. */
+  readonly id: string;
+  readonly bot: string;
+  /** As whom the bot speaks. */
+  readonly author: Author;
+  /** Empty = the main timeline. */
+  readonly thread: string;
+  /** Who asked. */
+  readonly by: Author;
+  /** What was asked, where that stands in no message. */
+  readonly prompt: string;
+  /** `seq` of the message that it answers, 0 = none. */
+  readonly replyTo: number;
+  /** `seq` of the answer that it takes the place of, 0 = none. */
+  readonly regenerate: number;
+  /** Unix ms by our clock. */
+  readonly startedAt: number;
+  readonly progress: Readable<RunProgress>;
+}
+
+export interface Refusal {
+  readonly run: Run;
+  /** `rate-limited`, mostly: a mention too many. */
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** 0 = not said. */
+  readonly retryAfterMs: number;
+}
+
+export interface RunProgress {
+  /** What it is at before it writes, as far as it has said so. */
+  readonly phase: Phase | null;
+  /** What it tells of its thoughts. */
+  readonly thinking: string;
+  /** The answer so far. */
+  readonly text: string;
+  readonly tools: readonly ToolStep[];
+  /** Nothing is added to the text any more. */
+  readonly whole: boolean;
+}
+
+/**
+ * - `asked`: waits for a person's word; the asker and moderators may decide
+ * - `granted`, `denied`, `expired`: what that was; a granted one runs next
+ * - `running`, `done`, `failed`
+ */
+export type ToolState = 'asked' | 'granted' | 'denied' | 'expired' | 'running' | 'done' | 'failed';
+
+/** One use of a tool. Empty strings = not said. */
+export interface ToolStep {
+  readonly call: string;
+  readonly tool: string;
+  readonly title: string;
+  /** What the tool is given: any JSON. */
+  readonly input: unknown;
+  readonly state: ToolState;
+  /** Of the tool and its exact input, for decide(). */
+  readonly digest: string;
+  /** User. */
+  readonly decidedBy: string;
+  /** The beginning of what the tool said, which is nobody's word. */
+  readonly output: string;
+  readonly error: string;
+  readonly ms: number;
+}
+
+/* ---------------------------------------------------------------- threads */
 
 /** `opening`: its messages are on their way; `closed`: by close(), with the room, or refused: see `error`. */
 export type ThreadState = 'opening' | 'open' | 'closed';

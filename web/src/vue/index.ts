@@ -3,6 +3,7 @@ export { provideClient, useClient } from './client';
 export { useReadable } from './readable';
 export { useRoom } from './room';
 export type { RoomHandle } from './room';
+export { useBots, useRun } from './bots';
 export { useChat, useOutbox, useThread, useThreads } from './chat';
 export type { ChatHandle } from './chat';
 export { useCallStats, useDevices, useFeed } from './media';

@@ -5,7 +5,7 @@ import { Value } from '../client/readable';
 import { chat, FakeServer, participant } from '../client/testing/server';
 import { createClient } from '../client/index';
 import type { Envelope, Readable } from '../client/index';
-import { provideClient, useChat, useClient, useReadable, useRoom, useThread, useThreads, useWebSocketChat } from './index';
+import { provideClient, useBots, useChat, useClient, useReadable, useRoom, useRun, useThread, useThreads, useWebSocketChat } from './index';
 
 let server: FakeServer;
 let scope: EffectScope;
@@ -88,9 +88,41 @@ describe('useRoom and useChat', () => {
   });
 });
 
+describe('useBots and useRun', () => {
+  it('show the bots, and the runs of one timeline', async () => {
+    const seat = participant('p-scribe', 'bot:scribe', { kind: 'bot' });
+    server.joined = {
+      participants: [participant('p-ada', 'ada'), seat],
+      bots: [{ bot: 'scribe', user: 'bot:scribe', name: 'Scribe', description: '', engine: 'built-in', enabled: true, tools: [], limits: {} }],
+    };
+    const client = createClient({ url: 'ws://h/ws', token: 't', WebSocket: server.WebSocket });
+    const room = await client.join('daily', { call: false });
+    const thread = ref('');
+    const { list, runs, ask, shown } = run(() => {
+      const bots = useBots(room, thread);
+      return { ...bots, shown: useRun(() => bots.runs.value[0]) };
+    });
+    expect([list.value, runs.value, await ask('scribe', 'early'), shown.value.text]).toEqual([[], [], '', '']);
+    await vi.waitFor(() => expect(list.value.map((bot) => [bot.name, bot.enabled])).toEqual([['Scribe', true]]));
+
+    const frame = (type: string, data: object, more: Partial<Envelope> = {}): Envelope => ({ type, room: 'daily', from: seat.id, data, ...more });
+    const by = { user: 'ada', name: 'Ada', kind: 'human' };
+    server.socket.say(frame('agent-started', { run: 'r1', bot: 'scribe', by }), frame('agent-started', { run: 'r2', bot: 'scribe', by }, { thread: 't1' }));
+    server.socket.say(frame('stream-chunk', { run: 'r2', message: 'r2', offset: 0, text: 'there' }));
+    await tick();
+    expect(runs.value.map(({ id }) => id)).toEqual(['r1']);
+    thread.value = 't1';
+    expect(runs.value.map(({ id }) => id)).toEqual(['r2']);
+    expect(shown.value.text).toBe('there');
+    await ask('scribe', 'here');
+    expect(server.sent('ai-request').map(({ thread, data }) => [thread, data])).toEqual([['t1', { bot: 'scribe', prompt: 'here' }]]);
+    client.close();
+  });
+});
+
 describe('useThread and useThreads', () => {
   it('follow one thread after another, and none when the scope ends', async () => {
-    await import('../client/threads');
+    await import('../client/extras');
     server.answers.set('subscribe-thread', (m) => [m.thread === 'm9'
       ? { type: 'error', id: m.id, data: { code: 'not-found', message: 'no', retryable: false } }
       : { type: 'thread-history', id: m.id, room: m.room, thread: m.thread, data: {

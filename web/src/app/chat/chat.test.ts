@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Message } from '../../client';
+import type { Message, Run } from '../../client';
 import { complete, mentionedUsers, queryAt, suggestions } from './mentions';
 import { excerpt, rowsOf } from './rows';
 
@@ -23,12 +23,36 @@ describe('rowsOf', () => {
     expect(rowsOf([message(1, 'a', noon), message(5, 'a', noon), message(9, 'a', noon)], 5).map((row) => row.unread)).toEqual([false, true, false]));
 });
 
+describe('answers in the list', () => {
+  const answer = (seq: number, replaces: number, status: 'completed' | 'failed' = 'completed') => message(seq, 'bot:scribe', noon, {
+    key: `r${seq}`,
+    run: { run: `r${seq}`, bot: 'scribe', status, by: { user: 'a', name: 'a', kind: 'human' }, model: 'built-in', ms: 1, firstTokenMs: 1, replaces },
+  });
+  const shown = (...log: Message[]) => rowsOf(log, 0).map((row) => [row.message.seq, row.earlier.map((one) => one.seq)]);
+
+  it('fold those that were given anew under the newest', () =>
+    expect(shown(message(1, 'a', noon), answer(2, 0), message(3, 'a', noon), answer(4, 2), answer(5, 4))).toEqual([[1, []], [3, []], [5, [4, 2]]]));
+  it('stay when the newer one failed or was deleted', () => {
+    expect(shown(answer(2, 0), answer(4, 2, 'failed'))).toEqual([[2, []], [4, [2]]]);
+    expect(shown(answer(2, 0), { ...answer(4, 2), deleted: true })).toEqual([[2, []], [4, [2]]]);
+  });
+  it('name what is older than the list as far as it is there', () => expect(shown(answer(5, 4))).toEqual([[5, []]]));
+  it('have their author above them, who wrote a moment ago', () => expect(rowsOf([answer(2, 0), answer(3, 0)], 0).map((row) => row.head)).toEqual([true, true]));
+
+  it('stand at the end while they are given, under the key of the message to come', () => {
+    const run = { id: 'r9', author: { user: 'bot:scribe', name: 'Scribe', kind: 'bot' }, replyTo: 1, startedAt: noon } as Run;
+    const [, live] = rowsOf([message(1, 'a', noon)], 0, [run]);
+    expect(live).toMatchObject({ run, head: true, message: { key: 'r9', seq: 0, replyTo: 1, author: run.author } });
+  });
+});
+
 it.each([
   ['**bold** and `code`', 'bold and code'],
   ['# Title\n\ntext', 'Title text'],
   ['```js\nlet a\n```', 'let a'],
   ['> quoted', 'quoted'],
   ['- one\n2. two', 'one two'],
+  ['as [12:04 Ada](#m47) said', 'as 12:04 Ada said'],
   ['#topic, -5 degrees', '#topic, -5 degrees'],
 ])('excerpt of %s', (text, want) => expect(excerpt(text)).toBe(want));
 

@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { ThreadSummary } from '../../client';
-import { loadRoomTexts } from '../i18n';
+import { loadTexts } from '../i18n';
 import { lastOf, lineOf, rootOf, threadOn, titleOf } from './threads';
 
-beforeAll(loadRoomTexts);
+beforeAll(() => loadTexts('room'));
 
 const noon = new Date(2026, 4, 3, 12, 4).getTime();
 const summary = (more: Partial<ThreadSummary> = {}): ThreadSummary => ({ thread: 'm7', messages: 3, last: { seq: 9, ts: noon }, ...more });

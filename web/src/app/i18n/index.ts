@@ -1,29 +1,32 @@
 import { computed, shallowRef } from 'vue';
+import type bots from './en.bots.json';
 import entry from './en.entry.json';
 import type room from './en.json';
 import { storage } from '../lib/storage';
 
 /** A message: text with `{name}` gaps, or one text per plural category, chosen by `count`. */
 export type Message = string | Partial<Record<Intl.LDMLPluralRule, string>>;
-export type MessageKey = keyof typeof entry | keyof typeof room;
+export type MessageKey = keyof typeof entry | keyof typeof room | keyof typeof bots;
 export type Params = Readonly<Record<string, string | number>>;
 
 /** Languages with a complete translation, each under its own name. */
 export const languages = { en: 'English', ar: 'العربية' } as const;
 export type Language = keyof typeof languages;
 
-/** What the landing page says is there from the start; what a room says comes with it. */
-type Part = 'entry' | 'room';
+/** What the landing page says is there from the start; what a room says comes with it, what bots say with the first of them. */
+type Part = 'entry' | 'room' | 'bots';
 type Texts = Partial<Record<MessageKey, Message>>;
 
 const loaders: Record<Language, Record<Part, () => Promise<Texts>>> = {
   en: {
     entry: () => Promise.resolve(entry),
     room: () => import('./en.json').then((module) => module.default),
+    bots: () => import('./en.bots.json').then((module) => module.default),
   },
   ar: {
     entry: () => import('./ar.entry.json').then((module) => module.default),
     room: () => import('./ar.json').then((module) => module.default),
+    bots: () => import('./ar.bots.json').then((module) => module.default),
   },
 };
 
@@ -90,10 +93,16 @@ async function load(tag: Language): Promise<Texts> {
   return Object.assign({}, ...texts) as Texts;
 }
 
-/** Loads what a room says, in the present language; call before the first text of a room is shown. */
-export async function loadRoomTexts(): Promise<void> {
-  parts.add('room');
-  messages.value = await load(current.value);
+/** Loads what a part says, in the present language; call before the first text of it is shown. */
+export async function loadTexts(part: Part): Promise<void> {
+  parts.add(part);
+  for (;;) {
+    const tag = current.value;
+    const texts = await load(tag);
+    if (tag !== current.value) continue;
+    messages.value = texts;
+    return;
+  }
 }
 
 /** Loads and applies a language; `remember` keeps it for the next visit. */

@@ -1,5 +1,5 @@
 /** Which key means what in a call: a pure reading of a keyboard event. */
-export type Command = 'microphone' | 'camera' | 'share' | 'hand' | 'chat' | 'people' | 'pip' | 'stats' | 'help';
+export type Command = 'microphone' | 'camera' | 'share' | 'hand' | 'chat' | 'people' | 'bots' | 'pip' | 'stats' | 'help';
 
 /** Letters alone; they can be switched off (WCAG 2.1.4), since speech input triggers them too. */
 export const singleKeys: Readonly<Record<string, Command>> = {
@@ -9,6 +9,7 @@ export const singleKeys: Readonly<Record<string, Command>> = {
   h: 'hand',
   c: 'chat',
   p: 'people',
+  b: 'bots',
   o: 'pip',
   i: 'stats',
   '?': 'help',
@@ -17,7 +18,7 @@ export const singleKeys: Readonly<Record<string, Command>> = {
 /** With Ctrl or Cmd: they work while typing too. */
 export const modifiedKeys: Readonly<Record<string, Command>> = { d: 'microphone', e: 'camera' };
 /** With Ctrl or Cmd and Alt, by physical key: Alt changes the letter on a Mac. */
-export const alternateKeys: Readonly<Record<string, Command>> = { KeyS: 'share', KeyH: 'hand', KeyC: 'chat', KeyP: 'people' };
+export const alternateKeys: Readonly<Record<string, Command>> = { KeyS: 'share', KeyH: 'hand', KeyC: 'chat', KeyP: 'people', KeyB: 'bots' };
 
 export interface KeyPress {
   readonly key: string;

@@ -1,5 +1,6 @@
 import { h, type VNode } from 'vue';
 import type { Token, Tokens } from 'marked';
+import { t } from '../i18n';
 import { safeLink, splitMentions } from './blocks';
 
 /**
@@ -11,6 +12,15 @@ export type Child = VNode | string;
 export interface Context {
   /** Names that are shown as mentions after an "@". */
   readonly names: readonly string[];
+  /** Set where a bot has written, whom nobody trusts: what its links do, which then lead nowhere by themselves. */
+  readonly links?: AnswerLinks;
+}
+
+export interface AnswerLinks {
+  /** Goes to the message that an answer rests on. */
+  cite(seq: number): void;
+  /** Asks whether that address shall be opened. */
+  open(address: string): void;
 }
 
 /** Text keeps its gaps; only what marked leaves escaped for HTML is turned back. */
@@ -27,7 +37,8 @@ function textParts(text: string, context: Context): Child[] {
   );
 }
 
-function link(href: string, children: Child[]): Child[] {
+function link(href: string, children: Child[], { links }: Context): Child[] {
+  if (links) return inert(href, children, links);
   const url = safeLink(href);
   if (url === null) return children;
   return [
@@ -45,6 +56,22 @@ function link(href: string, children: Child[]): Child[] {
   ];
 }
 
+/** What a link says and where it leads can differ: both are shown, and opening it is a step of its own. */
+function inert(href: string, children: Child[], links: AnswerLinks): Child[] {
+  const cited = /^#m(\d+)$/.exec(href)?.[1];
+  const button = (testid: string, press: () => void, label: string | undefined, content: Child[]): VNode =>
+    h('button', { type: 'button', class: 'rounded font-medium text-accent-strong underline underline-offset-2', 'data-testid': testid, 'aria-label': label, onClick: press }, content);
+  if (cited) return [button('citation', () => links.cite(Number(cited)), undefined, children)];
+  const url = safeLink(href);
+  const address = h('bdi', { dir: 'ltr', class: 'font-mono text-[0.85em] break-all text-muted' }, url ?? href);
+  const same = children.length === 1 && children[0] === href;
+  return [
+    ...(same ? [] : [...children, ' ']),
+    address,
+    ...(url === null ? [] : [' ', button('open-link', () => links.open(url), t('answer.openAddress', { address: url }), [t('answer.open')])]),
+  ];
+}
+
 function inline(token: Token, context: Context): Child[] {
   switch (token.type) {
     case 'strong':
@@ -58,10 +85,10 @@ function inline(token: Token, context: Context): Child[] {
     case 'br':
       return [h('br')];
     case 'link':
-      return link((token as Tokens.Link).href, inlineAll(token.tokens, context));
+      return link((token as Tokens.Link).href, inlineAll(token.tokens, context), context);
     case 'image': {
       const image = token as Tokens.Image;
-      return link(image.href, [image.text || image.href]);
+      return link(image.href, [image.text || image.href], context);
     }
     case 'checkbox':
       return [];

@@ -1,6 +1,7 @@
 import { computed, inject, provide, ref, shallowRef, type ComputedRef, type InjectionKey, type Ref, type ShallowRef } from 'vue';
 import type { CallStats, Chat, Client, LocalMedia, Role, Room, RoomInfo, ThreadSummary } from '../../client';
 import { useReadable, useThreads } from '../../vue';
+import { useRoomBots, type RoomBots } from '../bots/room';
 import { rootOf } from '../chat/threads';
 import { storage } from '../lib/storage';
 import { useParticipantViews, type ParticipantView } from './participantViews';
@@ -8,7 +9,7 @@ import type { Pip } from './pip';
 import type { Call } from './session';
 import { createVolumes, type Volumes } from './volume';
 
-export type Panel = 'chat' | 'people';
+export type Panel = 'chat' | 'people' | 'bots';
 export type DialogName = 'invite' | 'settings' | 'help' | 'record' | 'end';
 /** auto: what the number of people and shares suggests. */
 export type LayoutChoice = 'auto' | 'grid' | 'speaker';
@@ -51,6 +52,9 @@ export interface CallContext {
   readonly showStats: Ref<boolean>;
   readonly readings: ShallowRef<CallStats | null>;
   readonly lowBandwidth: Readonly<ShallowRef<boolean>>;
+  readonly bots: RoomBots;
+  /** `seq` of a message that the chat shall show, 0 = none. */
+  readonly pointed: Ref<number>;
   togglePanel(panel: Panel): void;
   /** Opens a thread beside the chat; an empty name is the list. */
   openThread(name: string): void;
@@ -97,6 +101,8 @@ export function provideCall({ client, room }: Call): CallContext {
     showStats: ref(false),
     readings: shallowRef(null),
     lowBandwidth: useReadable(room.lowBandwidth),
+    bots: useRoomBots(room),
+    pointed: ref(0),
     togglePanel: (wanted) => {
       panel.value = panel.value === wanted ? null : wanted;
       thread.value = null;

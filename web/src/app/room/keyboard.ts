@@ -57,7 +57,7 @@ export function useKeyboard(call: CallContext, actions: CallActions, view: Windo
     );
     if (command === null) return;
     event.preventDefault();
-    if (command === 'chat' || command === 'people') call.togglePanel(command);
+    if (command === 'chat' || command === 'people' || command === 'bots') call.togglePanel(command);
     else if (command === 'help') call.dialog.value = 'help';
     else if (command === 'stats') call.showStats.value = !call.showStats.value;
     else if (command === 'share') {

@@ -1,9 +1,13 @@
 import { onScopeDispose, watch } from 'vue';
 import type { RecordingEnd } from '../../client';
 import { t, type MessageKey } from '../i18n';
+import { excerpt } from '../chat/rows';
 import { say } from '../lib/say';
 import type { CallContext } from './call';
 import type { ToastShow } from './toast';
+
+/** So much of an answer is read out, in characters. */
+const spokenAnswer = 600;
 
 /** What is said of a recording that nobody has stopped. */
 const recordingEnds: Partial<Record<RecordingEnd, MessageKey>> = {
@@ -21,7 +25,11 @@ export function useRoomNotices(call: CallContext, show: ToastShow): void {
       if (participant.kind !== 'recorder') say({ kind: 'left', name: participant.name.value });
     }),
     room.on('message', (message) => {
-      if (!message.isOwn && !message.deleted) say({ kind: 'message', name: message.author.name, text: message.text });
+      const { author: { name }, isOwn, deleted, run, text } = message;
+      if (isOwn || deleted) return;
+      // An answer is heard once, when it is done, and more of it than of what people say.
+      if (run) say({ kind: 'notice', text: text === '' ? t('announce.noAnswer', { name }) : t('announce.message', { name, text: excerpt(text, spokenAnswer) }) });
+      else say({ kind: 'message', name, text });
     }),
     room.on('muted', ({ source }) => show(t(`announce.mutedBy.${source}`))),
   ];

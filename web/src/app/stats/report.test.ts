@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CallStats, FeedQuality, PeerStats } from '../../client';
-import { loadRoomTexts } from '../i18n';
+import { loadTexts } from '../i18n';
 import { asText, largest, pictureText, reportOf, totals, why, type VideoStats } from './report';
 
-beforeAll(loadRoomTexts);
+beforeAll(() => loadTexts('room'));
 
 const video = (more: Partial<VideoStats> = {}): VideoStats => ({
   direction: 'receive', participant: 'ann', source: 'camera', layer: '', width: 1280, height: 720, fps: 25, kbps: 1250, codec: 'VP8', lossRatio: 0, ...more,

@@ -1,0 +1,88 @@
+import { computed, onScopeDispose, ref, shallowReactive, watch, type Ref } from 'vue';
+import type { Bot, Room, RunProgress, Thread } from '../../client';
+import { useBots } from '../../vue';
+
+/** What every part of the room needs to know of its bots. */
+export interface RoomBots extends ReturnType<typeof useBots> {
+  /** The bot that speaks as `user`, undefined for people. */
+  of(user: string): Bot | undefined;
+  /** Bot -> Unix ms from which it may be asked again, as the server has said. */
+  readonly waits: ReadonlyMap<string, number>;
+  /** Does what asks `bot` for something, and keeps how long it wants to be left alone. Rejects with what `ask` rejects with. */
+  asking<T>(bot: string, ask: () => Promise<T>): Promise<T>;
+  /** The name of the conversation with `bot` that nobody else sees; it is followed from then on. */
+  private(bot: string): Promise<string>;
+  /** An address in an answer that somebody wants to open, empty = none. */
+  readonly opening: Ref<string>;
+  /** What was seen of runs that have ended: thoughts and what tools said stand in no message. */
+  readonly traces: Traces;
+}
+
+/** Where a limit does not say for how long. */
+const shortWaitMs = 5_000;
+/** Traces of this many runs are kept. */
+const mostTraces = 50;
+
+class Traces {
+  readonly #kept = new Map<string, RunProgress>();
+
+  get(run: string): RunProgress | undefined {
+    return this.#kept.get(run);
+  }
+
+  keep(run: string, progress: RunProgress): void {
+    this.#kept.delete(run);
+    this.#kept.set(run, progress);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size > mostTraces && oldest !== undefined) this.#kept.delete(oldest);
+  }
+}
+
+export function useRoomBots(room: Room): RoomBots {
+  const bots = useBots(room);
+  const byUser = computed(() => new Map(bots.list.value.map((bot) => [bot.user, bot])));
+  const waits = shallowReactive(new Map<string, number>());
+  const privates = new Map<string, Promise<Thread>>();
+  const timers = new Map<string, ReturnType<typeof setTimeout>>();
+  function rest(bot: string, ms: number): void {
+    clearTimeout(timers.get(bot));
+    waits.set(bot, Date.now() + ms);
+    timers.set(bot, setTimeout(() => waits.delete(bot), ms));
+  }
+  onScopeDispose(() => timers.forEach((timer) => clearTimeout(timer)));
+
+  watch(bots.refusal, (refusal) => {
+    if (refusal?.run.by.user === room.self.value.user && refusal.code === 'rate-limited') {
+      rest(refusal.run.bot, refusal.retryAfterMs || shortWaitMs);
+    }
+  });
+
+  return {
+    ...bots,
+    of: (user) => byUser.value.get(user),
+    waits,
+    async asking(bot, ask) {
+      try {
+        return await ask();
+      } catch (error) {
+        const after = retryAfter(error);
+        if (after > 0) rest(bot, after);
+        throw error;
+      }
+    },
+    async private(bot) {
+      const open = privates.get(bot) ?? room.thread({ private: bot });
+      privates.set(bot, open);
+      open.catch(() => privates.delete(bot));
+      return (await open).name;
+    },
+    opening: ref(''),
+    traces: new Traces(),
+  };
+}
+
+/** How long a limit wants us to wait, milliseconds; 0 = it is something else. */
+function retryAfter(error: unknown): number {
+  if (!(error instanceof Error) || !('code' in error) || error.code !== 'rate-limited') return 0;
+  return 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : shortWaitMs;
+}
