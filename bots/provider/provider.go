@@ -48,6 +48,7 @@ type Question struct {
 	User    string    // the user of who asks
 	Now     time.Time // when it was asked, in the asker's zone where that is known
 	Seed    uint64    // for choices by chance: the same question of the same run gets the same answer
+	Text    string    // the question as it was asked, when the last user's message has more than it; empty = it has not
 }
 
 // Role is who speaks.
