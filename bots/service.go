@@ -13,6 +13,7 @@ import (
 
 	"confab/bots/provider"
 	"confab/bots/tool"
+	"confab/bots/voice"
 	"confab/rooms"
 	"confab/signaling/wire"
 )
@@ -31,8 +32,9 @@ type Options struct {
 	// Profile returns what is known of a user beside the room, as text for a model, at most 4 KiB; nil = nothing is. It
 	// is asked once for each session, and its error is no reason not to answer.
 	Profile func(ctx context.Context, user wire.UserID) (string, error)
-	Metrics Metrics      // nil = nobody counts
-	Logger  *slog.Logger // nil = slog.Default
+	Voice   *voice.Service // nil = no bot speaks; closed by Close
+	Metrics Metrics        // nil = nobody counts
+	Logger  *slog.Logger   // nil = slog.Default
 }
 
 // Servers have tools that are not known before they are asked for.
@@ -121,7 +123,7 @@ func (s *Service) newBot(p Persona) (*bot, error) {
 	}
 	b.info = wire.BotInfo{
 		Bot: p.ID, User: wire.BotUser(p.ID), Name: p.Name, Avatar: p.Avatar, Description: p.Description, Engine: engine,
-		Tools: []wire.BotTool{}, Remote: p.Provider != "", Prompts: p.Prompts,
+		Tools: []wire.BotTool{}, Remote: p.Provider != "", Prompts: p.Prompts, Speaks: s.opts.Voice != nil,
 		Limits: wire.BotLimits{
 			RequestsPerMinute: p.Limits.RequestsPerMinute, Concurrent: p.Limits.Concurrent, TokensPerDay: p.Limits.TokensPerDay,
 		},
@@ -211,6 +213,9 @@ func (s *Service) Close(ctx context.Context) error {
 	s.cancel()
 	done := make(chan struct{})
 	go func() {
+		if s.opts.Voice != nil {
+			s.opts.Voice.Close()
+		}
 		s.running.Wait()
 		close(done)
 	}()

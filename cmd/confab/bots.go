@@ -30,7 +30,7 @@ type crew struct {
 }
 
 // openBots makes the bots of the settings: the default ones, or those of a file.
-func openBots(s *Settings, from origins, metrics prometheus.Registerer, log *slog.Logger) (c crew, err error) {
+func openBots(s *Settings, from origins, metrics prometheus.Registerer, calls sfu, log *slog.Logger) (c crew, err error) {
 	if s.Bots == botsOff {
 		return crew{}, nil
 	}
@@ -58,6 +58,11 @@ func openBots(s *Settings, from origins, metrics prometheus.Registerer, log *slo
 	for _, name := range c.models.Names() {
 		opts.Models[name], _ = c.models.Model(name)
 		opts.Engines[name] = file.Providers[name].Model
+	}
+	if file.Speech != nil {
+		if opts.Voice, err = calls.openVoices(file.Speech, log); err != nil {
+			return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
+		}
 	}
 	if file.Profiles != "" {
 		opts.Profile = bots.ProfilesAt(file.Profiles, &http.Client{})
