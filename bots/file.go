@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"confab/bots/provider/catalog"
+	"confab/bots/tool/mcp"
 )
 
 // maxFile bounds the file of bots, in bytes.
@@ -16,6 +17,7 @@ const maxFile = 1 << 20
 // the default bots; without bots of its own it keeps them.
 type File struct {
 	Providers map[string]catalog.Settings `yaml:"providers"`
+	MCP       map[string]mcp.Settings     `yaml:"mcp"` // servers whose tools bots may be given
 	Bots      []Persona                   `yaml:"bots"`
 	// Profiles is a URL that says what is known of a user, in which {user} stands for them; empty = nothing is.
 	Profiles string `yaml:"profiles"`
@@ -46,7 +48,7 @@ func ParseFile(data []byte) (*File, error) {
 	if len(f.Bots) == 0 {
 		f.Bots = DefaultPersonas()
 	}
-	problems := []error{catalog.Check(f.Providers), CheckPersonas(f.Bots)}
+	problems := []error{catalog.Check(f.Providers), mcp.Check(f.MCP), CheckPersonas(f.Bots)}
 	for _, p := range f.Bots {
 		if _, known := f.Providers[p.Provider]; p.Provider != "" && !known {
 			problems = append(problems, fmt.Errorf("bot %q: there is no provider %q; name one of the file's, or none for the built-in engine", p.ID, p.Provider))

@@ -25,6 +25,7 @@ type Options struct {
 	Engines map[string]string
 	BuiltIn provider.Model // answers for personas without a provider
 	Tools   []tool.Tool
+	Absent  []string // MCP servers that could not be asked for their tools, which personas may name all the same
 	// Profile returns what is known of a user beside the room, as text for a model, at most 4 KiB; nil = nothing is. It
 	// is asked once for each session, and its error is no reason not to answer.
 	Profile func(ctx context.Context, user wire.UserID) (string, error)
@@ -129,7 +130,9 @@ func (s *Service) newBot(p Persona) (*bot, error) {
 			b.specs = append(b.specs, spec.Tool)
 			b.info.Tools = append(b.info.Tools, wire.BotTool{Tool: spec.Name, Title: spec.Title, Writes: b.asks(spec)})
 		}
-		if !some {
+		if server, _, foreign := strings.Cut(name, "__"); !some && foreign && slices.Contains(s.opts.Absent, server) {
+			s.logger.Warn("a bot does without a tool whose MCP server cannot be asked", "bot", p.ID, "tool", name)
+		} else if !some {
 			return nil, fmt.Errorf("there is no tool %q", name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,7 @@ import (
 	"confab/bots/provider/catalog"
 	"confab/bots/provider/resilient"
 	"confab/bots/tool"
+	"confab/bots/tool/mcp"
 	"confab/rooms"
 	"confab/signaling/wire"
 )
@@ -25,7 +27,11 @@ const botsOff = "off"
 type crew struct {
 	service *bots.Service
 	models  *catalog.Catalog
+	servers *mcp.Servers
 }
+
+// toolsTime is how long starting waits for the tools of MCP servers.
+const toolsTime = 20 * time.Second
 
 // openBots makes the bots of the settings: the default ones, or those of a file.
 func openBots(s *Settings, from origins, metrics prometheus.Registerer, log *slog.Logger) (c crew, err error) {
@@ -46,6 +52,15 @@ func openBots(s *Settings, from origins, metrics prometheus.Registerer, log *slo
 	if err != nil {
 		return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
 	}
+	c.servers, err = mcp.Open(file.MCP, mcp.Options{Logger: log})
+	if err != nil {
+		return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
+	}
+	defer func() {
+		if err != nil {
+			c.servers.Close()
+		}
+	}()
 	opts := bots.Options{
 		Personas: file.Bots, Models: map[string]provider.Model{}, Engines: map[string]string{}, BuiltIn: builtin.Engine{},
 		Tools: tool.ForRoom(), Metrics: m, Logger: log,
@@ -54,6 +69,8 @@ func openBots(s *Settings, from origins, metrics prometheus.Registerer, log *slo
 		opts.Models[name], _ = c.models.Model(name)
 		opts.Engines[name] = file.Providers[name].Model
 	}
+	tools, absent := listTools(c.servers, log)
+	opts.Tools, opts.Absent = append(opts.Tools, tools...), absent
 	if file.Profiles != "" {
 		opts.Profile = bots.ProfilesAt(file.Profiles, &http.Client{})
 	}
@@ -61,6 +78,28 @@ func openBots(s *Settings, from origins, metrics prometheus.Registerer, log *slo
 		return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
 	}
 	return c, nil
+}
+
+// listTools starts the MCP servers. Those that cannot be asked are named: the server starts without them.
+func listTools(servers *mcp.Servers, log *slog.Logger) (tools []tool.Tool, absent []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), toolsTime)
+	defer cancel()
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for _, name := range servers.Names() {
+		asking.Go(func() {
+			found, err := servers.Tools(ctx, name)
+			mu.Lock()
+			defer mu.Unlock()
+			tools = append(tools, found...)
+			if err != nil {
+				log.Warn("the tools of an MCP server are not to be had until the next start", "server", name, "error", err)
+				absent = append(absent, name)
+			}
+		})
+	}
+	asking.Wait()
+	return tools, absent
 }
 
 // forRooms is the bots as rooms take them: nil when there are none.
@@ -77,6 +116,7 @@ func (c crew) close(ctx context.Context) error {
 		return nil
 	}
 	defer c.models.Close()
+	defer c.servers.Close()
 	return wrap("ending the bots", c.service.Close(ctx))
 }
 
