@@ -48,6 +48,8 @@ func (r *runner) prepare(ctx context.Context) (provider.Request, ground, error) 
 	if err != nil {
 		r.service.logger.Warn("a profile could not be loaded", "error", err)
 	}
+	r.tools = r.service.toolsNow(ctx, r.bot)
+	specs := specsOf(r.tools)
 	now := time.Now()
 	system := strings.TrimSpace(r.bot.Instructions) + fmt.Sprintf(rules, r.bot.Name, now.Format("Monday, 2 January 2006, 15:04 MST"))
 	if profile != "" {
@@ -57,13 +59,13 @@ func (r *runner) prepare(ctx context.Context) (provider.Request, ground, error) 
 		return wire.Seq(m.Seq) == r.q.seq || r.q.seq != 0 && wire.Seq(m.Seq) > r.q.seq || wire.Seq(m.Seq) == r.q.regenerate
 	})
 	req := provider.Request{
-		System: system, Messages: r.conversation(before), Tools: r.bot.specs, MaxTokens: r.bot.Limits.MaxTokens,
+		System: system, Messages: r.conversation(before), Tools: specs, MaxTokens: r.bot.Limits.MaxTokens,
 		Question: provider.Question{
 			Text: r.q.text, Seq: uint64(r.q.seq), About: uint64(r.q.about), Persona: string(r.bot.ID), Skills: r.bot.Skills, Name: r.bot.Name,
 			Asker: r.q.by.Name, User: string(r.q.by.User), Now: now, Seed: seed(r.q.run),
 		},
 	}
-	return req, r.ground(before, profile), nil
+	return req, r.ground(before, profile, specs), nil
 }
 
 // original is the text of the message that is asked about, or of the question that is answered anew.
@@ -172,12 +174,12 @@ func cut(text string, n int) string {
 }
 
 // ground is what the answer rests on.
-func (r *runner) ground(before []tool.Message, profile string) ground {
+func (r *runner) ground(before []tool.Message, profile string, specs []provider.Tool) ground {
 	g := ground{
 		Persona: fmt.Sprintf("%+v", r.bot.Persona), Engine: r.bot.info.Engine, Room: r.seat.hall.room, Thread: r.q.thread,
 		User: r.q.by.User, Role: r.view.role(), Profile: profile, Read: r.q.lastRead, Question: normalize(r.q.text), About: r.q.about,
 	}
-	for _, t := range r.bot.specs {
+	for _, t := range specs {
 		g.Tools = append(g.Tools, t.Name+string(t.Schema))
 	}
 	asked := map[uint64]string{} // questions that this bot has answered, by their message

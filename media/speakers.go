@@ -25,6 +25,8 @@ const (
 	voiceRelease = 0.06                   // to a quieter one
 	voiceGone    = 200 * time.Millisecond // without packets is silence: the sender has stopped at a pause (DTX)
 
+	speechPackets = 3 // in a row that are loud enough begin speech: a click is shorter
+
 	speakersInterval = 250 * time.Millisecond // between two messages to one client
 	listenInterval   = 50 * time.Millisecond  // between two looks at a room
 	maxSpeakers      = 8                      // named in one message
@@ -34,10 +36,15 @@ const (
 	loudestHolds = 2 * time.Second // and who was one of them and spoke so lately
 )
 
-// A voice is how loud a track is. It is guarded by its stream's mu.
+// A voice is how loud a track is, and when it was speech. It is guarded by its stream's mu.
 type voice struct {
 	level float64   // smoothed
 	at    time.Time // of the last packet that told it; zero = none does
+
+	row   int       // packets in a row above speechStarts
+	first time.Time // of them
+	began time.Time // the newest speech, without a pause of voiceGone; zero = there was none
+	loud  time.Time // its last packet above speechEnds
 }
 
 // hear takes the audio level extension of one packet.
@@ -52,6 +59,27 @@ func (v *voice) hear(extension []byte, now time.Time) {
 		v.level += (level - v.level) * voiceRelease
 	}
 	v.at = now
+	v.follow(loudest-extension[0]&0x7f, now)
+}
+
+// follow finds where speech begins and ends, with no delay that can be spared: bots fall silent by it.
+func (v *voice) follow(level byte, now time.Time) {
+	switch {
+	case level < speechStarts:
+		v.row = 0
+	case v.row == 0:
+		v.row, v.first = 1, now
+	default:
+		v.row++
+	}
+	switch {
+	case now.Sub(v.loud) <= voiceGone:
+		if level >= speechEnds {
+			v.loud = now
+		}
+	case v.row >= speechPackets:
+		v.began, v.loud = v.first, now
+	}
 }
 
 func (v *voice) now(now time.Time) float64 {
