@@ -3,10 +3,14 @@ package bots
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
+	"strings"
 
 	"confab/bots/provider/catalog"
+	"confab/bots/tool/mcp"
+	"confab/bots/voice"
 )
 
 // maxFile bounds the file of bots, in bytes.
@@ -16,9 +20,56 @@ const maxFile = 1 << 20
 // the default bots; without bots of its own it keeps them.
 type File struct {
 	Providers map[string]catalog.Settings `yaml:"providers"`
+	MCP       map[string]mcp.Settings     `yaml:"mcp"` // servers of tools, which personas name server__tool or server__*
 	Bots      []Persona                   `yaml:"bots"`
 	// Profiles is a URL that says what is known of a user, in which {user} stands for them; empty = nothing is.
 	Profiles string `yaml:"profiles"`
+	// Speech makes sound of what bots say in calls; nil = none of them has a voice.
+	Speech *Speech `yaml:"speech"`
+}
+
+// A Speech is an endpoint of OpenAI's speech API, which others speak too, as it stands in the file.
+type Speech struct {
+	URL      string           `yaml:"url"`   // base of the API, such as http://localhost:8880/v1; empty = OpenAI's own
+	Model    string           `yaml:"model"` // as the server names it
+	Voice    string           `yaml:"voice"` // the same
+	KeyEnv   string           `yaml:"keyEnv"`
+	KeyFile  string           `yaml:"keyFile"`
+	Speed    float64          `yaml:"speed"`    // 0.25 to 4; 0 = as the voice speaks
+	Timeouts catalog.Timeouts `yaml:"timeouts"` // 0 = 10 s to connect, 15 s to begin, 10 s from piece to piece
+}
+
+// speechName is what the speech endpoint is called in errors.
+const speechName = "speech"
+
+func (s *Speech) settings() catalog.Settings {
+	return catalog.Settings{
+		API: catalog.OpenAI, URL: s.URL, Model: s.Model, KeyEnv: s.KeyEnv, KeyFile: s.KeyFile, Timeouts: s.Timeouts,
+	}
+}
+
+func (s *Speech) check() error {
+	problems := []error{catalog.Check(map[string]catalog.Settings{speechName: s.settings()})}
+	if s.Voice == "" || len(s.Voice) > maxVoice {
+		problems = append(problems, fmt.Errorf("speech: voice: name one as the server does, in up to %d bytes", maxVoice))
+	}
+	if s.Speed != 0 && !(s.Speed >= 0.25 && s.Speed <= 4) {
+		problems = append(problems, errors.New("speech: speed: it is not within 0.25 and 4"))
+	}
+	return errors.Join(problems...)
+}
+
+// maxVoice bounds the name of a voice, in bytes.
+const maxVoice = 128
+
+// Open makes what speaks. It opens no connection. The error is that of the key.
+func (s *Speech) Open(log *slog.Logger) (*voice.Speech, error) {
+	at, err := catalog.At(speechName, s.settings(), catalog.Options{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	at.URL = strings.TrimRight(at.URL, "/") + "/audio/speech"
+	return voice.NewSpeech(voice.SpeechOptions{Endpoint: at, Model: s.Model, Voice: s.Voice, Speed: s.Speed}), nil
 }
 
 // ReadFile reads and checks a file of bots. The error joins all that is wrong, each with what to write instead.
@@ -46,11 +97,21 @@ func ParseFile(data []byte) (*File, error) {
 	if len(f.Bots) == 0 {
 		f.Bots = DefaultPersonas()
 	}
-	problems := []error{catalog.Check(f.Providers), CheckPersonas(f.Bots)}
+	problems := []error{catalog.Check(f.Providers), mcp.Check(f.MCP), CheckPersonas(f.Bots)}
 	for _, p := range f.Bots {
 		if _, known := f.Providers[p.Provider]; p.Provider != "" && !known {
 			problems = append(problems, fmt.Errorf("bot %q: there is no provider %q; name one of the file's, or none for the built-in engine", p.ID, p.Provider))
 		}
+	}
+	for _, p := range f.Bots {
+		for _, server := range p.servers() {
+			if _, known := f.MCP[server]; !known {
+				problems = append(problems, fmt.Errorf("bot %q: there is no MCP server %q; name one of the file's", p.ID, server))
+			}
+		}
+	}
+	if f.Speech != nil {
+		problems = append(problems, f.Speech.check())
 	}
 	if f.Profiles != "" {
 		if u, err := url.Parse(f.Profiles); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {

@@ -126,6 +126,25 @@ func (p Persona) check() error {
 	return err
 }
 
+// servers are the MCP servers that its tools come from.
+func (p Persona) servers() []string {
+	var all []string
+	for _, name := range p.Tools {
+		if server, _, remote := strings.Cut(name, "__"); remote && !slices.Contains(all, server) {
+			all = append(all, server)
+		}
+	}
+	return all
+}
+
+// uses reports whether a tool is among those of the persona.
+func (p Persona) uses(name string) bool {
+	return slices.ContainsFunc(p.Tools, func(t string) bool {
+		prefix, all := strings.CutSuffix(t, "*")
+		return t == name || all && strings.HasPrefix(name, prefix)
+	})
+}
+
 // ways is how the bot may be addressed.
 func (p Persona) ways() (address.Ways, error) {
 	ways := address.Ways(0)

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"confab/bots/builtin"
 	"confab/bots/provider"
 	"confab/bots/tool"
 	"confab/signaling/wire"
@@ -48,6 +49,8 @@ func (r *runner) prepare(ctx context.Context) (provider.Request, ground, error) 
 	if err != nil {
 		r.service.logger.Warn("a profile could not be loaded", "error", err)
 	}
+	r.tools = r.service.toolsNow(ctx, r.bot)
+	specs := specsOf(r.tools)
 	now := time.Now()
 	system := strings.TrimSpace(r.bot.Instructions) + fmt.Sprintf(rules, r.bot.Name, now.Format("Monday, 2 January 2006, 15:04 MST"))
 	if profile != "" {
@@ -57,13 +60,13 @@ func (r *runner) prepare(ctx context.Context) (provider.Request, ground, error) 
 		return wire.Seq(m.Seq) == r.q.seq || r.q.seq != 0 && wire.Seq(m.Seq) > r.q.seq || wire.Seq(m.Seq) == r.q.regenerate
 	})
 	req := provider.Request{
-		System: system, Messages: r.conversation(before), Tools: r.bot.specs, MaxTokens: r.bot.Limits.MaxTokens,
+		System: system, Messages: r.conversation(before), Tools: specs, MaxTokens: r.bot.Limits.MaxTokens,
 		Question: provider.Question{
 			Text: r.q.text, Seq: uint64(r.q.seq), About: uint64(r.q.about), Persona: string(r.bot.ID), Skills: r.bot.Skills, Name: r.bot.Name,
 			Asker: r.q.by.Name, User: string(r.q.by.User), Now: now, Seed: seed(r.q.run),
 		},
 	}
-	return req, r.ground(before, profile), nil
+	return req, r.ground(before, profile, specs), nil
 }
 
 // original is the text of the message that is asked about, or of the question that is answered anew.
@@ -172,12 +175,12 @@ func cut(text string, n int) string {
 }
 
 // ground is what the answer rests on.
-func (r *runner) ground(before []tool.Message, profile string) ground {
+func (r *runner) ground(before []tool.Message, profile string, specs []provider.Tool) ground {
 	g := ground{
 		Persona: fmt.Sprintf("%+v", r.bot.Persona), Engine: r.bot.info.Engine, Room: r.seat.hall.room, Thread: r.q.thread,
 		User: r.q.by.User, Role: r.view.role(), Profile: profile, Read: r.q.lastRead, Question: normalize(r.q.text), About: r.q.about,
 	}
-	for _, t := range r.bot.specs {
+	for _, t := range specs {
 		g.Tools = append(g.Tools, t.Name+string(t.Schema))
 	}
 	asked := map[uint64]string{} // questions that this bot has answered, by their message
@@ -217,20 +220,31 @@ func seed(run wire.RunID) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// summarize makes short of messages what fits into so many characters: the newest, each cut to its beginning.
+// sentenceChars is what a line of a summary is taken to need.
+const sentenceChars = 160
+
+// summarize makes short of messages what fits into so many characters: all of them where they fit, else the sentences
+// that say most of what all say. It is made anew for each answer, so that nothing outlives the messages it is made of.
 func summarize(older []tool.Message, chars int) string {
-	const perMessage = 280
-	var lines []string
-	for _, m := range slices.Backward(older) {
-		m.Text = cut(m.Text, perMessage)
+	if text, whole := lines(older, chars); whole {
+		return text
+	}
+	text, _ := lines(builtin.Digest(older, max(chars/sentenceChars, 1)), chars)
+	return text
+}
+
+// lines writes messages, the newest that fit; whole = all do.
+func lines(messages []tool.Message, chars int) (text string, whole bool) {
+	var all []string
+	for _, m := range slices.Backward(messages) {
 		l := line(m)
 		if chars -= len(l) + 1; chars < 0 {
 			break
 		}
-		lines = append(lines, l)
+		all = append(all, l)
 	}
-	slices.Reverse(lines)
-	return strings.Join(lines, "\n")
+	slices.Reverse(all)
+	return strings.Join(all, "\n"), len(all) == len(messages)
 }
 
 // pageOf reads a page of history as the room answers it.

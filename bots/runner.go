@@ -10,6 +10,7 @@ import (
 
 	"confab/bots/provider"
 	"confab/bots/tool"
+	"confab/bots/voice"
 	"confab/rooms"
 	"confab/signaling/wire"
 )
@@ -35,6 +36,7 @@ type runner struct {
 	view    *view
 
 	// Owned by run.
+	tools     map[string]tool.Tool
 	usage     provider.Usage
 	model     string
 	degraded  bool
@@ -43,6 +45,7 @@ type runner struct {
 	first     time.Time
 	full      bool
 	sources   []wire.Seq
+	spoken    *voice.Answer // nil = it is not
 
 	mu    sync.Mutex
 	phase wire.Phase  // told while nothing else is; empty = the bot writes; guarded by mu
@@ -68,6 +71,10 @@ func (r *runner) run() {
 			end.Status = wire.RunCancelled
 		}
 		r.out.End(end)
+		if end.Status == wire.RunCancelled {
+			r.spoken.Stop()
+		}
+		r.spoken.End()
 		r.account(end)
 	}()
 	end = r.answer(r.out.Context())
@@ -211,7 +218,11 @@ func (r *runner) write(text string) {
 	if r.first.IsZero() {
 		r.first = time.Now()
 		r.silent()
+		if r.q.thread == "" { // not everybody in the call reads a thread
+			r.spoken = r.seat.voice().Answer(r.q.run)
+		}
 	}
+	r.spoken.Write(text)
 	r.text = append(r.text, text...)
 	r.full = !r.out.Write(text)
 }
@@ -252,7 +263,7 @@ func (r *runner) silent() {
 
 // use runs one call of a tool.
 func (r *runner) use(ctx context.Context, call provider.Call) provider.Result {
-	t, ok := r.bot.tools[call.Name]
+	t, ok := r.tools[call.Name]
 	if !ok {
 		return provider.Result{Call: call.ID, Name: call.Name, Output: "there is no such tool", Failed: true}
 	}

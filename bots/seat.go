@@ -2,7 +2,9 @@ package bots
 
 import (
 	"bytes"
+	"sync"
 
+	"confab/bots/voice"
 	"confab/rooms"
 	"confab/signaling/wire"
 )
@@ -12,6 +14,9 @@ type seat struct {
 	hall  *hall
 	bot   *bot
 	place *rooms.Member
+
+	mu      sync.Mutex
+	speaker *voice.Speaker // nil = it has no voice; guarded by mu
 }
 
 // Send implements rooms.Outlet.
@@ -49,7 +54,45 @@ func (s *seat) SendJoined(frame []byte) {
 }
 
 // Removed implements rooms.Outlet.
-func (s *seat) Removed(wire.RoomID, wire.RemovedReason) { s.hall.service.left(s) }
+func (s *seat) Removed(wire.RoomID, wire.RemovedReason) {
+	s.SetVoice(false)
+	s.hall.service.left(s)
+}
+
+// SetVoice implements rooms.Seat.
+func (s *seat) SetVoice(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.speaker.Close()
+	s.speaker = nil
+	service := s.hall.service
+	if !on || service.opts.Voice == nil {
+		return
+	}
+	speaker, err := service.opts.Voice.Open(s.place.Room(), s.place.Participant, s.tell)
+	if err != nil {
+		service.logger.Error("a bot cannot speak", "room", string(s.place.Room()), "bot", string(s.bot.ID), "error", err)
+		return
+	}
+	s.speaker = speaker
+}
+
+// voice is what the bot speaks with; nil = nothing.
+func (s *seat) voice() *voice.Speaker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.speaker
+}
+
+// tell tells the room what its voice has to say of itself.
+func (s *seat) tell(msg wire.ServerMessage) {
+	switch msg := msg.(type) {
+	case wire.AgentSpeaking:
+		s.place.Speaking(msg)
+	case wire.Caption:
+		s.place.Caption(msg)
+	}
+}
 
 // Ask implements rooms.Seat.
 func (s *seat) Ask(q rooms.Question, answer rooms.Answer) {

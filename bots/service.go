@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"confab/bots/provider"
 	"confab/bots/tool"
+	"confab/bots/voice"
 	"confab/rooms"
 	"confab/signaling/wire"
 )
@@ -25,11 +27,24 @@ type Options struct {
 	Engines map[string]string
 	BuiltIn provider.Model // answers for personas without a provider
 	Tools   []tool.Tool
+	// Servers have the tools of MCP servers, which personas name server__tool; they are asked for with each answer. nil = none.
+	Servers Servers
 	// Profile returns what is known of a user beside the room, as text for a model, at most 4 KiB; nil = nothing is. It
 	// is asked once for each session, and its error is no reason not to answer.
 	Profile func(ctx context.Context, user wire.UserID) (string, error)
+	Voice   *voice.Service // nil = no bot speaks; closed by Close
+	// Spoken returns how long each participant of a room has spoken in the call that goes on; nil, also of the function,
+	// when nobody knows.
+	Spoken  func(wire.RoomID) map[wire.ParticipantID]time.Duration
 	Metrics Metrics      // nil = nobody counts
 	Logger  *slog.Logger // nil = slog.Default
+}
+
+// Servers have tools that are not known before they are asked for.
+type Servers interface {
+	// Tools returns the tools of servers, all of them named server__tool. Those of servers that cannot be asked are left
+	// out; the error, which may stand beside tools, says why.
+	Tools(ctx context.Context, servers ...string) ([]tool.Tool, error)
 }
 
 // Metrics are told what happens. The methods may be called from any goroutine.
@@ -65,8 +80,7 @@ type bot struct {
 	Persona
 	info  wire.BotInfo
 	model provider.Model
-	tools map[string]tool.Tool
-	specs []provider.Tool // of tools, sorted by name
+	tools map[string]tool.Tool // of this server's own
 }
 
 // New makes a Service. Errors say which persona names what there is not.
@@ -112,29 +126,58 @@ func (s *Service) newBot(p Persona) (*bot, error) {
 	}
 	b.info = wire.BotInfo{
 		Bot: p.ID, User: wire.BotUser(p.ID), Name: p.Name, Avatar: p.Avatar, Description: p.Description, Engine: engine,
-		Tools: []wire.BotTool{}, Remote: p.Provider != "", Prompts: p.Prompts,
+		Tools: []wire.BotTool{}, Remote: p.Provider != "", Prompts: p.Prompts, Speaks: s.opts.Voice != nil,
 		Limits: wire.BotLimits{
 			RequestsPerMinute: p.Limits.RequestsPerMinute, Concurrent: p.Limits.Concurrent, TokensPerDay: p.Limits.TokensPerDay,
 		},
 	}
 	for _, name := range p.Tools {
-		some := false
-		for _, t := range s.opts.Tools {
-			spec := t.Spec()
-			if server, all := strings.CutSuffix(name, "*"); spec.Name != name && !(all && strings.HasPrefix(spec.Name, server)) {
-				continue
-			}
-			some = true
-			b.tools[spec.Name] = t
-			b.specs = append(b.specs, spec.Tool)
-			b.info.Tools = append(b.info.Tools, wire.BotTool{Tool: spec.Name, Title: spec.Title, Writes: b.asks(spec)})
+		if server, _, remote := strings.Cut(name, "__"); remote {
+			b.info.Tools = append(b.info.Tools, wire.BotTool{Tool: name, Title: server + ": " + strings.TrimPrefix(name, server+"__")})
+			continue
 		}
-		if !some {
+		i := slices.IndexFunc(s.opts.Tools, func(t tool.Tool) bool { return t.Spec().Name == name })
+		if i < 0 {
 			return nil, fmt.Errorf("there is no tool %q", name)
 		}
+		spec := s.opts.Tools[i].Spec()
+		b.tools[name] = s.opts.Tools[i]
+		b.info.Tools = append(b.info.Tools, wire.BotTool{Tool: spec.Name, Title: spec.Title, Writes: b.asks(spec)})
 	}
-	slices.SortFunc(b.specs, func(x, y provider.Tool) int { return strings.Compare(x.Name, y.Name) })
 	return b, nil
+}
+
+// toolsNow are the bot's tools, those of its servers too. Those of a server that cannot be asked are left out.
+func (s *Service) toolsNow(ctx context.Context, b *bot) map[string]tool.Tool {
+	servers := b.servers()
+	if s.opts.Servers == nil || len(servers) == 0 {
+		return b.tools
+	}
+	ctx, cancel := context.WithTimeout(ctx, listPatience)
+	defer cancel()
+	found, err := s.opts.Servers.Tools(ctx, servers...)
+	if err != nil {
+		s.logger.Warn("some tools of a bot cannot be had", "bot", string(b.ID), "error", err)
+	}
+	all := maps.Clone(b.tools)
+	for _, t := range found {
+		if name := t.Spec().Name; b.uses(name) {
+			all[name] = t
+		}
+	}
+	return all
+}
+
+// listPatience is how long an answer waits for its servers to tell what tools they have.
+const listPatience = 5 * time.Second
+
+// specsOf are tools as a model is told of them, sorted by name.
+func specsOf(tools map[string]tool.Tool) []provider.Tool {
+	specs := make([]provider.Tool, 0, len(tools))
+	for _, name := range slices.Sorted(maps.Keys(tools)) {
+		specs = append(specs, tools[name].Spec().Tool)
+	}
+	return specs
 }
 
 // asks reports whether a person must approve each call of a tool.
@@ -173,6 +216,9 @@ func (s *Service) Close(ctx context.Context) error {
 	s.cancel()
 	done := make(chan struct{})
 	go func() {
+		if s.opts.Voice != nil {
+			s.opts.Voice.Close()
+		}
 		s.running.Wait()
 		close(done)
 	}()

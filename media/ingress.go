@@ -24,6 +24,8 @@ type ingress struct {
 	video bool
 	clock uint32 // ticks a second
 
+	inside bool // of a Microphone: peer stands for nobody
+
 	streams   [maxStreams]atomic.Pointer[stream] // nil: it has not come yet; set by the publisher's run
 	qualities atomic.Pointer[[]quality]          // replaced by the publisher's control; what it points to never changes
 	demand    demand

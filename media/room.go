@@ -29,6 +29,7 @@ type room struct {
 	mu        sync.Mutex
 	peers     map[wire.ParticipantID]*Peer // guarded by mu
 	published []*ingress                   // guarded by mu; in order of publication
+	inside    int                          // guarded by mu: of them, Microphones, which keep the room as peers do
 }
 
 func newRoom(id wire.RoomID) *room {
@@ -64,14 +65,14 @@ func (r *room) enter(p *Peer) {
 	p.lookAgain()
 }
 
-// leave takes p and what it publishes out and returns how many peers are left.
+// leave takes p and what it publishes out and returns how many keep the room.
 func (r *room) leave(p *Peer) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.peers, p.id)
 	r.published = slices.DeleteFunc(r.published, func(in *ingress) bool { return in.peer == p })
 	r.changedLocked()
-	return len(r.peers)
+	return len(r.peers) + r.inside
 }
 
 // publish makes a track available to the others, if it is not yet.

@@ -67,7 +67,7 @@ type Server struct {
 
 	mu     sync.Mutex
 	closed bool                  // guarded by mu
-	rooms  map[wire.RoomID]*room // guarded by mu; rooms without peers are not in it
+	rooms  map[wire.RoomID]*room // guarded by mu; rooms without peers and Microphones are not in it
 }
 
 // New opens the ports. The error is of opening one or of the certificate.
@@ -187,7 +187,7 @@ func (s *Server) enter(roomID wire.RoomID, id wire.ParticipantID, opts PeerOptio
 	return p, nil, nil
 }
 
-// leave takes an ended peer out of its room, and the room away with its last peer.
+// leave takes an ended peer out of its room, and the room away when nothing keeps it.
 func (s *Server) leave(p *Peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,6 +2,7 @@ package media
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -25,6 +26,8 @@ const (
 	voiceRelease = 0.06                   // to a quieter one
 	voiceGone    = 200 * time.Millisecond // without packets is silence: the sender has stopped at a pause (DTX)
 
+	speechPackets = 3 // in a row that are loud enough begin speech: a click is shorter
+
 	speakersInterval = 250 * time.Millisecond // between two messages to one client
 	listenInterval   = 50 * time.Millisecond  // between two looks at a room
 	maxSpeakers      = 8                      // named in one message
@@ -34,10 +37,15 @@ const (
 	loudestHolds = 2 * time.Second // and who was one of them and spoke so lately
 )
 
-// A voice is how loud a track is. It is guarded by its stream's mu.
+// A voice is how loud a track is, and when it was speech. It is guarded by its stream's mu.
 type voice struct {
 	level float64   // smoothed
 	at    time.Time // of the last packet that told it; zero = none does
+
+	row   int       // packets in a row above speechStarts
+	first time.Time // of them
+	began time.Time // the newest speech, without a pause of voiceGone; zero = there was none
+	loud  time.Time // its last packet above speechEnds
 }
 
 // hear takes the audio level extension of one packet.
@@ -52,6 +60,27 @@ func (v *voice) hear(extension []byte, now time.Time) {
 		v.level += (level - v.level) * voiceRelease
 	}
 	v.at = now
+	v.follow(loudest-extension[0]&0x7f, now)
+}
+
+// follow finds where speech begins and ends, with no delay that can be spared: bots fall silent by it.
+func (v *voice) follow(level byte, now time.Time) {
+	switch {
+	case level < speechStarts:
+		v.row = 0
+	case v.row == 0:
+		v.row, v.first = 1, now
+	default:
+		v.row++
+	}
+	switch {
+	case now.Sub(v.loud) <= voiceGone:
+		if level >= speechEnds {
+			v.loud = now
+		}
+	case v.row >= speechPackets:
+		v.began, v.loud = v.first, now
+	}
 }
 
 func (v *voice) now(now time.Time) float64 {
@@ -134,6 +163,42 @@ type listener struct {
 	said     []wire.Speaker         // guarded by mu; what it points to never changes
 	version  int                    // guarded by mu: of said, 0 = nobody has spoken yet
 	heard    map[*ingress]time.Time // guarded by mu: when one of the loudest was last heard
+
+	spoken map[wire.ParticipantID]time.Duration // guarded by mu: how long each has spoken since the room's media began
+}
+
+// Of how many participants it is known how long they have spoken; those who come later are not measured.
+const maxMeasured = 1000
+
+// measure counts the time since the last look to those who speak. mu is held.
+func (l *listener) measure(since time.Duration) {
+	for _, one := range l.speakers.list {
+		if one.level < speechEnds {
+			continue
+		}
+		if l.spoken == nil {
+			l.spoken = make(map[wire.ParticipantID]time.Duration)
+		}
+		if _, known := l.spoken[one.id]; known || len(l.spoken) < maxMeasured {
+			l.spoken[one.id] += min(since, voiceGone)
+		}
+	}
+}
+
+// Spoken returns how long each participant of a room has spoken since its media began to go through the server; nil when
+// none goes.
+func (s *Server) Spoken(roomID wire.RoomID) map[wire.ParticipantID]time.Duration {
+	s.mu.Lock()
+	r := s.rooms[roomID]
+	s.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	r.listener.mu.Lock()
+	defer r.listener.mu.Unlock()
+	spoken := make(map[wire.ParticipantID]time.Duration, len(r.listener.spoken))
+	maps.Copy(spoken, r.listener.spoken)
+	return spoken
 }
 
 // listen looks at who speaks, unless that was done a moment ago, and returns it with its version. It may silence
@@ -145,6 +210,7 @@ func (r *room) listen(now time.Time) ([]wire.Speaker, int) {
 	if now.Sub(l.at) < listenInterval {
 		return l.said, l.version
 	}
+	since := now.Sub(l.at)
 	l.at = now
 	microphones := r.microphones(l.tracks)
 	defer func() {
@@ -162,6 +228,7 @@ func (r *room) listen(now time.Time) ([]wire.Speaker, int) {
 		l.said = said
 		l.version++
 	}
+	l.measure(since)
 	for _, in := range l.choose(microphones, now) {
 		r.wake(in)
 	}

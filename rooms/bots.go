@@ -25,6 +25,9 @@ type Seat interface {
 	// Ask wants an answer that no message of the chat asks for. answer gets an Ack with its run; errors: rate-limited
 	// (too much is under way, or was asked lately), not-found (the messages named).
 	Ask(q Question, answer Answer)
+	// SetVoice says whether the bot has a microphone in the room's call, by which it speaks its answers; it has none before,
+	// and none after Removed.
+	SetVoice(on bool)
 }
 
 // A Question is what somebody wants of a bot.

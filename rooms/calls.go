@@ -200,6 +200,8 @@ func (r *Room) wantedMode() (wire.Mode, string) {
 		switch {
 		case m.Kind == wire.Ingress || m.Kind == wire.Recorder:
 			return wire.SFU, string(m.Kind)
+		case m.Kind == wire.Bot && m.media.Microphone:
+			return wire.SFU, "a bot speaks"
 		case m.Kind == wire.Bot:
 			continue
 		case m.media.Screen:

@@ -131,8 +131,9 @@ func (r *Room) newMeeting() {
 	r.endMeeting()
 }
 
-// endMeeting unlocks the room, takes back given roles and unmutes encoders.
+// endMeeting unlocks the room, takes back given roles and the voices of bots, and unmutes encoders.
 func (r *Room) endMeeting() {
+	r.dropVoices()
 	if !r.doc.Locked && len(r.doc.Roles) == 0 && len(r.doc.Muted) == 0 {
 		return
 	}

@@ -46,6 +46,7 @@ type Member struct {
 
 	unreachable bool // it cannot reach somebody directly
 	seat        Seat // of a bot of this server; nil = of nobody else
+	hushed      bool // a bot that a moderator has muted
 }
 
 // memberState is where a member stands.

@@ -34,7 +34,7 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 		return
 	}
 	if target.seat != nil {
-		r.moderateBot(target, msg.Action, answer)
+		r.moderateBot(target, msg, answer)
 		return
 	}
 	switch msg.Action {
@@ -55,14 +55,17 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 	}
 }
 
-// moderateBot does what can be done to a bot: it is put out. It may be let in again.
-func (r *Room) moderateBot(target *Member, action wire.Action, answer Answer) {
-	if action != wire.ActionKick && action != wire.ActionBan {
-		answer(nil, wire.Errorf(wire.CodeForbidden, "a bot has no role and sends no media; it can be put out"))
-		return
+// moderateBot does what can be done to a bot: its voice is muted, or it is put out. It may be let in again.
+func (r *Room) moderateBot(target *Member, msg wire.Moderate, answer Answer) {
+	switch msg.Action {
+	case wire.ActionMute, wire.ActionUnmute:
+		r.muteBot(target, msg.Action == wire.ActionMute, msg.Source, answer)
+	case wire.ActionKick, wire.ActionBan:
+		r.removeBot(wire.BotOf(target.User), string(wire.Kicked))
+		r.saveThenAck(answer)
+	default:
+		answer(nil, wire.Errorf(wire.CodeForbidden, "a bot has no role; it can be muted and put out"))
 	}
-	r.removeBot(wire.BotOf(target.User), string(wire.Kicked))
-	r.saveThenAck(answer)
 }
 
 // mute turns a source of the target off. A person's client follows, and the person may turn it on again. An encoder

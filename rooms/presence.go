@@ -103,6 +103,9 @@ func (r *Room) drop(m *Member, reason string) {
 	m.state = memberGone
 	m.waiting, m.waitBytes = nil, 0
 	delete(r.members, m.Participant)
+	if m.seat != nil {
+		r.seats--
+	}
 	i := slices.Index(r.order, m)
 	r.order = slices.Delete(r.order, i, i+1)
 	if i := slices.Index(r.hearers, m); i >= 0 {
@@ -121,7 +124,6 @@ func (r *Room) drop(m *Member, reason string) {
 	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
 	if m.seat != nil {
-		r.seats--
 		return // it holds no reference, and no meeting
 	}
 	r.registry.release(r)

@@ -22,7 +22,7 @@ func newPuppets() *puppets { return &puppets{seats: map[wire.RoomID]map[wire.Bot
 
 func (p *puppets) Catalog() []wire.BotInfo {
 	return []wire.BotInfo{
-		{Bot: "echo", User: wire.BotUser("echo"), Name: "Echo", Engine: "built-in", Tools: []wire.BotTool{}},
+		{Bot: "echo", User: wire.BotUser("echo"), Name: "Echo", Engine: "built-in", Tools: []wire.BotTool{}, Speaks: true},
 		{Bot: "parrot", User: wire.BotUser("parrot"), Name: "Parrot", Engine: "built-in", Tools: []wire.BotTool{}},
 	}
 }
@@ -56,6 +56,7 @@ type puppet struct {
 	mu      sync.Mutex
 	heard   []string // chats
 	removed bool
+	voice   bool
 }
 
 func (s *puppet) Send(frame []byte, _ string) {
@@ -78,6 +79,12 @@ func (s *puppet) Removed(wire.RoomID, wire.RemovedReason) {
 
 func (s *puppet) Ask(q rooms.Question, answer rooms.Answer) {
 	answer(wire.Ack{Run: wire.RunID("asked-" + string(q.By.User) + "-" + q.Prompt)}, nil)
+}
+
+func (s *puppet) SetVoice(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.voice = on
 }
 
 // answer begins a run for somebody.

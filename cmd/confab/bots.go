@@ -14,6 +14,7 @@ import (
 	"confab/bots/provider/catalog"
 	"confab/bots/provider/resilient"
 	"confab/bots/tool"
+	"confab/bots/tool/mcp"
 	"confab/rooms"
 	"confab/signaling/wire"
 )
@@ -25,10 +26,11 @@ const botsOff = "off"
 type crew struct {
 	service *bots.Service
 	models  *catalog.Catalog
+	servers *mcp.Servers // of tools
 }
 
 // openBots makes the bots of the settings: the default ones, or those of a file.
-func openBots(s *Settings, from origins, metrics prometheus.Registerer, log *slog.Logger) (c crew, err error) {
+func openBots(s *Settings, from origins, metrics prometheus.Registerer, calls sfu, log *slog.Logger) (c crew, err error) {
 	if s.Bots == botsOff {
 		return crew{}, nil
 	}
@@ -46,18 +48,30 @@ func openBots(s *Settings, from origins, metrics prometheus.Registerer, log *slo
 	if err != nil {
 		return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
 	}
+	if c.servers, err = mcp.Open(file.MCP, mcp.Options{Logger: log}); err != nil {
+		return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
+	}
 	opts := bots.Options{
 		Personas: file.Bots, Models: map[string]provider.Model{}, Engines: map[string]string{}, BuiltIn: builtin.Engine{},
-		Tools: tool.ForRoom(), Metrics: m, Logger: log,
+		Tools: tool.ForRoom(), Servers: c.servers, Metrics: m, Logger: log,
 	}
 	for _, name := range c.models.Names() {
 		opts.Models[name], _ = c.models.Model(name)
 		opts.Engines[name] = file.Providers[name].Model
 	}
+	if file.Speech != nil {
+		if opts.Voice, err = calls.openVoices(file.Speech, log); err != nil {
+			return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
+		}
+	}
+	if calls.server != nil {
+		opts.Spoken = calls.server.Spoken
+	}
 	if file.Profiles != "" {
 		opts.Profile = bots.ProfilesAt(file.Profiles, &http.Client{})
 	}
 	if c.service, err = bots.New(opts); err != nil {
+		c.servers.Close()
 		return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
 	}
 	return c, nil
@@ -77,7 +91,9 @@ func (c crew) close(ctx context.Context) error {
 		return nil
 	}
 	defer c.models.Close()
-	return wrap("ending the bots", c.service.Close(ctx))
+	err := wrap("ending the bots", c.service.Close(ctx))
+	c.servers.Close()
+	return err
 }
 
 // botMetrics tell Prometheus of bots and of what answers for them.

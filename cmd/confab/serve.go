@@ -140,7 +140,7 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if err = b.recordings.register(b.metrics); err != nil {
 		return nil, err
 	}
-	if b.bots, err = openBots(s, p.origins, b.metrics, log); err != nil {
+	if b.bots, err = openBots(s, p.origins, b.metrics, b.calls, log); err != nil {
 		return nil, err
 	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"syscall"
 
+	"confab/bots"
+	"confab/bots/voice"
 	"confab/media"
 	"confab/rooms"
 	"confab/signaling/wire"
@@ -105,6 +107,21 @@ func (m sfu) forRooms() rooms.SFU {
 		return nil
 	}
 	return sfuWithGateway{m.calls, m.gateway}
+}
+
+// openVoices gives bots voices that the SFU forwards; nil when there is none.
+func (m sfu) openVoices(settings *bots.Speech, log *slog.Logger) (*voice.Service, error) {
+	speech, err := settings.Open(log)
+	if err != nil || m.server == nil {
+		return nil, err
+	}
+	return voice.New(voice.Options{Speech: speech, Logger: log, Microphones: func(room wire.RoomID, bot wire.ParticipantID) (voice.Microphone, error) {
+		microphone, err := m.server.OpenMicrophone(room, bot)
+		if err != nil {
+			return nil, err // not a nil *media.Microphone
+		}
+		return microphone, nil
+	}}), nil
 }
 
 // close ends all media. Participants are gone, or come back to another process.

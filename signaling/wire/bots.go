@@ -36,6 +36,7 @@ type BotInfo struct {
 	Remote      bool      `json:"remote,omitempty"`  // what it is asked, and what that rests on, goes to a server elsewhere
 	Limits      BotLimits `json:"limits"`            // of its answers
 	Prompts     []string  `json:"prompts,omitempty"` // things to ask it, to begin with
+	Speaks      bool      `json:"speaks,omitempty"`  // it can be given a voice, by bot-voice; what it says goes to a server that makes sound of it
 }
 
 // BotTool is a tool of a bot.
@@ -56,6 +57,13 @@ type BotLimits struct {
 type BotToggle struct {
 	Bot     BotID `json:"bot"`
 	Enabled bool  `json:"enabled"`
+}
+
+// BotVoice gives a bot of this room a voice in the call, or takes it away. With a voice its participant has a microphone
+// and speaks its answers in the main timeline. No bot has one unless somebody wants so, and all lose it with the meeting.
+type BotVoice struct {
+	Bot   BotID `json:"bot"`
+	Speak bool  `json:"speak"`
 }
 
 // AIRequest asks a bot; a mention in chat does the same. The answer is Ack with its run.
@@ -207,6 +215,32 @@ type AgentCompleted struct {
 	Message      Seq        `json:"message,omitempty"` // the chat message; absent when nothing was written
 }
 
+// AgentSpeaking says that a bot speaks an answer into the call, and how far it got. It may speak on when its run is over.
+type AgentSpeaking struct {
+	Run    RunID         `json:"run"`
+	State  SpeakingState `json:"state"`
+	Spoken int           `json:"spoken"` // UTF-16 code units of the answer that were heard, in whole sentences
+}
+
+// SpeakingState is where a bot that speaks stands.
+type SpeakingState string
+
+// The states. Each started is followed by one of the others.
+const (
+	SpeakingStarted     SpeakingState = "started"
+	SpeakingStopped     SpeakingState = "stopped"     // at the end, or because somebody ended it
+	SpeakingInterrupted SpeakingState = "interrupted" // a person has begun to speak
+)
+
+// Caption is what a participant says, while it is heard.
+type Caption struct {
+	Participant ParticipantID `json:"participant"`
+	Text        string        `json:"text"`             // a sentence, without Markdown
+	Final       bool          `json:"final"`            // it has been said; until then it is being said
+	Run         RunID         `json:"run,omitempty"`    // of a bot's answer
+	Offset      int           `json:"offset,omitempty"` // where the sentence begins in the answer, in UTF-16 code units
+}
+
 // Usage counts the tokens of a run.
 type Usage struct {
 	Input  int `json:"input"`
@@ -262,6 +296,9 @@ type RunState struct {
 func (BotToggle) Kind() Kind { return KindBotToggle }
 
 // Kind implements ClientMessage.
+func (BotVoice) Kind() Kind { return KindBotVoice }
+
+// Kind implements ClientMessage.
 func (AIRequest) Kind() Kind { return KindAIRequest }
 
 // Kind implements ClientMessage.
@@ -297,6 +334,14 @@ func (StreamEnd) Kind() Kind { return KindStreamEnd }
 // Kind implements ServerMessage.
 func (AgentCompleted) Kind() Kind { return KindAgentCompleted }
 
+// Kind implements ServerMessage.
+func (AgentSpeaking) Kind() Kind { return KindAgentSpeaking }
+
+// Kind implements ServerMessage.
+func (Caption) Kind() Kind { return KindCaption }
+
+func (AgentSpeaking) serverMessage()  {}
+func (Caption) serverMessage()        {}
 func (AgentStarted) serverMessage()   {}
 func (AgentThinking) serverMessage()  {}
 func (ToolExecuting) serverMessage()  {}
@@ -309,6 +354,9 @@ func (AgentCompleted) serverMessage() {}
 
 // Validate implements ClientMessage.
 func (m BotToggle) Validate() error { return validBot(m.Bot) }
+
+// Validate implements ClientMessage.
+func (m BotVoice) Validate() error { return validBot(m.Bot) }
 
 // Validate implements ClientMessage.
 func (m AIRequest) Validate() error {

@@ -69,6 +69,7 @@ var Catalog = []Entry{
 	{KindActiveSpeakers, "calls", nil, ActiveSpeakers{}, State, "", "Who is heard, at most 4 times a second."},
 
 	{KindBotToggle, "bots", BotToggle{}, nil, Request, KindAck, "Lets a bot into the room, or puts it out; presence tells everyone."},
+	{KindBotVoice, "bots", BotVoice{}, nil, Request, KindAck, "Gives a bot a voice in the call, or takes it away; media-state tells everyone."},
 	{KindAIRequest, "bots", AIRequest{}, nil, Request, KindAck, "Asks a bot. A mention of it in chat does the same."},
 	{KindAICancel, "bots", AICancel{}, nil, Request, KindAck, "Ends a run; what was written stays. A lost connection is not a cancel."},
 	{KindToolApproval, "bots", ToolDecision{}, ToolApproval{}, Stream, KindAck, "A tool that writes waits for a person's word, and what that was. From a client: the word."},
@@ -80,6 +81,8 @@ var Catalog = []Entry{
 	{KindStreamChunk, "bots", nil, StreamChunk{}, Stream, "", "A piece of it."},
 	{KindStreamEnd, "bots", nil, StreamEnd{}, Stream, "", "The text is whole, or ends here."},
 	{KindAgentCompleted, "bots", nil, AgentCompleted{}, Stream, "", "A run has ended: exactly one for each that began."},
+	{KindAgentSpeaking, "bots", nil, AgentSpeaking{}, Stream, "", "A bot speaks an answer into the call."},
+	{KindCaption, "bots", nil, Caption{}, State, "", "What a participant says, while it is heard."},
 }
 
 // Enums maps each closed set of strings to its values, for the generated types.
@@ -108,6 +111,7 @@ var Enums = map[reflect.Type][]string{
 	reflect.TypeFor[Phase]():         {string(PhaseQueued), string(PhaseContext), string(PhaseModel), string(PhaseApproval)},
 	reflect.TypeFor[ApprovalState](): {string(ApprovalAsked), string(ApprovalGranted), string(ApprovalDenied), string(ApprovalExpired)},
 	reflect.TypeFor[StreamReason]():  {string(StreamStop), string(StreamLength), string(StreamCancelled), string(StreamFailed)},
+	reflect.TypeFor[SpeakingState](): {string(SpeakingStarted), string(SpeakingStopped), string(SpeakingInterrupted)},
 	reflect.TypeFor[RunStatus]():     {string(RunCompleted), string(RunCancelled), string(RunFailed)},
 	reflect.TypeFor[ErrorCode]():     codes(),
 }

@@ -181,7 +181,7 @@ var decoders = map[Kind]func(json.RawMessage) (ClientMessage, error){
 	KindDelete: decoder[Delete], KindReaction: decoder[Reaction], KindRead: decoder[Read], KindTyping: decoder[Typing],
 	KindClear: decoder[Clear], KindHistory: decoder[History], KindSubscribeThread: decoder[SubscribeThread],
 	KindUnsubscribeThread: decoder[UnsubscribeThread], KindMediaState: decoder[SetMedia], KindModerate: decoder[Moderate],
-	KindBotToggle: decoder[BotToggle], KindAIRequest: decoder[AIRequest], KindAICancel: decoder[AICancel],
+	KindBotToggle: decoder[BotToggle], KindBotVoice: decoder[BotVoice], KindAIRequest: decoder[AIRequest], KindAICancel: decoder[AICancel],
 	KindToolApproval: decoder[ToolDecision],
 	KindSignal:       decoder[Signal], KindSubscribeMedia: decoder[SubscribeMedia],
 	KindMediaMode: decoder[RequestMode], KindICEServers: decoder[ICEServersRequest],

@@ -58,6 +58,8 @@ func TestValidate(t *testing.T) {
 		{"history, above", History{Limit: MaxHistoryPage + 1}, CodeBadMessage, "limit"},
 		{"bot-toggle", BotToggle{Bot: "scribe", Enabled: true}, "", ""},
 		{"bot-toggle, no name", BotToggle{Bot: "a b"}, CodeBadMessage, "bot"},
+		{"bot-voice", BotVoice{Bot: "scribe", Speak: true}, "", ""},
+		{"bot-voice, no name", BotVoice{Bot: "a b"}, CodeBadMessage, "bot"},
 		{"ai-request", AIRequest{Bot: "scribe", Prompt: long(MaxTextBytes)}, "", ""},
 		{"ai-request about a message", AIRequest{Bot: "scribe", ReplyTo: 1}, "", ""},
 		{"ai-request again", AIRequest{Bot: "scribe", Regenerate: 1}, "", ""},

@@ -93,6 +93,7 @@ const (
 	KindActiveSpeakers Kind = "active-speakers"
 
 	KindBotToggle      Kind = "bot-toggle"
+	KindBotVoice       Kind = "bot-voice"
 	KindAIRequest      Kind = "ai-request"
 	KindAICancel       Kind = "ai-cancel"
 	KindToolApproval   Kind = "tool-approval"
@@ -104,6 +105,8 @@ const (
 	KindStreamChunk    Kind = "stream-chunk"
 	KindStreamEnd      Kind = "stream-end"
 	KindAgentCompleted Kind = "agent-completed"
+	KindAgentSpeaking  Kind = "agent-speaking"
+	KindCaption        Kind = "caption"
 )
 
 // Role is what a participant may do in a room.

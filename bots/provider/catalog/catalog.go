@@ -102,18 +102,35 @@ func (c *Catalog) Names() []string { return append([]string{}, c.names...) }
 func (c *Catalog) Close() { c.idle() }
 
 func open(name string, s Settings, opts Options) (*resilient.Provider, error) {
-	key, err := s.key(name, opts)
+	at, err := s.at(name, opts)
 	if err != nil {
 		return nil, err
+	}
+	return resilient.NewProvider(resilient.Options{
+		Name: name, Model: s.model(at), First: at.Times.First, Meter: opts.Meter, Logger: opts.Logger,
+	}), nil
+}
+
+// At returns where and with which key a provider is asked for other things than turns, whose settings Check has passed.
+// URL is the base of the API. The error is that of the key.
+func At(name string, s Settings, opts Options) (endpoint.Options, error) {
+	opts.setDefaults()
+	if s.URL == "" {
+		s.URL = openai.BaseURL
+	}
+	return s.at(name, opts)
+}
+
+func (s *Settings) at(name string, opts Options) (endpoint.Options, error) {
+	key, err := s.key(name, opts)
+	if err != nil {
+		return endpoint.Options{}, err
 	}
 	if !key.IsZero() && strings.HasPrefix(s.URL, "http:") && !isPrivate(s.URL) {
 		opts.Logger.Warn("a provider's key goes over the network in the clear: write https in its url", "provider", name)
 	}
 	times := endpoint.Times{Connect: s.Timeouts.Connect, First: s.Timeouts.First, Stall: s.Timeouts.Stall}
-	at := endpoint.Options{Provider: name, URL: s.URL, Key: key, Times: times, Transport: opts.Transport}
-	return resilient.NewProvider(resilient.Options{
-		Name: name, Model: s.model(at), First: times.First, Meter: opts.Meter, Logger: opts.Logger,
-	}), nil
+	return endpoint.Options{Provider: name, URL: s.URL, Key: key, Times: times, Transport: opts.Transport}, nil
 }
 
 func (s *Settings) model(at endpoint.Options) provider.Model {

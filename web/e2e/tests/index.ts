@@ -7,6 +7,7 @@ import './through';
 import './chat';
 import './threads';
 import './bots';
+import './voice';
 import './recovery';
 import './moderation';
 import './entry';

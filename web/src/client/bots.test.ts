@@ -324,3 +324,36 @@ describe('joining in the middle', () => {
     expect(bots.runs.value).toEqual([]);
   });
 });
+
+describe('a voice', () => {
+  const caption = (text: string, final: boolean, participant = 'p-scribe') =>
+    frame('caption', { participant, text, final, run: 'r1' }, { from: participant });
+  const said = (bots: Bots) => bots.captions.value.map(({ participant, text }) => `${participant}: ${text}`);
+
+  it('is asked for', async () => {
+    const { bots } = await join();
+    await bots.setVoice('scribe', true);
+    expect(server.sent('bot-voice')).toMatchObject([{ room: 'daily', data: { bot: 'scribe', speak: true } }]);
+  });
+
+  it('has captions as long as something is said', async () => {
+    const { bots } = await join();
+    say(started('r1'), caption('One.', false));
+    expect(said(bots)).toEqual(['p-scribe: One.']);
+    say(caption('One.', true), caption('Two.', false), caption('Hi.', false, 'p-host'));
+    expect(said(bots)).toEqual(['p-scribe: Two.', 'p-host: Hi.']);
+    say({ type: 'presence', room: 'daily', data: { event: 'left', participant: seat('host') } });
+    expect(said(bots)).toEqual(['p-scribe: Two.']);
+    say(caption('Two.', true));
+    expect(said(bots)).toEqual([]);
+  });
+
+  it('forgets what it was saying when the connection was lost', async () => {
+    const { bots } = await join();
+    say(caption('One.', false));
+    expect(said(bots)).toEqual(['p-scribe: One.']);
+    server.socket.end(1006);
+    await tick(2_000);
+    await vi.waitFor(() => expect(said(bots)).toEqual([]));
+  });
+});

@@ -121,9 +121,12 @@ export class BotSession implements Bots {
   readonly list: Computed<readonly Bot[]>;
   readonly runs: Computed<readonly Run[]>;
   readonly refusal: Computed<Refusal | null>;
+  readonly captions: Computed<readonly wire.Caption[]>;
   readonly #room: BotRoom;
   readonly #cell: typeof Computed;
   readonly #runs = new Map<string, RunView>();
+  /** Participant -> what it is saying. */
+  readonly #captions = new Map<string, wire.Caption>();
   #infos: readonly wire.BotInfo[] = [];
   #refusal: Refusal | null = null;
 
@@ -133,6 +136,7 @@ export class BotSession implements Bots {
     this.list = new cell<readonly Bot[]>(() => this.#list());
     this.runs = new cell<readonly Run[]>(() => [...this.#runs.values()]);
     this.refusal = new cell(() => this.#refusal);
+    this.captions = new cell<readonly wire.Caption[]>(() => [...this.#captions.values()]);
     room.participants.subscribe(this.list.invalidate);
   }
 
@@ -146,7 +150,17 @@ export class BotSession implements Bots {
         break;
       }
       case 'agent-started': this.#start(data as wire.AgentStarted, from, thread, Date.now()); break;
-      case 'presence': this.list.invalidate(); break;
+      case 'presence': {
+        const { event, participant } = data as wire.Presence;
+        this.list.invalidate();
+        if (event === 'left') this.#caption(participant.id);
+        break;
+      }
+      case 'caption': {
+        const caption = data as wire.Caption;
+        this.#caption(caption.participant, caption.final ? undefined : caption);
+        break;
+      }
       // The message takes the place of the run in the same turn: a list that shows both never has none of them, or two.
       case 'chat': this.#end((data as wire.Chat).run?.run); break;
       case 'agent-completed': this.#completed(data as wire.AgentCompleted); break;
@@ -159,6 +173,10 @@ export class BotSession implements Bots {
 
   async toggle(bot: string, on: boolean): Promise<void> {
     await this.#room.request('bot-toggle', { bot, enabled: on } satisfies wire.BotToggle);
+  }
+
+  async setVoice(bot: string, on: boolean): Promise<void> {
+    await this.#room.request('bot-voice', { bot, speak: on } satisfies wire.BotVoice);
   }
 
   async ask(bot: string, prompt: string, { thread, replyTo }: AskOptions = {}): Promise<string> {
@@ -189,6 +207,9 @@ export class BotSession implements Bots {
     const { bots, runs, history } = data as wire.Joined;
     this.#infos = bots;
     this.list.invalidate();
+    // The end of what was being said may have been missed.
+    this.#captions.clear();
+    this.captions.invalidate();
     this.#going('', runs, history, ts);
   }
 
@@ -222,6 +243,12 @@ export class BotSession implements Bots {
       this.refusal.invalidate();
     }
     this.#end(run);
+  }
+
+  #caption(participant: string, caption?: wire.Caption): void {
+    if (caption) this.#captions.set(participant, caption);
+    else if (!this.#captions.delete(participant)) return;
+    this.captions.invalidate();
   }
 
   #end(run = ''): void {

@@ -1,6 +1,6 @@
 /** The public surface of the client: what an application programs against. */
 import type {
-  Author, BotInfo, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus,
+  Author, BotInfo, Caption, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus,
   Phase, QualityReason, RecordingEnd, RemovedReason, Role, RunReceipt, Source, SystemStatus, ThreadSummary, WireErrorCode,
 } from './wire';
 
@@ -574,8 +574,16 @@ export interface Bots {
   /** The last question that a bot did not take, of anybody: it leaves no message. A question by ask() rejects instead. */
   readonly refusal: Readable<Refusal | null>;
 
+  /** What is being said now, by whoever says it: sentences that bots speak into the call. */
+  readonly captions: Readable<readonly Readonly<Caption>[]>;
+
   /** Lets a bot into the room, or puts it out. */
   toggle(bot: string, on: boolean): Promise<void>;
+  /**
+   * Gives a bot that is in the room and `speaks` a voice in the call, or takes it away; its participant's microphone says
+   * whether it has one. Rejects with `forbidden` when a moderator has muted it.
+   */
+  setVoice(bot: string, on: boolean): Promise<void>;
   /**
    * Asks a bot and resolves with the run, begun or queued. A mention in the chat does the same. The prompt may be
    * empty with `replyTo`. Rejects with `rate-limited` and `retryAfterMs` when a limit of the bot is reached.

@@ -243,6 +243,20 @@ const fromClients: Golden<ClientMessages> = {
       "data": {"bot": "scribe", "enabled": false}
     },
   ],
+  'bot-voice': [
+    {
+      "type": "bot-voice",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"bot": "scribe", "speak": true}
+    },
+    {
+      "type": "bot-voice",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "data": {"bot": "scribe", "speak": false}
+    },
+  ],
   'ai-request': [
     {
       "type": "ai-request",
@@ -462,7 +476,8 @@ const fromServer: Golden<ServerMessages> = {
             "tools": [{"tool": "read_messages", "title": "Reads the chat", "writes": true}],
             "remote": true,
             "limits": {"requestsPerMinute": 10, "concurrent": 2, "tokensPerDay": 200000},
-            "prompts": ["What did I miss?"]
+            "prompts": ["What did I miss?"],
+            "speaks": true
           },
           {
             "bot": "host",
@@ -1209,6 +1224,44 @@ const fromServer: Golden<ServerMessages> = {
       "from": "p-bot-scribe",
       "ts": 1767225660500,
       "data": {"run": "run-1", "status": "cancelled", "ms": 0, "firstTokenMs": 0}
+    },
+  ],
+  'agent-speaking': [
+    {
+      "type": "agent-speaking",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1", "state": "interrupted", "spoken": 18}
+    },
+    {
+      "type": "agent-speaking",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"run": "run-1", "state": "started", "spoken": 0}
+    },
+  ],
+  caption: [
+    {
+      "type": "caption",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {
+        "participant": "p-bot-scribe",
+        "text": "We ship on Friday.",
+        "final": true,
+        "run": "run-1",
+        "offset": 18
+      }
+    },
+    {
+      "type": "caption",
+      "room": "daily",
+      "from": "p-bot-scribe",
+      "ts": 1767225660500,
+      "data": {"participant": "p-bot-scribe", "text": "We ship on Friday.", "final": false}
     },
   ],
 };

@@ -110,6 +110,10 @@ export const STREAM_REASONS = ['stop', 'length', 'cancelled', 'failed'] as const
 /** StreamReason is why a stream ended. */
 export type StreamReason = (typeof STREAM_REASONS)[number];
 
+export const SPEAKING_STATES = ['started', 'stopped', 'interrupted'] as const;
+/** SpeakingState is where a bot that speaks stands. */
+export type SpeakingState = (typeof SPEAKING_STATES)[number];
+
 /** Author says who wrote a logged message, so that history reads well when the participant is gone. */
 export interface Author {
   user: string;
@@ -325,6 +329,8 @@ export interface BotInfo {
   limits: BotLimits;
   /** things to ask it, to begin with */
   prompts?: string[];
+  /** it can be given a voice, by bot-voice; what it says goes to a server that makes sound of it */
+  speaks?: boolean;
 }
 
 /** AgentStarted begins a run. */
@@ -742,6 +748,16 @@ export interface BotToggle {
   enabled: boolean;
 }
 
+/**
+ * BotVoice gives a bot of this room a voice in the call, or takes it away. With a voice its participant
+ * has a microphone and speaks its answers in the main timeline. No bot has one unless somebody wants so,
+ * and all lose it with the meeting.
+ */
+export interface BotVoice {
+  bot: string;
+  speak: boolean;
+}
+
 /** AIRequest asks a bot; a mention in chat does the same. The answer is Ack with its run. */
 export interface AIRequest {
   bot: string;
@@ -819,6 +835,30 @@ export interface AgentCompleted {
   message?: number;
 }
 
+/**
+ * AgentSpeaking says that a bot speaks an answer into the call, and how far it got. It may speak on when
+ * its run is over.
+ */
+export interface AgentSpeaking {
+  run: string;
+  state: SpeakingState;
+  /** UTF-16 code units of the answer that were heard, in whole sentences */
+  spoken: number;
+}
+
+/** Caption is what a participant says, while it is heard. */
+export interface Caption {
+  participant: string;
+  /** a sentence, without Markdown */
+  text: string;
+  /** it has been said; until then it is being said */
+  final: boolean;
+  /** of a bot's answer */
+  run?: string;
+  /** where the sentence begins in the answer, in UTF-16 code units */
+  offset?: number;
+}
+
 /** What a client may send: type -> body. */
 export interface ClientMessages {
   /** Opens a session; nothing else is accepted before it. */
@@ -865,6 +905,8 @@ export interface ClientMessages {
   'subscribe-media': SubscribeMedia;
   /** Lets a bot into the room, or puts it out; presence tells everyone. */
   'bot-toggle': BotToggle;
+  /** Gives a bot a voice in the call, or takes it away; media-state tells everyone. */
+  'bot-voice': BotVoice;
   /** Asks a bot. A mention of it in chat does the same. */
   'ai-request': AIRequest;
   /** Ends a run; what was written stays. A lost connection is not a cancel. */
@@ -944,6 +986,10 @@ export interface ServerMessages {
   'stream-end': StreamEnd;
   /** A run has ended: exactly one for each that began. */
   'agent-completed': AgentCompleted;
+  /** A bot speaks an answer into the call. */
+  'agent-speaking': AgentSpeaking;
+  /** What a participant says, while it is heard. */
+  caption: Caption;
 }
 export type ServerKind = keyof ServerMessages;
 
@@ -976,6 +1022,7 @@ export const ANSWERS = {
   'ice-servers': 'ice-servers',
   'subscribe-media': 'ack',
   'bot-toggle': 'ack',
+  'bot-voice': 'ack',
   'ai-request': 'ack',
   'ai-cancel': 'ack',
   'tool-approval': 'ack',

@@ -1,10 +1,11 @@
 import { computed, toRaw, toValue } from 'vue';
 import type { MaybeRefOrGetter } from 'vue';
-import type { AskOptions, Bot, Message, Room, Run, RunProgress } from '../client/index';
+import type { AskOptions, Bot, Caption, Message, Room, Run, RunProgress } from '../client/index';
 import { useReadable } from './readable';
 
 const noBots: readonly Bot[] = [];
 const noRuns: readonly Run[] = [];
+const noCaptions: readonly Caption[] = [];
 const nothing: RunProgress = { phase: null, thinking: '', text: '', tools: [], whole: false };
 
 /**
@@ -22,6 +23,9 @@ export function useBots(room: MaybeRefOrGetter<Room | null | undefined>, thread:
     /** Of all timelines. */
     all,
     runs: computed(() => all.value.filter((run) => run.thread === toValue(thread))),
+    /** What is being said in the call. */
+    captions: useReadable(() => bots.value?.captions, noCaptions),
+    setVoice: async (bot: string, on: boolean): Promise<void> => bots.value?.setVoice(bot, on),
     toggle: async (bot: string, on: boolean): Promise<void> => bots.value?.toggle(bot, on),
     ask: async (bot: string, prompt: string, options?: AskOptions): Promise<string> =>
       (await bots.value?.ask(bot, prompt, { thread: toValue(thread) || undefined, ...options })) ?? '',

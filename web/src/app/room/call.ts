@@ -52,6 +52,8 @@ export interface CallContext {
   readonly showStats: Ref<boolean>;
   readonly readings: ShallowRef<CallStats | null>;
   readonly lowBandwidth: Readonly<ShallowRef<boolean>>;
+  /** Whether what is said is shown in words. */
+  readonly captions: Ref<boolean>;
   readonly bots: RoomBots;
   /** `seq` of a message that the chat shall show, 0 = none. */
   readonly pointed: Ref<number>;
@@ -101,6 +103,7 @@ export function provideCall({ client, room }: Call): CallContext {
     showStats: ref(false),
     readings: shallowRef(null),
     lowBandwidth: useReadable(room.lowBandwidth),
+    captions: ref(storage.get('captions') === 'on'),
     bots: useRoomBots(room),
     pointed: ref(0),
     togglePanel: (wanted) => {

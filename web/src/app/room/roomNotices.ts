@@ -47,6 +47,14 @@ export function useRoomNotices(call: CallContext, show: ToastShow): void {
       for (const name of names) if (!before.includes(name)) say({ kind: 'notice', text: t('announce.sharing', { name }) });
     },
   );
+  // The same: everyone knows before a bot speaks.
+  watch(
+    () => call.views.value.filter((view) => view.kind === 'bot' && view.microphone).map((view) => view.name),
+    (names, before) => {
+      for (const name of names) if (!before?.includes(name)) show(t('announce.botSpeaks', { name }));
+    },
+    { immediate: true },
+  );
   // Shown to those who come later too: everyone who is recorded is told.
   watch(
     () => call.info.value.recording,

@@ -1,0 +1,84 @@
+package rooms
+
+import "confab/signaling/wire"
+
+// SetBotVoice gives a bot of this room a voice in the call, or takes it away. Errors: forbidden, not-found (no such bot in
+// this room, or none that can speak).
+func (m *Member) SetBotVoice(msg wire.BotVoice, answer Answer) {
+	m.act(answer, func() { m.room.setBotVoice(m, msg, answer) })
+}
+
+// Speaking tells everyone that this bot speaks an answer, and how far it got.
+func (m *Member) Speaking(msg wire.AgentSpeaking) {
+	m.act(noAnswer, func() {
+		m.room.broadcast(wire.Encode(wire.Envelope{Room: m.room.id, From: m.Participant}, msg), nil)
+	})
+}
+
+// Caption tells everyone what this bot says.
+func (m *Member) Caption(msg wire.Caption) {
+	m.act(noAnswer, func() { m.room.sendState(m, msg, "caption", nil) })
+}
+
+func (r *Room) setBotVoice(m *Member, msg wire.BotVoice, answer Answer) {
+	seat, info := r.seatOf(msg.Bot), r.botInfo(msg.Bot)
+	switch {
+	case !r.grantsOf(m).Bots:
+		answer(nil, wire.Errorf(wire.CodeForbidden, "this token may not give bots a voice; ask a moderator"))
+	case info == nil:
+		answer(nil, errNoBot(msg.Bot))
+	case seat == nil:
+		answer(nil, wire.Errorf(wire.CodeNotFound, "this bot is not in the room; let it in with bot-toggle"))
+	case !r.canSpeak(info):
+		answer(nil, errNoVoice())
+	case msg.Speak && seat.hushed && r.roleOf(m) != wire.RoleModerator:
+		answer(nil, wire.Errorf(wire.CodeForbidden, "a moderator has muted this bot"))
+	case msg.Speak == seat.media.Microphone:
+		answer(wire.Ack{Duplicate: true}, nil)
+	default:
+		seat.hushed = false
+		r.setVoice(seat, msg.Speak)
+		answer(wire.Ack{}, nil)
+	}
+}
+
+// canSpeak reports whether a bot could have a voice in this room.
+func (r *Room) canSpeak(info *wire.BotInfo) bool {
+	return info != nil && info.Speaks && r.registry.opts.SFU != nil
+}
+
+func errNoVoice() error {
+	return wire.Errorf(wire.CodeNotFound, "this server has no voice for this bot")
+}
+
+// setVoice gives a bot its microphone, or takes it.
+func (r *Room) setVoice(seat *Member, on bool) {
+	seat.seat.SetVoice(on)
+	media := seat.media
+	media.Microphone = on
+	r.changeMedia(seat, media)
+}
+
+// muteBot mutes a bot for all, and lets nobody but a moderator give it a voice again.
+func (r *Room) muteBot(seat *Member, mute bool, source wire.Source, answer Answer) {
+	switch {
+	case muteOf(source) != wire.Microphone || !r.canSpeak(r.botInfo(wire.BotOf(seat.User))):
+		answer(nil, wire.Errorf(wire.CodeForbidden, "this bot sends no such media"))
+	case mute == seat.hushed, mute && !seat.media.Microphone:
+		answer(wire.Ack{Duplicate: true}, nil)
+	default:
+		seat.hushed = mute
+		r.setVoice(seat, !mute)
+		answer(wire.Ack{}, nil)
+	}
+}
+
+// dropVoices takes the bots' voices, as the meeting ends: who comes to the next one has not agreed to them.
+func (r *Room) dropVoices() {
+	for _, m := range r.order {
+		if m.seat != nil && m.media.Microphone {
+			r.setVoice(m, false)
+		}
+		m.hushed = false
+	}
+}

@@ -1,1 +1,0 @@
-export{t as default}from"./ClearDialog-C4b6IBUp.js";
