@@ -33,7 +33,7 @@ func say(t *testing.T, s *Speech) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer sound.Close() //nolint:errcheck // read to its end
+	defer sound.Close()
 	return io.ReadAll(sound)
 }
 
