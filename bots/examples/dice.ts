@@ -34,6 +34,8 @@ async function main(): Promise<void> {
     if (!message.mentions.includes(user) && !mentioned.test(message.text)) return;
     chat.send(`${message.author.name} rolls ${roll(message.text)}`, { replyTo: message.seq });
   };
+  // What was said since we came, and before this line runs, stands in the log.
+  for (const message of room.chat.log.value) if (message.at >= room.self.value.joinedAt) answer(room.chat, message);
   // What was said while the connection was lost comes here too, once it is back. What is said in threads would come by
   // room.thread(name).
   room.on('message', (message) => answer(room.chat, message));
