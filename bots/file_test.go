@@ -21,6 +21,7 @@ mcp:
   tickets: {command: tickets-mcp}
 bots:
   - {id: coach, name: Coach, description: Helps., provider: local, skills: [scribe], tools: [read_messages, tickets__*], trust: [tickets__*], ways: [mention]}
+speech: {url: "http://localhost:2/v1", model: tts, voice: ash, speed: 1.2}
 profiles: https://example.org/users/{user}
 `
 	f, err := ParseFile([]byte(good))
@@ -41,6 +42,9 @@ profiles: https://example.org/users/{user}
 		"nothing to say":     {"provider: local, skills: [scribe]", "skills: []", "neither a provider nor skills"},
 		"trusts a stranger":  {"trust: [tickets__*]", "trust: [roll_dice]", "trust names"},
 		"a way made up":      {"ways: [mention]", "ways: [shout]", "shout"},
+		"a mute speech":      {"voice: ash, ", "", "speech: voice"},
+		"speech too fast":    {"speed: 1.2", "speed: 12", "speech: speed"},
+		"speech of nothing":  {"model: tts", "model: ''", "speech: model"},
 		"profiles nowhere":   {"https://example.org/users/{user}", "users", "profiles"},
 		"an API made up":     {"api: openai", "api: telepathy", "telepathy"},
 		"a negative limit":   {"ways: [mention]", "limits: {concurrent: -1}", "negative"},

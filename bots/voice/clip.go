@@ -49,7 +49,7 @@ func (c *clip) fetch(ctx context.Context, speech *Speech) error {
 	if err != nil {
 		return err
 	}
-	defer sound.Close() //nolint:errcheck // all that counts was read, or an error stands already
+	defer sound.Close()
 	return c.read(ogg.NewReader(io.LimitReader(sound, maxClipBytes+maxEmptySound)))
 }
 

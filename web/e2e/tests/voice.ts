@@ -16,7 +16,9 @@ declare global {
 
 /** The fake microphone of Chromium beeps too briefly for speech. This one hums when the test says so. */
 function hums(): void {
-  navigator.mediaDevices.getUserMedia = (): Promise<MediaStream> => {
+  // A page is empty before it is the app's, and no place for devices.
+  const devices = navigator.mediaDevices as MediaDevices | undefined;
+  if (devices) devices.getUserMedia = (): Promise<MediaStream> => {
     const context = new AudioContext();
     const voice = new OscillatorNode(context, { frequency: 220 });
     const gain = new GainNode(context, { gain: 0 });
@@ -87,7 +89,7 @@ test('voice: a bot speaks its answers to all, with captions, falls silent when a
   turn.say('This is the third one. And a fourth. And a fifth one, too.');
   turn.end();
   await grace.find('caption').getByText('This is the second one.').waitFor();
-  assertEqual(speech.said[0], 'This is the first sentence.', 'what the speech service is given');
+  assert(speech.said.includes('This is the first sentence.'), `the speech service is given ${speech.said.join(' | ')}`);
 
   // A person speaks.
   await grace.page.evaluate(watchSound, bot);
