@@ -2,4 +2,4 @@
 export { default as AnswerAbove } from './AnswerAbove.vue';
 export { default as AnswerBelow } from './AnswerBelow.vue';
 export { default as BotWaits } from './BotWaits.vue';
-export { waitWords } from './words';
+export { default as OpenDialog } from './OpenDialog.vue';

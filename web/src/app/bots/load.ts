@@ -7,5 +7,5 @@ export const loadAnswer = async () => (await Promise.all([import('./answer'), lo
 export const AnswerAbove = defineAsyncComponent(() => loadAnswer().then((module) => module.AnswerAbove));
 export const AnswerBelow = defineAsyncComponent(() => loadAnswer().then((module) => module.AnswerBelow));
 export const BotWaits = defineAsyncComponent(() => loadAnswer().then((module) => module.BotWaits));
-export const OpenDialog = defineAsyncComponent(() => Promise.all([import('./OpenDialog.vue'), loadTexts('bots')]).then(([module]) => module.default));
+export const OpenDialog = defineAsyncComponent(() => loadAnswer().then((module) => module.OpenDialog));
 export const BotPanel = defineAsyncComponent(() => Promise.all([import('./BotPanel.vue'), loadTexts('bots')]).then(([module]) => module.default));

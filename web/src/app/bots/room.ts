@@ -1,5 +1,5 @@
 import { computed, onScopeDispose, ref, shallowReactive, watch, type Ref } from 'vue';
-import type { Bot, Room, RunProgress } from '../../client';
+import type { Bot, Room } from '../../client';
 import { useBots } from '../../vue';
 
 /** What every part of the room needs to know of its bots. */
@@ -12,29 +12,10 @@ export interface RoomBots extends ReturnType<typeof useBots> {
   asking<T>(bot: string, ask: () => Promise<T>): Promise<T>;
   /** An address in an answer that somebody wants to open, empty = none. */
   readonly opening: Ref<string>;
-  /** What was seen of runs that have ended: thoughts and what tools said stand in no message. */
-  readonly traces: Traces;
 }
 
 /** Where a limit does not say for how long. */
 const shortWaitMs = 5_000;
-/** Traces of this many runs are kept. */
-const mostTraces = 50;
-
-class Traces {
-  readonly #kept = new Map<string, RunProgress>();
-
-  get(run: string): RunProgress | undefined {
-    return this.#kept.get(run);
-  }
-
-  keep(run: string, progress: RunProgress): void {
-    this.#kept.delete(run);
-    this.#kept.set(run, progress);
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size > mostTraces && oldest !== undefined) this.#kept.delete(oldest);
-  }
-}
 
 export function useRoomBots(room: Room): RoomBots {
   const bots = useBots(room);
@@ -68,7 +49,6 @@ export function useRoomBots(room: Room): RoomBots {
       }
     },
     opening: ref(''),
-    traces: new Traces(),
   };
 }
 
