@@ -605,3 +605,26 @@ func TestPrivate(t *testing.T) {
 		}
 	}
 }
+
+// TestSummary: of a long conversation a model gets the last messages as they are, and within its budget what says most of
+// those before.
+func TestSummary(t *testing.T) {
+	var all []tool.Message
+	for i := range 200 {
+		text := fmt.Sprintf("Some words about nothing in particular, number %d, as people say them.", i)
+		if i%40 == 7 {
+			text = fmt.Sprintf("We decided that the release train number %d leaves on Friday from the harbour.", i)
+		}
+		all = append(all, tool.Message{Seq: uint64(i + 1), Name: "ada", Text: text, Time: time.Unix(int64(i), 0)})
+	}
+	short := summarize(all, 2000)
+	if len(short) > 2000 || !strings.Contains(short, "release train") {
+		t.Errorf("%d bytes: %s", len(short), short)
+	}
+	if whole := summarize(all[:5], 2000); strings.Count(whole, "\n") != 4 {
+		t.Errorf("five messages: %s", whole)
+	}
+	if nothing := summarize(all, 10); nothing != "" {
+		t.Errorf("no room for any: %q", nothing)
+	}
+}

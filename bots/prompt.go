@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"confab/bots/builtin"
 	"confab/bots/provider"
 	"confab/bots/tool"
 	"confab/signaling/wire"
@@ -219,20 +220,31 @@ func seed(run wire.RunID) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// summarize makes short of messages what fits into so many characters: the newest, each cut to its beginning.
+// sentenceChars is what a line of a summary is taken to need.
+const sentenceChars = 160
+
+// summarize makes short of messages what fits into so many characters: all of them where they fit, else the sentences
+// that say most of what all say. It is made anew for each answer, so that nothing outlives the messages it is made of.
 func summarize(older []tool.Message, chars int) string {
-	const perMessage = 280
-	var lines []string
-	for _, m := range slices.Backward(older) {
-		m.Text = cut(m.Text, perMessage)
+	if text, whole := lines(older, chars); whole {
+		return text
+	}
+	text, _ := lines(builtin.Digest(older, max(chars/sentenceChars, 1)), chars)
+	return text
+}
+
+// lines writes messages, the newest that fit; whole = all do.
+func lines(messages []tool.Message, chars int) (text string, whole bool) {
+	var all []string
+	for _, m := range slices.Backward(messages) {
 		l := line(m)
 		if chars -= len(l) + 1; chars < 0 {
 			break
 		}
-		lines = append(lines, l)
+		all = append(all, l)
 	}
-	slices.Reverse(lines)
-	return strings.Join(lines, "\n")
+	slices.Reverse(all)
+	return strings.Join(all, "\n"), len(all) == len(messages)
 }
 
 // pageOf reads a page of history as the room answers it.

@@ -33,8 +33,11 @@ type Options struct {
 	// is asked once for each session, and its error is no reason not to answer.
 	Profile func(ctx context.Context, user wire.UserID) (string, error)
 	Voice   *voice.Service // nil = no bot speaks; closed by Close
-	Metrics Metrics        // nil = nobody counts
-	Logger  *slog.Logger   // nil = slog.Default
+	// Spoken returns how long each participant of a room has spoken in the call that goes on; nil, also of the function,
+	// when nobody knows.
+	Spoken  func(wire.RoomID) map[wire.ParticipantID]time.Duration
+	Metrics Metrics      // nil = nobody counts
+	Logger  *slog.Logger // nil = slog.Default
 }
 
 // Servers have tools that are not known before they are asked for.

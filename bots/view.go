@@ -125,7 +125,25 @@ func (v *view) Messages(ctx context.Context, q tool.Query) ([]tool.Message, erro
 }
 
 // Speaking implements tool.Room. The server hears nobody where calls go from browser to browser.
-func (v *view) Speaking() map[string]time.Duration { return nil }
+func (v *view) Speaking() map[string]time.Duration {
+	h := v.seat.hall
+	if h.service.opts.Spoken == nil {
+		return nil
+	}
+	spoken := h.service.opts.Spoken(h.room)
+	if spoken == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	users := make(map[string]time.Duration, len(spoken))
+	for id, d := range spoken {
+		if p, ok := h.there[id]; ok {
+			users[string(p.User)] += d
+		}
+	}
+	return users
+}
 
 // Connection implements tool.Room.
 func (v *view) Connection(string) (tool.Connection, bool) { return tool.Connection{}, false }

@@ -68,7 +68,8 @@ func TestServerLoad(t *testing.T) {
 		ann.publish(wire.Microphone, webrtc.MimeTypeOpus)
 		ann.publish(wire.Screen, webrtc.MimeTypeVP8)
 		ann.do(func() { ann.offer(nil) })
-		time.Sleep(5 * time.Second)
+		// The server looks once a second; what is changed between two looks is changed for certain before the next one.
+		time.Sleep(time.Until(time.Now().Truncate(loadInterval).Add(5*time.Second + loadInterval/2)))
 		for _, c := range []struct {
 			name   string
 			busy   int32

@@ -2,6 +2,7 @@ package media
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -162,6 +163,42 @@ type listener struct {
 	said     []wire.Speaker         // guarded by mu; what it points to never changes
 	version  int                    // guarded by mu: of said, 0 = nobody has spoken yet
 	heard    map[*ingress]time.Time // guarded by mu: when one of the loudest was last heard
+
+	spoken map[wire.ParticipantID]time.Duration // guarded by mu: how long each has spoken since the room's media began
+}
+
+// Of how many participants it is known how long they have spoken; those who come later are not measured.
+const maxMeasured = 1000
+
+// measure counts the time since the last look to those who speak. mu is held.
+func (l *listener) measure(since time.Duration) {
+	for _, one := range l.speakers.list {
+		if one.level < speechEnds {
+			continue
+		}
+		if l.spoken == nil {
+			l.spoken = make(map[wire.ParticipantID]time.Duration)
+		}
+		if _, known := l.spoken[one.id]; known || len(l.spoken) < maxMeasured {
+			l.spoken[one.id] += min(since, voiceGone)
+		}
+	}
+}
+
+// Spoken returns how long each participant of a room has spoken since its media began to go through the server; nil when
+// none goes.
+func (s *Server) Spoken(roomID wire.RoomID) map[wire.ParticipantID]time.Duration {
+	s.mu.Lock()
+	r := s.rooms[roomID]
+	s.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	r.listener.mu.Lock()
+	defer r.listener.mu.Unlock()
+	spoken := make(map[wire.ParticipantID]time.Duration, len(r.listener.spoken))
+	maps.Copy(spoken, r.listener.spoken)
+	return spoken
 }
 
 // listen looks at who speaks, unless that was done a moment ago, and returns it with its version. It may silence
@@ -173,6 +210,7 @@ func (r *room) listen(now time.Time) ([]wire.Speaker, int) {
 	if now.Sub(l.at) < listenInterval {
 		return l.said, l.version
 	}
+	since := now.Sub(l.at)
 	l.at = now
 	microphones := r.microphones(l.tracks)
 	defer func() {
@@ -190,6 +228,7 @@ func (r *room) listen(now time.Time) ([]wire.Speaker, int) {
 		l.said = said
 		l.version++
 	}
+	l.measure(since)
 	for _, in := range l.choose(microphones, now) {
 		r.wake(in)
 	}

@@ -220,3 +220,17 @@ func TestLoudestMicrophones(t *testing.T) {
 		cancel()
 	})
 }
+
+// TestMeasure: time is counted to those who speak, at most as long as a pause would have been noticed.
+func TestMeasure(t *testing.T) {
+	var l listener
+	now := time.Unix(100, 0)
+	l.speakers.update(now, []heard{{"a", 100}, {"b", 60}})
+	l.measure(50 * time.Millisecond)
+	l.measure(time.Minute)
+	l.speakers.update(now.Add(time.Second), []heard{{"a", 10}, {"b", 100}})
+	l.measure(50 * time.Millisecond)
+	if l.spoken["a"] != 50*time.Millisecond+voiceGone || l.spoken["b"] != 50*time.Millisecond {
+		t.Errorf("measured %v", l.spoken)
+	}
+}

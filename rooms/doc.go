@@ -33,6 +33,11 @@
 // Bots hear every thread that they may see without subscribing: they cannot know in which one they are spoken to next.
 // A subscription ends when its member leaves, joins again or is disconnected; who comes back subscribes with since.
 //
+// # Followers
+//
+// Who is not in a room may hold on to a part of it and is seen by nobody: a Watch is for what one participant sends, a
+// Follower for one answer of a bot. The rules that keep people out keep these out too.
+//
 // # Concurrency
 //
 // Everything exported may be called from any goroutine. Answers and Outlets are called by who is at work in the room,

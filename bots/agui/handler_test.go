@@ -403,7 +403,7 @@ func TestLost(t *testing.T) {
 		want   wire.ErrorCode
 	}{
 		"server": {func(*Handler) {}, func(l *lab) { go l.handler.Close() }, wire.CodeUnavailable},
-		"token":  {func(h *Handler) { h.opts.Tokens = tokens{time.Now().Add(2 * time.Second)} }, func(*lab) {}, wire.CodeUnauthorized},
+		"token":  {func(h *Handler) { h.opts.Tokens = tokens{time.Now().Add(4 * time.Second)} }, func(*lab) {}, wire.CodeUnauthorized},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t, c.change)

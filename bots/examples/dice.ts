@@ -34,7 +34,8 @@ async function main(): Promise<void> {
     if (!message.mentions.includes(user) && !mentioned.test(message.text)) return;
     chat.send(`${message.author.name} rolls ${roll(message.text)}`, { replyTo: message.seq });
   };
-  // What was said while the connection was lost comes here too, once it is back.
+  // What was said while the connection was lost comes here too, once it is back. What is said in threads would come by
+  // room.thread(name).
   room.on('message', (message) => answer(room.chat, message));
 }
 

@@ -64,6 +64,9 @@ func openBots(s *Settings, from origins, metrics prometheus.Registerer, calls sf
 			return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
 		}
 	}
+	if calls.server != nil {
+		opts.Spoken = calls.server.Spoken
+	}
 	if file.Profiles != "" {
 		opts.Profile = bots.ProfilesAt(file.Profiles, &http.Client{})
 	}

@@ -89,7 +89,7 @@ export class Model {
     return this.#turns.shift() as Turn;
   }
 
-  /** A file for --bots: one bot, Sage, for whom this model answers. */
+  /** A file for --bots: Sage, for whom this model answers, and Pal, who needs none and wants to be asked once a minute. */
   async bots(): Promise<string> {
     const address = this.#server.address();
     if (address === null || typeof address === 'string') throw new Error('the model does not listen');
@@ -106,7 +106,7 @@ bots:
     provider: test
     tools: [roll_dice]
     prompts: [Tell me a story]
-    limits: {requestsPerMinute: 8}
+  - {id: pal, name: Pal, avatar: 🙂, description: Good company., skills: [companion], limits: {requestsPerMinute: 1}}
 `);
     return file;
   }

@@ -69,7 +69,7 @@ test('bots: one is let in, is mentioned, uses a tool, cites what it found, and g
   await untilEqual('people after it went', () => grace.people(), ['Ada', 'Grace']);
 });
 
-test('bots: an answer grows for all, also for who reloads and who comes late; it is stopped, given anew, and breaks off', async (scene) => {
+test('bots: an answer grows for all, also for who reloads and who comes late; it is stopped, given anew, breaks off, and is refused', async (scene) => {
   const model = await Model.start();
   scene.onEnd(() => model.close());
   const server = await scene.ownServer(['--bots', await model.bots()]);
@@ -143,4 +143,13 @@ test('bots: an answer grows for all, also for who reloads and who comes late; it
   await ended(ada).last().getByTestId('answer-retry').click();
   (await model.turn()).end();
   await until('nobody waits for an answer', async () => (await ada.find('answer-status').count()) === 0);
+
+  // Who asks too often is told when to ask again, and nobody else is.
+  await toggle(ada, 'pal', true);
+  await ada.open('chat');
+  await ada.write('@Pal hello');
+  await ended(grace).filter({ hasText: 'Pal' }).first().waitFor();
+  await ada.write('@Pal hello again');
+  await until('Ada is told to wait', async () => (await ada.find('bot-wait').innerText()).includes('Pal can be asked again in'));
+  assertEqual(await grace.find('bot-wait').count(), 0, 'that Grace is told to wait');
 }, { limit: 60 });

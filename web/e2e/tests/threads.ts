@@ -98,15 +98,15 @@ test('threads: on a phone a thread stands in the chat\'s place, and leads back t
 
 test('threads: a conversation with a bot is one\'s own', async (scene) => {
   const [ada, alan] = (await scene.inRoom(['Ada', 'Alan'], { camera: false })) as [Person, Person];
-  await letIn(scene.server.url, scene.room, 'buddy');
+  await letIn(scene.server.url, scene.room, 'pip');
   await alan.open('chat');
   await ada.open('people');
   await ada.find('talk-privately').click();
   await panel(ada).waitFor();
   await reply(ada, 'What is 17 % of 240?');
   const answers = panel(ada).getByTestId('chat-message').and(ada.page.locator('[data-own="false"]'));
-  await until('Buddy answers', async () => (await answers.count()) > 0 && (await answers.first().innerText()).includes('40.8'));
-  assertEqual(await panel(ada).getByRole('heading').first().innerText(), 'Buddy', 'name of the conversation');
+  await until('Pip answers', async () => (await answers.count()) > 0 && (await answers.first().innerText()).includes('40.8'));
+  assertEqual(await panel(ada).getByRole('heading').first().innerText(), 'Pip', 'name of the conversation');
 
   // It is found again by who has had it, after a reload too, and by nobody else.
   await ada.reload();
