@@ -47,6 +47,9 @@
 //
 // By which addresses clients reach the ports is told by Options.PublicIPs (public.go) or found out (discover.go).
 //
+// Bots have no connection: what one says comes as Opus packets from the process, by a Microphone, into a ring like any
+// other's (microphone.go). It also tells, packet by packet, when people speak.
+//
 // The package and those below it are the only ones that import pion. It imports signaling/wire and media/..., and must
 // not import rooms or signaling.
 package media

@@ -81,8 +81,12 @@ func TestSayFails(t *testing.T) {
 		"another place": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://elsewhere.test/", http.StatusFound)
 		}, provider.BadRequest, 0},
-		"no answer": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, provider.Timeout, speechFirst},
+		"no answer": {func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // else it would not be told that nobody waits any more
+			<-r.Context().Done()
+		}, provider.Timeout, speechFirst},
 		"it stops": {func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
 			_, _ = w.Write([]byte("Ogg"))
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
