@@ -35,9 +35,11 @@ type Options struct {
 	Voice   *voice.Service // nil = no bot speaks; closed by Close
 	// Spoken returns how long each participant of a room has spoken in the call that goes on; nil, also of the function,
 	// when nobody knows.
-	Spoken  func(wire.RoomID) map[wire.ParticipantID]time.Duration
-	Metrics Metrics      // nil = nobody counts
-	Logger  *slog.Logger // nil = slog.Default
+	Spoken func(wire.RoomID) map[wire.ParticipantID]time.Duration
+	// Connection returns how well a participant's media comes through; false, also of no function, when nobody knows.
+	Connection func(wire.RoomID, wire.ParticipantID) (tool.Connection, bool)
+	Metrics    Metrics      // nil = nobody counts
+	Logger     *slog.Logger // nil = slog.Default
 }
 
 // Servers have tools that are not known before they are asked for.

@@ -146,7 +146,13 @@ func (v *view) Speaking() map[string]time.Duration {
 }
 
 // Connection implements tool.Room.
-func (v *view) Connection(string) (tool.Connection, bool) { return tool.Connection{}, false }
+func (v *view) Connection(participant string) (tool.Connection, bool) {
+	h := v.seat.hall
+	if h.service.opts.Connection == nil {
+		return tool.Connection{}, false
+	}
+	return h.service.opts.Connection(h.room, wire.ParticipantID(participant))
+}
 
 // Say implements tool.Room.
 func (v *view) Say(ctx context.Context, text string) (uint64, error) {

@@ -8,6 +8,7 @@ import (
 
 	"confab/media/bandwidth"
 	"confab/media/plane"
+	"confab/signaling/wire"
 
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -410,4 +411,21 @@ func (e *egress) send(b *binding, payload []byte, t traffic, now time.Time) {
 		e.peer.downlink.unnumbered(size, t)
 	}
 	_, _ = e.writer(b).WriteRTP(&e.header, payload)
+}
+
+// Downlink returns what the server finds about the way to a participant; false when it has found nothing: no media goes
+// there, or the client sends no reports.
+func (s *Server) Downlink(roomID wire.RoomID, who wire.ParticipantID) (bandwidth.Stats, bool) {
+	s.mu.Lock()
+	r := s.rooms[roomID]
+	s.mu.Unlock()
+	if r == nil {
+		return bandwidth.Stats{}, false
+	}
+	p := r.peer(who)
+	if p == nil {
+		return bandwidth.Stats{}, false
+	}
+	found := p.downlink.stats()
+	return found, found.RTT != 0
 }

@@ -246,6 +246,18 @@ func TestTransportWideNumbers(t *testing.T) {
 		if s := ben.peer.downlink.stats(); s.Acked < 500_000 || s.RTT < 40*time.Millisecond || s.RTT > 200*time.Millisecond || s.Loss > 0 {
 			t.Errorf("%+v", s)
 		}
+		room := ben.peer.room.id
+		if s, known := ben.peer.server.Downlink(room, ben.peer.id); !known || s.RTT < 40*time.Millisecond {
+			t.Errorf("the way to a participant: %+v, %v", s, known)
+		}
+		for _, nobody := range []struct {
+			room wire.RoomID
+			who  wire.ParticipantID
+		}{{room, "nobody"}, {"nowhere", ben.peer.id}} {
+			if s, known := ben.peer.server.Downlink(nobody.room, nobody.who); known {
+				t.Errorf("the way to %s in %s: %+v", nobody.who, nobody.room, s)
+			}
+		}
 	})
 }
 

@@ -66,6 +66,10 @@ func openBots(s *Settings, from origins, metrics prometheus.Registerer, calls sf
 	}
 	if calls.server != nil {
 		opts.Spoken = calls.server.Spoken
+		opts.Connection = func(room wire.RoomID, who wire.ParticipantID) (tool.Connection, bool) {
+			found, known := calls.server.Downlink(room, who)
+			return tool.Connection{RoundTrip: found.RTT, Loss: found.Loss, Bitrate: found.Target}, known
+		}
 	}
 	if file.Profiles != "" {
 		opts.Profile = bots.ProfilesAt(file.Profiles, &http.Client{})

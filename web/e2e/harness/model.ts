@@ -89,8 +89,9 @@ export class Model {
     return this.#turns.shift() as Turn;
   }
 
-  /** A file for --bots: Sage, for whom this model answers, and Pal, who needs none and wants to be asked once a minute. */
-  async bots(): Promise<string> {
+  /** A file for --bots: Sage, for whom this model answers, and Pal, who needs none and wants to be asked once a minute.
+   * With the address of an MCP server Sage has its tools, too. */
+  async bots(desk?: string): Promise<string> {
     const address = this.#server.address();
     if (address === null || typeof address === 'string') throw new Error('the model does not listen');
     this.#folder = await mkdtemp(join(tmpdir(), 'confab-e2e-bots-'));
@@ -98,13 +99,14 @@ export class Model {
     await writeFile(file, `
 providers:
   test: {api: openai, url: "http://127.0.0.1:${address.port}", model: test-model}
+mcp: {${desk === undefined ? '' : `desk: {url: "${desk}"}`}}
 bots:
   - id: sage
     name: Sage
     avatar: 🦉
     description: Knows a lot.
     provider: test
-    tools: [roll_dice]
+    tools: [roll_dice${desk === undefined ? '' : ', desk__*'}]
     prompts: [Tell me a story]
   - {id: pal, name: Pal, avatar: 🙂, description: Good company., skills: [companion], limits: {requestsPerMinute: 1}}
 `);

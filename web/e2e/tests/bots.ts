@@ -1,5 +1,6 @@
 import type { Locator } from 'playwright-core';
 import { violations } from '../harness/axe';
+import { Desk } from '../harness/desk';
 import { Model } from '../harness/model';
 import type { Person } from '../harness/person';
 import { test } from '../harness/suite';
@@ -152,4 +153,44 @@ test('bots: an answer grows for all, also for who reloads and who comes late; it
   await ada.write('@Pal hello again');
   await until('Ada is told to wait', async () => (await ada.find('bot-wait').innerText()).includes('Pal can be asked again in'));
   assertEqual(await grace.find('bot-wait').count(), 0, 'that Grace is told to wait');
+}, { limit: 60 });
+
+test('bots: a tool that writes waits for a word, and runs with what was shown', async (scene) => {
+  const model = await Model.start();
+  scene.onEnd(() => model.close());
+  const desk = await Desk.start();
+  scene.onEnd(() => desk.close());
+  const server = await scene.ownServer(['--bots', await model.bots(desk.url)]);
+  const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'], { camera: false, server })) as [Person, Person];
+  await toggle(ada, 'sage', true);
+  await ada.open('chat');
+  await grace.open('chat');
+
+  // Grace asks; she, or Ada who moderates, may decide.
+  await grace.write('@Sage open a ticket for the projector');
+  (await model.turn()).use('desk__open_ticket', { title: 'Projector <b>broken</b>', urgent: true });
+  for (const person of [ada, grace]) {
+    await until(`${person.name} sees what would be done`, async () => (await person.find('approval-input').innerText()).includes('Projector <b>broken</b>'));
+  }
+  await look(grace, 'a tool that waits for a word');
+  await grace.announced(/Sage/);
+  assertEqual(desk.tickets.length, 0, 'tickets before anybody has decided');
+  await grace.find('approval-allow').click();
+  const told = await model.turn();
+  assert(told.asked.includes('ticket 1 is open'), `the model is told what the tool says: ${told.asked}`);
+  assertEqual(desk.tickets, [{ title: 'Projector <b>broken</b>', urgent: true }], 'tickets');
+  told.say('It is open.');
+  told.end();
+  await ended(ada).first().waitFor();
+
+  // Denied by the moderator: the model is told so, and nothing was done.
+  await grace.write('@Sage and one for the lamp');
+  (await model.turn()).use('desk__open_ticket', { title: 'Lamp' });
+  await ada.find('approval-deny').click();
+  const refused = await model.turn();
+  assert(refused.asked.includes('nobody allowed it'), `the model is told that it may not: ${refused.asked}`);
+  refused.say('I may not.');
+  refused.end();
+  await ended(grace).nth(1).waitFor();
+  assertEqual(desk.tickets.length, 1, 'tickets after a refusal');
 }, { limit: 60 });
