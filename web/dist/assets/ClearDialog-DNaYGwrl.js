@@ -1,1 +1,0 @@
-export{t as default}from"./ClearDialog-CNF508kG.js";

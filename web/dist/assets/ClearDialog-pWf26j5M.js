@@ -1,0 +1,1 @@
+export{t as default}from"./ClearDialog-DB0o_flu.js";
