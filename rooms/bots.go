@@ -189,6 +189,9 @@ func (r *Room) appendBots(out []byte) []byte {
 	if r.registry.opts.Bots == nil {
 		return append(out, `[]`...)
 	}
+	if len(r.doc.Bots) == 0 { // as in most rooms, which share it
+		return append(out, r.registry.noBots()...)
+	}
 	if r.bots == nil {
 		catalog := slices.Clone(r.registry.opts.Bots.Catalog())
 		for i := range catalog {

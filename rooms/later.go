@@ -38,12 +38,12 @@ func (m *Member) SayLater(thread wire.ThreadID, at time.Time, msg wire.Chat, ans
 
 // armLater starts the timer for the next promise.
 func (r *Room) armLater() {
-	r.later.Stop()
+	stopTimer(&r.later)
 	if len(r.doc.Later) == 0 {
 		return
 	}
 	next := slices.MinFunc(r.doc.Later, func(x, y promise) int { return int(x.At - y.At) })
-	r.later.Reset(max(0, time.Until(time.UnixMilli(next.At))))
+	r.later = r.after(max(0, time.Until(time.UnixMilli(next.At))), r.keepPromises)
 }
 
 // keepPromises says what is due. What a bot has promised that is not in the room any more is not said.

@@ -60,6 +60,8 @@ type Registry struct {
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup // rooms and their background work
 
+	noBots func() []byte // the bots of a room that has let none in, as JSON
+
 	mu     sync.Mutex
 	rooms  map[wire.RoomID]*Room // guarded by mu
 	closed bool                  // guarded by mu
@@ -84,7 +86,8 @@ func NewRegistry(log Log, opts Options) *Registry {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	return &Registry{
-		log: log, opts: opts, logger: opts.Logger, started: time.Now(),
+		noBots: sync.OnceValue(func() []byte { return mustJSON(opts.Bots.Catalog()) }),
+		log:    log, opts: opts, logger: opts.Logger, started: time.Now(),
 		ctx: ctx, cancel: cancel, rooms: make(map[wire.RoomID]*Room),
 	}
 }

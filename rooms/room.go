@@ -110,8 +110,6 @@ func newRoom(g *Registry, id wire.RoomID) *Room {
 	r.states.timer = r.newTimer(r.flushStates)
 	r.overdue = r.newTimer(r.settleOverdue)
 	r.idle = r.newTimer(r.goIfIdle)
-	r.keep = r.newTimer(r.keepRuns)
-	r.later = r.newTimer(r.keepPromises)
 	r.call = call{mode: wire.Mesh, calm: r.newTimer(r.calmedDown)}
 	return r
 }
@@ -334,8 +332,8 @@ func (r *Room) armIdle() {
 func (r *Room) stopTimers() {
 	r.idle.Stop()
 	r.overdue.Stop()
-	r.keep.Stop()
-	r.later.Stop()
+	stopTimer(&r.keep)
+	stopTimer(&r.later)
 	r.batch.timer.Stop()
 	r.states.timer.Stop()
 	r.call.calm.Stop()

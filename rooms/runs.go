@@ -269,7 +269,7 @@ func (r *Room) streamed(u *Run, text string) {
 	u.length += utf16Length(text)
 	if !r.keeping {
 		r.keeping = true
-		r.keep.Reset(checkpointEvery)
+		r.keep = r.after(checkpointEvery, r.keepRuns)
 	}
 }
 
