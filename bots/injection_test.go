@@ -107,11 +107,7 @@ func TestInjections(t *testing.T) {
 			}
 			other.say("i", line+" ")
 			ada.say("q", "@echo what is there?")
-			go func() { // every approval asked for is refused
-				ada.next("an approval", func(e wire.Envelope) bool {
-					return e.Type == wire.KindToolApproval || e.Type == wire.KindAgentCompleted
-				})
-			}()
+			// Every approval that is asked for is refused.
 			for n := 1; ; n++ {
 				e := ada.nth("an approval or the end", n, func(e wire.Envelope) bool {
 					return e.Type == wire.KindAgentCompleted || e.Type == wire.KindToolApproval && bodyOf[wire.ToolApproval](t, e).State == wire.ApprovalAsked

@@ -5,6 +5,7 @@ package bots
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -154,7 +155,9 @@ func streams(tb testing.TB, m *talker, inRooms, readers, atATime int) (*rooms.Re
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		_, _, _ = g.Close(ctx), service.Close(ctx), log.Close()
+		if err := errors.Join(g.Close(ctx), service.Close(ctx), log.Close()); err != nil {
+			tb.Error(err)
+		}
 	})
 	all := make([][]*reader, inRooms)
 	for i := range all {
