@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -30,6 +31,7 @@ type document struct {
 	Bots     []wire.BotID                  `json:"bots,omitempty"`  // that are let in, in that order
 	Runs     []openRun                     `json:"runs,omitempty"`  // of bots, that go on
 	Later    []promise                     `json:"later,omitempty"`
+	Members  []storedMember                `json:"members,omitempty"` // where another process may take the room over
 }
 
 // saveQueue holds who waits for the document to be saved. One save runs at a time.
@@ -73,6 +75,10 @@ func (r *Room) runSave() {
 	if q.busy || !q.dirty {
 		return
 	}
+	if r.abandoned {
+		r.dropSaves(ErrOtherOwner)
+		return
+	}
 	waiting := q.waiting
 	q.busy, q.dirty, q.waiting = true, false, nil
 	doc := r.doc
@@ -80,7 +86,7 @@ func (r *Room) runSave() {
 	if doc.Threads = r.storedThreads(); doc.Threads != nil {
 		doc.Epoch = r.threads.epoch
 	}
-	doc.Reads, doc.Runs = r.reads, r.openRuns()
+	doc.Reads, doc.Runs, doc.Members = r.reads, r.openRuns(), r.storedMembers()
 	data := mustJSON(doc)
 	r.background(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
@@ -93,6 +99,9 @@ func (r *Room) runSave() {
 			}
 			for _, then := range waiting {
 				then(err)
+			}
+			if errors.Is(err, ErrOtherOwner) && !r.abandoned {
+				r.abandon()
 			}
 			r.runSave()
 		}

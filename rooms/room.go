@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"sync"
@@ -55,6 +56,7 @@ type Room struct {
 	runs      []*Run      // in the order they began
 	later     *time.Timer // until the next promise of a bot
 	keep      *time.Timer
+	keepList  *time.Timer // runs until the list of members is saved
 	keeping   bool               // keep runs
 	watches   map[*Watch]bool    // nil = none yet
 	followers map[*Follower]bool // nil = none yet
@@ -69,6 +71,7 @@ type Room struct {
 	idling    bool // idle runs
 	over      bool // the room ends after this command
 	loadErr   error
+	abandoned bool // another process may run it
 	stopFeed  func()
 }
 
@@ -244,10 +247,18 @@ func (r *Room) shut() {
 	r.queue, r.taken, r.phase = nil, 0, roomEnded
 	r.space.Broadcast()
 	r.mu.Unlock()
+	refusal := errRoomOver()
+	if r.abandoned {
+		refusal = errRoomMoved()
+	}
 	for _, c := range rest {
-		c.answer(nil, errRoomOver())
+		c.answer(nil, refusal)
 	}
 	r.registry.ended(r)
+}
+
+func errRoomMoved() error {
+	return wire.Errorf(wire.CodeUnavailable, "the room is moving to another node; try again")
 }
 
 func errRoomOver() error {
@@ -333,6 +344,7 @@ func (r *Room) stopTimers() {
 	r.idle.Stop()
 	r.overdue.Stop()
 	stopTimer(&r.keep)
+	stopTimer(&r.keepList)
 	stopTimer(&r.later)
 	r.batch.timer.Stop()
 	r.states.timer.Stop()
@@ -354,7 +366,7 @@ func (r *Room) open(ctx context.Context) {
 		r.shut()
 		return
 	}
-	if r.loadErr = err; err != nil {
+	if r.loadErr = err; err != nil && !errors.Is(err, ErrOtherOwner) {
 		r.logger.Error("cannot open the room", "error", err)
 	}
 	r.armIdle()
@@ -366,6 +378,11 @@ func (r *Room) open(ctx context.Context) {
 
 // load reads the room's document and its timeline. Nothing else touches the room meanwhile.
 func (r *Room) load(ctx context.Context) error {
+	if owners := r.registry.opts.Owners; owners != nil {
+		if err := owners.Hold(ctx, r.id); err != nil {
+			return err
+		}
+	}
 	doc, err := r.registry.log.LoadState(ctx, r.id)
 	if err != nil {
 		return err
@@ -379,6 +396,7 @@ func (r *Room) load(ctx context.Context) error {
 	r.main.load(tail)
 	r.eraseLeftovers(r.main)
 	r.seatAll()
+	r.restoreMembers()
 	r.endOrphans()
 	r.armLater()
 	return nil
