@@ -106,7 +106,7 @@ func (s *Session) enter(claims *Claims, text string) (resumed bool) {
 func (s *Session) connected(id wire.RequestID, claims *Claims, resumed, deprecated bool) {
 	opts := &s.server.opts
 	text := ticket{
-		incarnation: s.server.incarnation, issued: s.server.wall(), session: s.id, user: claims.User,
+		incarnation: s.server.incarnation, serial: s.serial, issued: s.server.wall(), session: s.id, user: claims.User,
 	}.sign(opts.TicketKey)
 	s.greet(wire.Encode(wire.Envelope{ID: id}, wire.Connected{
 		Session: s.id, Ticket: text, User: wire.User{ID: claims.User, Name: claims.Name}, Resumed: resumed,
