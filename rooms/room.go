@@ -56,7 +56,7 @@ type Room struct {
 	runs      []*Run      // in the order they began
 	later     *time.Timer // until the next promise of a bot
 	keep      *time.Timer
-	keepList  *time.Timer // runs until the list of members is saved
+	keepList  *time.Timer        // runs until the list of members is saved
 	keeping   bool               // keep runs
 	watches   map[*Watch]bool    // nil = none yet
 	followers map[*Follower]bool // nil = none yet

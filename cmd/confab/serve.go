@@ -146,9 +146,16 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
 		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(), Bots: b.bots.forRooms(),
+		Owners: b.cluster().owners(),
 	})
+	b.cluster().begin(b.registry)
+	if err = b.cluster().register(b.metrics); err != nil {
+		return nil, err
+	}
 	return b, nil
 }
+
+func (b *parts) cluster() cluster { return cluster{b.records.Nodes()} }
 
 // close ends what was started. Rooms end after what acts in them, and the log after all that writes to it.
 func (b *parts) close(ctx context.Context) error {
@@ -169,7 +176,7 @@ func openLog(ctx context.Context, s *Settings, log *slog.Logger) (*bus.Bus, erro
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	records, err := bus.Open(ctx, bus.Options{
-		DataDir: s.Data, URL: s.NATS, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
+		DataDir: s.Data, URL: s.NATS, NodeName: s.NodeName, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
 	})
 	if err != nil {
 		// For a person: what is wrong and not where it was found, and once for all streams that have it.
@@ -203,6 +210,7 @@ type hub struct {
 	// Set by openHub, then constant.
 	keys    *signaling.Keyring
 	socket  *signaling.Server
+	cluster cluster
 	gateway *whip.Handler // nil = no SFU
 	export  *agui.Handler // nil = no bots
 	http    *http.Server
@@ -238,7 +246,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		exportRoutes(router, export)
 	}
 	socket, err := signaling.New(signaling.Options{
-		Registry: behind.registry, Verifier: keys, TicketKey: behind.secret.ticketKey(),
+		Registry: behind.registry, Nodes: behind.cluster().links(), Verifier: keys, TicketKey: behind.secret.ticketKey(),
 		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
 		Web: web.Dist, Routes: routes, Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
@@ -247,7 +255,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	return &hub{
-		keys: keys, socket: socket, gateway: gateway, export: export,
+		keys: keys, socket: socket, cluster: behind.cluster(), gateway: gateway, export: export,
 		http: &http.Server{
 			Handler: socket.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
@@ -279,6 +287,7 @@ func (h *hub) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	// Drain first: while it runs, /readyz says so to a load balancer, and Shutdown would wait for open streams.
+	h.cluster.drain()
 	err := wrap("sending the clients away", h.socket.Drain(ctx))
 	if h.export != nil {
 		h.export.Close()
