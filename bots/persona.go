@@ -29,6 +29,7 @@ type Persona struct {
 	Aliases      []string      `yaml:"aliases"`
 	Ways         []string      `yaml:"ways"` // mention, name, reply, follow-up; absent = all
 	Prompts      []string      `yaml:"prompts"`
+	Voice        string        `yaml:"voice"` // as the speech endpoint names it; empty = the file's
 	Limits       PersonaLimits `yaml:"limits"`
 }
 
@@ -109,6 +110,8 @@ func (p Persona) check() error {
 		return errors.New("description says in a sentence what the bot does; people see it before they let it in")
 	case len(p.Instructions) > maxInstructions:
 		return fmt.Errorf("instructions of more than %d bytes", maxInstructions)
+	case len(p.Voice) > maxVoice:
+		return fmt.Errorf("voice: name one as the speech server does, in up to %d bytes", maxVoice)
 	case p.Provider == "" && len(p.Skills) == 0:
 		return errors.New("it has neither a provider nor skills of the built-in engine; give it one of them")
 	}
