@@ -30,6 +30,7 @@ type document struct {
 	Bots     []wire.BotID                  `json:"bots,omitempty"`  // that are let in, in that order
 	Runs     []openRun                     `json:"runs,omitempty"`  // of bots, that go on
 	Later    []promise                     `json:"later,omitempty"`
+	Spent    spending                      `json:"spent,omitzero"`
 }
 
 // saveQueue holds who waits for the document to be saved. One save runs at a time.
@@ -75,6 +76,7 @@ func (r *Room) runSave() {
 	}
 	waiting := q.waiting
 	q.busy, q.dirty, q.waiting = true, false, nil
+	r.unkept = false
 	doc := r.doc
 	doc.Reads = r.reads
 	if doc.Threads = r.storedThreads(); doc.Threads != nil {
@@ -90,6 +92,7 @@ func (r *Room) runSave() {
 			q.busy = false
 			if err != nil {
 				r.logger.Error("cannot save the room's state", "error", err)
+				r.unkept = r.doc.Spent.Bots != nil
 			}
 			for _, then := range waiting {
 				then(err)

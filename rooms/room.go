@@ -56,6 +56,9 @@ type Room struct {
 	later     *time.Timer // until the next promise of a bot
 	keep      *time.Timer
 	keeping   bool               // keep runs
+	unkept    bool               // something was spent since the document was last saved
+	orphans   []openRun          // of the last process, in threads that could not be opened yet
+	retry     *time.Timer        // until orphans are looked at again
 	watches   map[*Watch]bool    // nil = none yet
 	followers map[*Follower]bool // nil = none yet
 	saves     saveQueue
@@ -333,6 +336,7 @@ func (r *Room) stopTimers() {
 	r.idle.Stop()
 	r.overdue.Stop()
 	stopTimer(&r.keep)
+	stopTimer(&r.retry)
 	stopTimer(&r.later)
 	r.batch.timer.Stop()
 	r.states.timer.Stop()
