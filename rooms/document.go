@@ -128,7 +128,7 @@ func (r *Room) grantsOf(m *Member) wire.Grants {
 // newMeeting forgets the rules of the last meeting when nobody is left of it. After a start it waits until those
 // who were there have had time to come back.
 func (r *Room) newMeeting() {
-	if !r.empty() || time.Since(r.registry.started) < returnWindow {
+	if !r.empty() || r.vacated() || time.Since(r.registry.started) < returnWindow {
 		return
 	}
 	r.endMeeting()
@@ -144,6 +144,7 @@ func (r *Room) endMeeting() {
 	clear(r.doc.Roles)
 	clear(r.doc.Muted)
 	r.save(nil)
+	r.openDoor()
 }
 
 // mayEnter reports why m must stay outside, nil when it may come in.
@@ -152,8 +153,13 @@ func (r *Room) mayEnter(m *Member) error {
 		return wire.Errorf(wire.CodeForbidden, "you are banned from this room")
 	}
 	if r.doc.Locked && r.roleOf(m) != wire.RoleModerator && !slices.Contains(r.doc.Admitted, m.User) {
-		return wire.Errorf(wire.CodeRoomLocked, "the room is locked; ask somebody inside to unlock it")
+		return wire.Errorf(wire.CodeRoomLocked, "the room is locked; knock, or ask somebody inside to unlock it")
 	}
+	return r.hasRoom()
+}
+
+// hasRoom reports that the room is full, nil when there is a place.
+func (r *Room) hasRoom() error {
 	if len(r.members)-r.seats >= r.registry.opts.Capacity {
 		return &wire.Error{Code: wire.CodeRoomFull, Text: "the room is full; try again when somebody has left", RetryAfter: 5 * time.Second}
 	}

@@ -49,6 +49,7 @@ type Room struct {
 	pending   map[string]*pendingAppend // by deduplication id
 	doc       document
 	call      call
+	door      *door // nil = nobody has needed one
 	recording recording
 	seats     int         // members that are bots of this server
 	bots      []byte      // the bots it may have, as JSON; nil = has changed
@@ -240,6 +241,7 @@ func (r *Room) shut() {
 	r.shutThreads()
 	r.stopTimers()
 	r.dropRuns()
+	r.shutDoor()
 	r.loseFollowers(errGoingDown(), func(*Follower) bool { return true })
 	r.unseatAll()
 	r.mu.Lock()
@@ -298,6 +300,9 @@ func (r *Room) do(c command) {
 // goIfIdle ends the room when nobody needs it any more.
 func (r *Room) goIfIdle() {
 	r.idling = false // armed again, if it is still empty
+	if len(r.knocks()) > 0 {
+		r.newMeeting() // nobody has come back to the one that was locked before a restart
+	}
 	r.over = r.empty() && r.quiet() && r.registry.forget(r)
 }
 

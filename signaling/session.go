@@ -235,6 +235,19 @@ func (s *Session) answer(env wire.Envelope) rooms.Answer {
 	}
 }
 
+// answerLate is answer for a request whose answer may wait for a person: it says nothing of how quick the server is.
+func (s *Session) answerLate(env wire.Envelope) rooms.Answer {
+	head := heading{env.ID, env.Room, env.Thread}
+	return func(body wire.ServerMessage, err error) {
+		switch {
+		case err != nil:
+			s.fail(head.envelope(), err)
+		case body != nil:
+			s.reply(head.envelope(), body)
+		}
+	}
+}
+
 // heading is what an answer repeats of its request.
 type heading struct {
 	id     wire.RequestID
