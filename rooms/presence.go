@@ -35,6 +35,9 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		return
 	}
 	r.firstGuest(m)
+	if r.eventful(m) {
+		r.meetingBegun()
+	}
 	r.flushBatch() // what is gathered is in the newcomer's history already
 	m.joinedAt = now()
 	r.members[m.Participant] = m
@@ -57,6 +60,10 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 	}
 	answer(nil, nil)
 	r.announce(m, wire.PresenceJoined, "")
+	if r.eventful(m) {
+		who := m.participant()
+		r.happened(Event{Kind: ParticipantJoined, Participant: &who})
+	}
 }
 
 func (r *Room) reject(m *Member, answer Answer, err error) {
@@ -112,6 +119,10 @@ func (r *Room) drop(m *Member, reason string) {
 		r.hearers = slices.Delete(r.hearers, i, i+1)
 	}
 	r.announce(m, wire.PresenceLeft, reason)
+	if r.eventful(m) {
+		who := m.participant()
+		r.happened(Event{Kind: ParticipantLeft, Participant: &who, Reason: reason})
+	}
 	if sfu := r.registry.opts.SFU; sfu != nil && m.seat == nil {
 		sfu.Leave(r.id, m.Participant)
 	}
@@ -332,6 +343,9 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = r.appendMedia(append(out, `,"media":`...), m)
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
+	if r.doc.Title != "" {
+		out = wire.AppendString(append(out, `,"title":`...), r.doc.Title)
+	}
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')
 	out = append(strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil), '}')
 	if len(r.reads) > 0 {
