@@ -31,6 +31,10 @@ type document struct {
 	Runs     []openRun                     `json:"runs,omitempty"`  // of bots, that go on
 	Later    []promise                     `json:"later,omitempty"`
 	Spent    spending                      `json:"spent,omitzero"`
+
+	Title       string `json:"title,omitempty"`
+	StaysLocked bool   `json:"staysLocked,omitempty"` // an operator has locked it, and no meeting's end unlocks it
+	Began       int64  `json:"began,omitempty"`       // when the meeting began, Unix time in milliseconds; kept where events are told
 }
 
 // saveQueue holds who waits for the document to be saved. One save runs at a time.
@@ -134,13 +138,16 @@ func (r *Room) newMeeting() {
 	r.endMeeting()
 }
 
-// endMeeting unlocks the room, takes back given roles and the voices of bots, and unmutes encoders.
+// endMeeting unlocks the room, unless an operator has locked it, takes back given roles and the voices of bots, and
+// unmutes encoders.
 func (r *Room) endMeeting() {
 	r.dropVoices()
-	if !r.doc.Locked && len(r.doc.Roles) == 0 && len(r.doc.Muted) == 0 {
+	began := r.doc.Began
+	r.meetingOver()
+	if began == 0 && r.doc.Locked == r.doc.StaysLocked && len(r.doc.Admitted) == 0 && len(r.doc.Roles) == 0 && len(r.doc.Muted) == 0 {
 		return
 	}
-	r.doc.Locked, r.doc.Admitted = false, nil
+	r.doc.Locked, r.doc.Admitted = r.doc.StaysLocked, nil
 	clear(r.doc.Roles)
 	clear(r.doc.Muted)
 	r.save(nil)

@@ -59,6 +59,9 @@ func errNewerConnection() *wire.Error {
 func (r *Room) enter(m *Member, reqID wire.RequestID, since *wire.Cursor, answer Answer) {
 	r.occupied()
 	r.firstGuest(m)
+	if r.eventful(m) {
+		r.meetingBegun()
+	}
 	r.flushBatch() // what is gathered is in the newcomer's history already
 	m.joinedAt = now()
 	r.members[m.Participant] = m
@@ -81,6 +84,10 @@ func (r *Room) enter(m *Member, reqID wire.RequestID, since *wire.Cursor, answer
 	}
 	answer(nil, nil)
 	r.announce(m, wire.PresenceJoined, "")
+	if r.eventful(m) {
+		who := m.participant()
+		r.happened(Event{Kind: ParticipantJoined, Participant: &who})
+	}
 }
 
 func (r *Room) reject(m *Member, answer Answer, err error) {
@@ -136,6 +143,10 @@ func (r *Room) drop(m *Member, reason string) {
 		r.hearers = slices.Delete(r.hearers, i, i+1)
 	}
 	r.announce(m, wire.PresenceLeft, reason)
+	if r.eventful(m) {
+		who := m.participant()
+		r.happened(Event{Kind: ParticipantLeft, Participant: &who, Reason: reason})
+	}
 	if sfu := r.registry.opts.SFU; sfu != nil && m.seat == nil {
 		sfu.Leave(r.id, m.Participant)
 	}
@@ -373,6 +384,9 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = r.appendMedia(append(out, `,"media":`...), m)
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
+	if r.doc.Title != "" {
+		out = wire.AppendString(append(out, `,"title":`...), r.doc.Title)
+	}
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')
 	out = strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil)
 	if len(r.knocks()) > 0 && r.roleOf(m) == wire.RoleModerator {

@@ -34,7 +34,11 @@ type Options struct {
 	Bots Bots
 	// Durability is what acknowledgements say of how a record is stored ("file", "fsync"); empty = nothing.
 	Durability string
-	Logger     *slog.Logger // nil = slog.Default
+	// Events is told of what happens in rooms, Audit of what is done to others there, each room's in order; nil = nobody
+	// is. They are called by who is at work in the room, and must not block.
+	Events func(Event)
+	Audit  func(Act)
+	Logger *slog.Logger // nil = slog.Default
 }
 
 const (

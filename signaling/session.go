@@ -373,7 +373,7 @@ func (s *Session) currentClaims() *Claims {
 func (s *Session) identity(c *Claims) rooms.Identity {
 	return rooms.Identity{
 		Participant: s.id, User: c.User, Name: c.Name, Kind: cmp.Or(c.Kind, wire.Human), Role: c.Role, Grants: c.Grants, Guest: c.Guest,
-		Connection: s.serial,
+		Connection: s.serial, Address: s.peer.source,
 	}
 }
 
