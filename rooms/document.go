@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -32,9 +33,10 @@ type document struct {
 	Later    []promise                     `json:"later,omitempty"`
 	Spent    spending                      `json:"spent,omitzero"`
 
-	Title       string `json:"title,omitempty"`
-	StaysLocked bool   `json:"staysLocked,omitempty"` // an operator has locked it, and no meeting's end unlocks it
-	Began       int64  `json:"began,omitempty"`       // when the meeting began, Unix time in milliseconds; kept where events are told
+	Title       string         `json:"title,omitempty"`
+	StaysLocked bool           `json:"staysLocked,omitempty"` // an operator has locked it, and no meeting's end unlocks it
+	Began       int64          `json:"began,omitempty"`       // when the meeting began, Unix time in milliseconds; kept where events are told
+	Members     []storedMember `json:"members,omitempty"`     // where another process may take the room over
 }
 
 // saveQueue holds who waits for the document to be saved. One save runs at a time.
@@ -78,6 +80,10 @@ func (r *Room) runSave() {
 	if q.busy || !q.dirty {
 		return
 	}
+	if r.abandoned {
+		r.dropSaves(ErrOtherOwner)
+		return
+	}
 	waiting := q.waiting
 	q.busy, q.dirty, q.waiting = true, false, nil
 	r.unkept = false
@@ -86,7 +92,7 @@ func (r *Room) runSave() {
 	if doc.Threads = r.storedThreads(); doc.Threads != nil {
 		doc.Epoch = r.threads.epoch
 	}
-	doc.Reads, doc.Runs = r.reads, r.openRuns()
+	doc.Reads, doc.Runs, doc.Members = r.reads, r.openRuns(), r.storedMembers()
 	data := mustJSON(doc)
 	r.background(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
@@ -100,6 +106,9 @@ func (r *Room) runSave() {
 			}
 			for _, then := range waiting {
 				then(err)
+			}
+			if errors.Is(err, ErrOtherOwner) && !r.abandoned {
+				r.abandon()
 			}
 			r.runSave()
 		}

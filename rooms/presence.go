@@ -21,7 +21,7 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		return
 	}
 	if old := r.members[m.Participant]; old != nil {
-		if old.Connection > m.Connection {
+		if old.Connection > m.Connection && old.state == memberOnline { // else their clocks differ: it came by another node
 			r.reject(m, answer, errNewerConnection())
 			return
 		}
@@ -82,6 +82,7 @@ func (r *Room) enter(m *Member, reqID wire.RequestID, since *wire.Cursor, answer
 	if m.Kind == wire.Ingress && len(r.doc.Muted[m.User]) > 0 {
 		r.grantsChanged(m) // before it begins to publish; it does not read its joined
 	}
+	r.keepMembers()
 	answer(nil, nil)
 	r.announce(m, wire.PresenceJoined, "")
 	if r.eventful(m) {
@@ -158,6 +159,7 @@ func (r *Room) drop(m *Member, reason string) {
 	}
 	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
+	r.keepMembers()
 	if m.seat != nil {
 		return // it holds no reference, and no meeting
 	}
@@ -185,11 +187,7 @@ func (r *Room) disconnect(m *Member) {
 	r.clearTyping(m)
 	r.unfollowAll(m)
 	m.state = memberReconnecting
-	m.lost = r.after(wire.ReconnectWindow, func() {
-		if m.state == memberReconnecting {
-			r.drop(m, "lost")
-		}
-	})
+	r.awaitReturn(m)
 	r.announce(m, wire.PresenceUpdated, "")
 }
 
@@ -330,6 +328,7 @@ func (r *Room) changeMedia(m *Member, next wire.Media) {
 	}
 	m.media = next
 	m.changed()
+	r.keepMembers()
 	r.sendState(m, wire.MediaState(next), "media", nil)
 	r.updateMode()
 }
