@@ -57,6 +57,9 @@ type Options struct {
 	Durability string
 	// MaxBytes that all logs together may take on disk; past it the oldest records of a partition go. 0 = 16 GiB.
 	MaxBytes int64
+	// Stored is told of each record that was appended here and is stored, how long that took. It must not block and may
+	// be called by several goroutines at once; nil = nobody is told.
+	Stored func(time.Duration)
 	// Logger, nil = slog.Default().
 	Logger *slog.Logger
 }
@@ -86,6 +89,7 @@ type Bus struct {
 	lost       sync.Map     // names of the connections that are lost now
 	maxPayload atomic.Int64 // bytes of header and payload that NATS takes
 
+	counts   counts
 	links    atomic.Uint64 // counts connections lost and regained: partitions verify themselves when it moved
 	link     atomic.Pointer[link]
 	trouble  atomic.Pointer[string]
@@ -139,6 +143,9 @@ func (o *Options) complete() error {
 	}
 	if o.Durability == "" {
 		o.Durability = DurabilityDefault
+	}
+	if o.Stored == nil {
+		o.Stored = func(time.Duration) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -105,6 +105,7 @@ func (b *Bus) linkLost(name string, err error) {
 	}
 	b.log.Warn("connection to NATS lost", "connection", name, "err", err)
 	b.links.Add(1)
+	b.counts.lost.Add(1)
 	b.lost.Store(name, true)
 	if name == "history" {
 		b.unanswered()
