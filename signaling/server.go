@@ -128,7 +128,7 @@ func New(opts Options) (*Server, error) {
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the process instead
 	s.incarnation = binary.BigEndian.Uint64(raw[:])
 	var err error
-	if s.metrics, err = newMetrics(opts.Metrics, s.mux); err != nil {
+	if s.metrics, err = newMetrics(opts.Metrics, s.mux, s.down); err != nil {
 		return nil, err
 	}
 	s.hub = newHub(s)
