@@ -36,7 +36,11 @@ type Options struct {
 	Owners Owners
 	// Durability is what acknowledgements say of how a record is stored ("file", "fsync"); empty = nothing.
 	Durability string
-	Logger     *slog.Logger // nil = slog.Default
+	// Events is told of what happens in rooms, Audit of what is done to others there, each room's in order; nil = nobody
+	// is. They are called by who is at work in the room, and must not block.
+	Events func(Event)
+	Audit  func(Act)
+	Logger *slog.Logger // nil = slog.Default
 }
 
 const (
@@ -157,7 +161,9 @@ func (g *Registry) Stats() Stats {
 //
 // On success the room calls out.SendJoined with the frame that answers reqID, then answer(nil, nil). Else
 // answer gets a *wire.Error (forbidden: banned; room-locked, room-full, unavailable), and later commands on the
-// Member are answered not-joined. A participant that is in the room already is taken over: its old Outlet hears
+// Member are answered not-joined. A join that knocks at a locked room waits for its answer, up to wire.KnockTimeout:
+// answer(nil, nil) also when out was sent a wire.Removed with reqID, timeout when nobody came, cancelled when the
+// session is gone, conflict when it has asked again. A participant that is in the room already is taken over: its old Outlet hears
 // nothing more.
 func (g *Registry) Join(id Identity, room wire.RoomID, reqID wire.RequestID, join wire.Join, out Outlet, answer Answer) *Member {
 	m := &Member{Identity: id, room: nil, out: out}

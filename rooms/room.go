@@ -50,6 +50,7 @@ type Room struct {
 	pending   map[string]*pendingAppend // by deduplication id
 	doc       document
 	call      call
+	door      *door // nil = nobody has needed one
 	recording recording
 	seats     int         // members that are bots of this server
 	bots      []byte      // the bots it may have, as JSON; nil = has changed
@@ -58,6 +59,9 @@ type Room struct {
 	keep      *time.Timer
 	keepList  *time.Timer        // runs until the list of members is saved
 	keeping   bool               // keep runs
+	unkept    bool               // something was spent since the document was last saved
+	orphans   []openRun          // of the last process, in threads that could not be opened yet
+	retry     *time.Timer        // until orphans are looked at again
 	watches   map[*Watch]bool    // nil = none yet
 	followers map[*Follower]bool // nil = none yet
 	saves     saveQueue
@@ -240,6 +244,7 @@ func (r *Room) shut() {
 	r.shutThreads()
 	r.stopTimers()
 	r.dropRuns()
+	r.shutDoor()
 	r.loseFollowers(errGoingDown(), func(*Follower) bool { return true })
 	r.unseatAll()
 	r.mu.Lock()
@@ -306,6 +311,9 @@ func (r *Room) do(c command) {
 // goIfIdle ends the room when nobody needs it any more.
 func (r *Room) goIfIdle() {
 	r.idling = false // armed again, if it is still empty
+	if len(r.knocks()) > 0 {
+		r.newMeeting() // nobody has come back to the one that was locked before a restart
+	}
 	r.over = r.empty() && r.quiet() && r.registry.forget(r)
 }
 
@@ -344,6 +352,7 @@ func (r *Room) stopTimers() {
 	r.idle.Stop()
 	r.overdue.Stop()
 	stopTimer(&r.keep)
+	stopTimer(&r.retry)
 	stopTimer(&r.keepList)
 	stopTimer(&r.later)
 	r.batch.timer.Stop()

@@ -243,6 +243,19 @@ func (s *Session) answer(env wire.Envelope) rooms.Answer {
 	}
 }
 
+// answerLate is answer for a request whose answer may wait for a person: it says nothing of how quick the server is.
+func (s *Session) answerLate(env wire.Envelope) rooms.Answer {
+	head := heading{env.ID, env.Room, env.Thread}
+	return func(body wire.ServerMessage, err error) {
+		switch {
+		case err != nil:
+			s.fail(head.envelope(), err)
+		case body != nil:
+			s.reply(head.envelope(), body)
+		}
+	}
+}
+
 // heading is what an answer repeats of its request.
 type heading struct {
 	id     wire.RequestID
@@ -370,7 +383,7 @@ func (s *Session) currentClaims() *Claims {
 func (s *Session) identity(c *Claims) rooms.Identity {
 	return rooms.Identity{
 		Participant: s.id, User: c.User, Name: c.Name, Kind: cmp.Or(c.Kind, wire.Human), Role: c.Role, Grants: c.Grants, Guest: c.Guest,
-		Connection: s.serial,
+		Connection: s.serial, Address: s.peer.source,
 	}
 }
 

@@ -144,6 +144,7 @@ func (a *appender) add(p *pendingAppend, err error) {
 	signal := a.wake
 	if err != nil {
 		a.finished = append(a.finished, settled{done: p.done, err: err})
+		a.bus.counts.failed.Add(1)
 	} else {
 		a.next++
 		p.token = a.next
@@ -305,6 +306,7 @@ func (a *appender) echoed(id string, seq wire.Seq) {
 	}
 	a.mu.Unlock()
 	if p != nil {
+		a.bus.stored(p)
 		p.done(rooms.Appended{Seq: seq}, nil)
 	}
 }
@@ -351,6 +353,7 @@ func (a *appender) sweep(now time.Time) {
 				err = fmt.Errorf("%w: %w", err, p.refusal)
 			}
 			a.finished = append(a.finished, settled{done: p.done, err: err})
+			a.bus.counts.failed.Add(1)
 		case !p.resendAt.After(now):
 			p.resendAt = now.Add(resendAfter)
 			again = append(again, attempt{p, true})

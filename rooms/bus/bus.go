@@ -59,6 +59,9 @@ type Options struct {
 	MaxBytes int64
 	// NodeName names this process to people, among the others that share an external NATS. Empty = the host's name.
 	NodeName string
+	// Stored is told of each record that was appended here and is stored, how long that took. It must not block and may
+	// be called by several goroutines at once; nil = nobody is told.
+	Stored func(time.Duration)
 	// Logger, nil = slog.Default().
 	Logger *slog.Logger
 }
@@ -89,6 +92,7 @@ type Bus struct {
 	lost       sync.Map     // names of the connections that are lost now
 	maxPayload atomic.Int64 // bytes of header and payload that NATS takes
 
+	counts   counts
 	links    atomic.Uint64 // counts connections lost and regained: partitions verify themselves when it moved
 	link     atomic.Pointer[link]
 	trouble  atomic.Pointer[string]
@@ -142,6 +146,9 @@ func (o *Options) complete() error {
 	}
 	if o.Durability == "" {
 		o.Durability = DurabilityDefault
+	}
+	if o.Stored == nil {
+		o.Stored = func(time.Duration) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

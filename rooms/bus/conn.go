@@ -104,6 +104,7 @@ func (b *Bus) linkLost(name string, err error) {
 		return
 	}
 	b.log.Warn("connection to NATS lost", "connection", name, "err", err)
+	b.counts.lost.Add(1)
 	b.lost.Store(name, true)
 	if name == nodesConn {
 		if b.launched.Load() {

@@ -82,6 +82,7 @@ func first(h nats.Header, key string) string {
 // connection. Prev links the records read; that of the first is 0. Of a timeline that grows faster than it is
 // read, no more than twice what the log keeps is held, the newest. The caller holds a place in Bus.reads.
 func (b *Bus) readFrom(ctx context.Context, at place, from wire.Seq) ([]rooms.Record, error) {
+	b.counts.reads.Add(1)
 	var records []rooms.Record
 	for more := true; more; {
 		size := len(records)
