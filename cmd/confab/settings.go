@@ -22,6 +22,7 @@ type Settings struct {
 	Listen          string        `default:"127.0.0.1:8080" help:"Address and port to serve at. The default is for this machine only." group:"settings"`
 	Data            string        `default:"./confab-data" help:"Folder for the logs of the rooms and the secret; ./confab-data when left out." placeholder:"FOLDER" group:"settings"`
 	NATS            string        `name:"nats" help:"URL of an external NATS cluster with JetStream; without it the server has its own inside." placeholder:"URL" group:"settings"`
+	NodeName        string        `help:"Name of this server among those that share a NATS; the name of the host when left out." placeholder:"NAME" group:"settings"`
 	Replicas        int           `default:"1" help:"Copies of the logs on an external NATS cluster: 1, 3 or 5." group:"settings"`
 	AuthSecret      string        `help:"Secret that tokens are signed with (HS256): its bytes, at least 32. Without any, one is made and kept in the data folder." placeholder:"TEXT" group:"settings"`
 	AuthSecretFile  string        `help:"File that holds the secret; a line break at its end is not part of it." placeholder:"FILE" group:"settings"`
