@@ -9,6 +9,7 @@ import (
 // moderate does what a moderator asks. The acknowledgement comes when the effect is stored, where it must outlive
 // the process.
 func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
+	answer = r.audited(m, r.moderation(msg), answer)
 	if r.roleOf(m) != wire.RoleModerator {
 		answer(nil, wire.Errorf(wire.CodeForbidden, "only a moderator may do this"))
 		return
@@ -200,6 +201,16 @@ func (r *Room) setLocked(locked bool, answer Answer) {
 		answer(wire.Ack{Duplicate: true}, nil)
 		return
 	}
+	r.doc.StaysLocked = r.doc.StaysLocked && locked
+	r.lock(locked)
+	r.saveThenAck(answer)
+}
+
+// lock locks or unlocks the room. Who is inside may come back. The caller saves the document.
+func (r *Room) lock(locked bool) {
+	if r.doc.Locked == locked {
+		return
+	}
 	r.doc.Locked, r.doc.Admitted = locked, nil
 	if locked {
 		for _, m := range r.order {
@@ -210,7 +221,6 @@ func (r *Room) setLocked(locked bool, answer Answer) {
 	}
 	r.broadcastState(wire.Encode(wire.Envelope{Room: r.id}, wire.RoomInfo{Locked: &locked}), "room/"+string(r.id), nil)
 	r.openDoor()
-	r.saveThenAck(answer)
 }
 
 // setRole gives a person a role for this meeting.

@@ -21,7 +21,7 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		return
 	}
 	if old := r.members[m.Participant]; old != nil {
-		if old.Connection > m.Connection {
+		if old.Connection > m.Connection && old.state == memberOnline { // else their clocks differ: it came by another node
 			r.reject(m, answer, errNewerConnection())
 			return
 		}
@@ -59,6 +59,9 @@ func errNewerConnection() *wire.Error {
 func (r *Room) enter(m *Member, reqID wire.RequestID, since *wire.Cursor, answer Answer) {
 	r.occupied()
 	r.firstGuest(m)
+	if r.eventful(m) {
+		r.meetingBegun()
+	}
 	r.flushBatch() // what is gathered is in the newcomer's history already
 	m.joinedAt = now()
 	r.members[m.Participant] = m
@@ -79,8 +82,13 @@ func (r *Room) enter(m *Member, reqID wire.RequestID, since *wire.Cursor, answer
 	if m.Kind == wire.Ingress && len(r.doc.Muted[m.User]) > 0 {
 		r.grantsChanged(m) // before it begins to publish; it does not read its joined
 	}
+	r.keepMembers()
 	answer(nil, nil)
 	r.announce(m, wire.PresenceJoined, "")
+	if r.eventful(m) {
+		who := m.participant()
+		r.happened(Event{Kind: ParticipantJoined, Participant: &who})
+	}
 }
 
 func (r *Room) reject(m *Member, answer Answer, err error) {
@@ -136,6 +144,10 @@ func (r *Room) drop(m *Member, reason string) {
 		r.hearers = slices.Delete(r.hearers, i, i+1)
 	}
 	r.announce(m, wire.PresenceLeft, reason)
+	if r.eventful(m) {
+		who := m.participant()
+		r.happened(Event{Kind: ParticipantLeft, Participant: &who, Reason: reason})
+	}
 	if sfu := r.registry.opts.SFU; sfu != nil && m.seat == nil {
 		sfu.Leave(r.id, m.Participant)
 	}
@@ -147,6 +159,7 @@ func (r *Room) drop(m *Member, reason string) {
 	}
 	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
+	r.keepMembers()
 	if m.seat != nil {
 		return // it holds no reference, and no meeting
 	}
@@ -174,11 +187,7 @@ func (r *Room) disconnect(m *Member) {
 	r.clearTyping(m)
 	r.unfollowAll(m)
 	m.state = memberReconnecting
-	m.lost = r.after(wire.ReconnectWindow, func() {
-		if m.state == memberReconnecting {
-			r.drop(m, "lost")
-		}
-	})
+	r.awaitReturn(m)
 	r.announce(m, wire.PresenceUpdated, "")
 }
 
@@ -319,6 +328,7 @@ func (r *Room) changeMedia(m *Member, next wire.Media) {
 	}
 	m.media = next
 	m.changed()
+	r.keepMembers()
 	r.sendState(m, wire.MediaState(next), "media", nil)
 	r.updateMode()
 }
@@ -373,6 +383,9 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = r.appendMedia(append(out, `,"media":`...), m)
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
+	if r.doc.Title != "" {
+		out = wire.AppendString(append(out, `,"title":`...), r.doc.Title)
+	}
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')
 	out = strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil)
 	if r.roleOf(m) == wire.RoleModerator { // nobody too: they may have known somebody before

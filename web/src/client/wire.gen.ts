@@ -306,6 +306,8 @@ export interface BotLimits {
   concurrent?: number;
   /** of one room, in and out */
   tokensPerDay?: number;
+  /** of one user in one room */
+  userTokensPerDay?: number;
 }
 
 /** BotInfo is a bot that the room may have. */
