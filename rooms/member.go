@@ -60,6 +60,8 @@ const (
 	memberPending memberState = iota // asked to join
 	memberOnline
 	memberReconnecting
+	memberKnocking  // waits at the locked door
+	memberKnockLost // the same, without a connection
 	memberGone
 )
 
@@ -159,14 +161,18 @@ func (m *Member) Moderate(msg wire.Moderate, answer Answer) {
 	m.act(answer, func() { m.room.moderate(m, msg, answer) })
 }
 
-// Leave leaves the room at once.
+// Leave leaves the room at once, or stops waiting at its door.
 func (m *Member) Leave(answer Answer) {
 	m.room.post(answer, func() {
-		if m.state == memberGone || m.state == memberPending {
+		switch m.state {
+		case memberGone, memberPending:
 			answer(nil, wire.Errorf(wire.CodeNotJoined, "this session is not in the room"))
 			return
+		case memberKnocking, memberKnockLost:
+			m.room.doorLeft(m)
+		case memberOnline, memberReconnecting:
+			m.room.drop(m, "left")
 		}
-		m.room.drop(m, "left")
 		answer(wire.Ack{}, nil)
 	})
 }
@@ -184,8 +190,12 @@ func (m *Member) Update(id Identity) {
 // Expel puts the member out, as denied: its new token is not for this room.
 func (m *Member) Expel() {
 	m.room.post(noAnswer, func() {
-		if m.state == memberOnline || m.state == memberReconnecting {
+		switch m.state {
+		case memberOnline, memberReconnecting:
 			m.room.putOut(m, wire.Denied, "the new token is not for this room")
+		case memberKnocking, memberKnockLost:
+			m.room.sendAway(m.User, wire.Denied)
+		case memberPending, memberGone:
 		}
 	})
 }
@@ -211,7 +221,7 @@ func (m *Member) describe() []byte {
 		return m.described
 	}
 	status := wire.Online
-	if m.state == memberReconnecting {
+	if m.state == memberReconnecting || m.state == memberKnockLost {
 		status = wire.Reconnecting
 	}
 	out := make([]byte, 0, 320)

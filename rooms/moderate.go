@@ -25,11 +25,14 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 		r.record(m, msg.Action == wire.ActionRecord, answer)
 		return
 	case wire.ActionAdmit, wire.ActionDeny:
-		answer(nil, wire.Errorf(wire.CodeNotFound, "nobody with this id waits at the door"))
+		r.answerDoor(msg, answer)
 		return
 	default: // what acts on a participant
 	}
 	target := r.members[msg.Participant]
+	if k := r.knockOf(msg.Participant); k != nil && msg.Action == wire.ActionBan {
+		target = k.m
+	}
 	if target == nil {
 		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such participant in this room"))
 		return
@@ -154,6 +157,7 @@ func (r *Room) kick(target *Member, why wire.RemovedReason, answer Answer) {
 			r.putOut(m, why, "")
 		}
 	}
+	r.sendAway(user, why)
 	r.unwatchIf(func(w *Watch) bool { return w.User == user })
 	r.loseFollowers(wire.Errorf(wire.CodeForbidden, "a moderator has put you out of this room"), func(f *Follower) bool {
 		return f.place.User == user
@@ -186,6 +190,8 @@ func (r *Room) end(answer Answer) {
 		}
 		r.putOut(m, wire.Ended, "")
 	}
+	r.sendAllAway(wire.Ended)
+	r.occupied()
 	r.endMeeting()
 	r.saveThenAck(answer)
 }
@@ -214,6 +220,7 @@ func (r *Room) lock(locked bool) {
 		}
 	}
 	r.broadcastState(wire.Encode(wire.Envelope{Room: r.id}, wire.RoomInfo{Locked: &locked}), "room/"+string(r.id), nil)
+	r.openDoor()
 }
 
 // setRole gives a person a role for this meeting.
@@ -231,6 +238,7 @@ func (r *Room) setRole(target *Member, role wire.Role, answer Answer) {
 		if m.User == target.User {
 			r.grantsChanged(m)
 			r.announce(m, wire.PresenceUpdated, "")
+			r.tellDoorTo(m)
 		}
 	}
 	r.saveThenAck(answer)

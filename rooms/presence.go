@@ -21,8 +21,8 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		return
 	}
 	if old := r.members[m.Participant]; old != nil {
-		if old.Connection > m.Connection {
-			r.reject(m, answer, wire.Errorf(wire.CodeConflict, "a newer connection of this session is in the room"))
+		if old.Connection > m.Connection && old.state == memberOnline { // else their clocks differ: it came by another node
+			r.reject(m, answer, errNewerConnection())
 			return
 		}
 		r.takeOver(old, m, reqID, join)
@@ -30,10 +30,34 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		return
 	}
 	r.newMeeting()
-	if err := r.mayEnter(m); err != nil {
+	before := r.knockOf(m.Participant)
+	if before != nil && before.m.Connection > m.Connection {
+		r.reject(m, answer, errNewerConnection())
+		return
+	}
+	err := r.mayEnter(m)
+	if err != nil && join.Knock && isLocked(err) {
+		r.wait(m, before, reqID, join, answer)
+		return
+	}
+	if before != nil && r.leaveDoor(before) {
+		r.dismiss(before, wire.Errorf(wire.CodeConflict, "this session has asked again"))
+		r.tellDoor()
+	}
+	if err != nil {
 		r.reject(m, answer, err)
 		return
 	}
+	r.enter(m, reqID, join.Since, answer)
+}
+
+func errNewerConnection() *wire.Error {
+	return wire.Errorf(wire.CodeConflict, "a newer connection of this session is in the room")
+}
+
+// enter makes m, which may come in, a member, and answers its join.
+func (r *Room) enter(m *Member, reqID wire.RequestID, since *wire.Cursor, answer Answer) {
+	r.occupied()
 	r.firstGuest(m)
 	if r.eventful(m) {
 		r.meetingBegun()
@@ -54,10 +78,11 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		r.doc.Admitted = append(r.doc.Admitted, m.User)
 		r.save(nil)
 	}
-	m.out.SendJoined(r.joinedFrame(m, reqID, join.Since))
+	m.out.SendJoined(r.joinedFrame(m, reqID, since))
 	if m.Kind == wire.Ingress && len(r.doc.Muted[m.User]) > 0 {
 		r.grantsChanged(m) // before it begins to publish; it does not read its joined
 	}
+	r.keepMembers()
 	answer(nil, nil)
 	r.announce(m, wire.PresenceJoined, "")
 	if r.eventful(m) {
@@ -134,29 +159,35 @@ func (r *Room) drop(m *Member, reason string) {
 	}
 	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
+	r.keepMembers()
 	if m.seat != nil {
 		return // it holds no reference, and no meeting
 	}
 	r.registry.release(r)
+	r.openDoor() // there is a place now
 	if r.empty() {
-		r.endMeeting()
+		if r.doc.Locked {
+			r.vacate()
+		} else {
+			r.endMeeting()
+		}
 		r.save(nil) // read marks
 	}
 }
 
 // disconnect keeps a member whose connection is lost for wire.ReconnectWindow.
 func (r *Room) disconnect(m *Member) {
+	if m.state == memberKnocking {
+		r.doorLost(m)
+		return
+	}
 	if m.state != memberOnline {
 		return
 	}
 	r.clearTyping(m)
 	r.unfollowAll(m)
 	m.state = memberReconnecting
-	m.lost = r.after(wire.ReconnectWindow, func() {
-		if m.state == memberReconnecting {
-			r.drop(m, "lost")
-		}
-	})
+	r.awaitReturn(m)
 	r.announce(m, wire.PresenceUpdated, "")
 }
 
@@ -167,12 +198,20 @@ func (r *Room) update(m *Member, id Identity) {
 	}
 	before := r.roleOf(m)
 	id.Participant, id.User, id.Connection = m.Participant, m.User, m.Connection
+	if m.state == memberKnocking || m.state == memberKnockLost {
+		m.Identity = id
+		r.openDoor() // the new token may be a moderator's
+		return
+	}
 	changed := id.Name != m.Name
 	m.Identity = id
 	m.changed()
 	r.grantsChanged(m)
 	if changed || r.roleOf(m) != before {
 		r.announce(m, wire.PresenceUpdated, "")
+	}
+	if r.roleOf(m) != before {
+		r.tellDoorTo(m)
 	}
 }
 
@@ -289,6 +328,7 @@ func (r *Room) changeMedia(m *Member, next wire.Media) {
 	}
 	m.media = next
 	m.changed()
+	r.keepMembers()
 	r.sendState(m, wire.MediaState(next), "media", nil)
 	r.updateMode()
 }
@@ -347,7 +387,11 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 		out = wire.AppendString(append(out, `,"title":`...), r.doc.Title)
 	}
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')
-	out = append(strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil), '}')
+	out = strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil)
+	if len(r.knocks()) > 0 && r.roleOf(m) == wire.RoleModerator {
+		out = r.appendKnocking(append(out, `,"knocking":`...))
+	}
+	out = append(out, '}')
 	if len(r.reads) > 0 {
 		out = append(append(out, `,"reads":`...), mustJSON(r.reads)...)
 	}

@@ -130,7 +130,7 @@ func New(opts Options) (*Server, error) {
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the process instead
 	s.incarnation = binary.BigEndian.Uint64(raw[:])
 	var err error
-	if s.metrics, err = newMetrics(opts.Metrics, s.mux); err != nil {
+	if s.metrics, err = newMetrics(opts.Metrics, s.mux, s.down); err != nil {
 		return nil, err
 	}
 	s.hub = newHub(s)
@@ -165,7 +165,7 @@ func (s *Server) Notify(status wire.SystemStatus) {
 	}
 }
 
-// Drain takes no new connections, tells every client to come back after a random wait, closes the connections
+// Drain takes no new connections, tells every client when to come back, each at another moment, closes the connections
 // with 1012, and stops the server. When ctx ends first the remaining connections are cut and ctx's cause is
 // returned.
 func (s *Server) Drain(ctx context.Context) error {
@@ -174,11 +174,12 @@ func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Unlock()
 	sessions := s.hub.appendAll(nil)
 	spread := min(drainSpread*time.Duration(1+len(sessions)/drainSpreadEach), maxDrainSpread)
-	for _, session := range sessions {
+	for i, session := range sessions {
 		if session.authed.Load() {
+			// Each has a part of the time for itself, so that they come back evenly, and not only on average.
+			after := (float64(i) + randv2.Float64()) / float64(len(sessions)) * float64(spread.Milliseconds())
 			session.Send(wire.Encode(wire.Envelope{}, wire.SystemStatus{
-				Status: wire.Draining, Message: "The server restarts. You will be reconnected.",
-				ReconnectAfterMS: 1 + randv2.Int64N(spread.Milliseconds()),
+				Status: wire.Draining, Message: "The server restarts. You will be reconnected.", ReconnectAfterMS: 1 + int64(after),
 			}), string(wire.KindSystemStatus))
 		}
 		session.finish(wire.CloseServiceRestart, "the server restarts")

@@ -59,6 +59,9 @@ type chatter struct {
 	problems []string         // what the protocol does not allow; guarded by mu
 	resumed  int              // connections that got the earlier session back; guarded by mu
 	filled   int              // joins that filled a gap; guarded by mu
+	asked    time.Duration    // how long the server has asked it to wait before it comes back; guarded by mu
+	drained  time.Duration    // the last such wait that it has kept; 0 = none; guarded by mu
+	back     time.Time        // when it was connected again after that; guarded by mu
 }
 
 // A view is what a client has of a room.
@@ -91,12 +94,23 @@ func newChatter(t *testing.T, base, user string, budget int, acked *atomic.Int64
 func (c *chatter) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := c.live(ctx); err != nil && ctx.Err() == nil {
-			select { // as PROTOCOL.md asks: a random wait
-			case <-time.After(rand.N(100 * time.Millisecond)):
+			select { // as PROTOCOL.md asks: a random wait, and what the server asks for
+			case <-time.After(max(rand.N(100*time.Millisecond), c.takeAsked())):
 			case <-ctx.Done():
 			}
 		}
 	}
+}
+
+// takeAsked is how long the server has asked to wait, once.
+func (c *chatter) takeAsked() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	asked := c.asked
+	if c.asked = 0; asked > 0 {
+		c.drained = asked
+	}
+	return asked
 }
 
 // live is one connection.
@@ -165,6 +179,12 @@ func (c *chatter) take(l *link, env wire.Envelope) error {
 	switch env.Type {
 	case wire.KindConnected:
 		return c.connected(l, env)
+	case wire.KindSystemStatus:
+		var body wire.SystemStatus
+		if err := json.Unmarshal(env.Data, &body); err != nil {
+			return err
+		}
+		c.asked = time.Duration(body.ReconnectAfterMS) * time.Millisecond
 	case wire.KindJoined:
 		return c.joined(l, v, env)
 	case wire.KindChat:
@@ -183,6 +203,9 @@ func (c *chatter) connected(l *link, env wire.Envelope) error {
 		return err
 	}
 	c.ticket = body.Ticket
+	if c.drained > 0 && c.back.IsZero() {
+		c.back = time.Now()
+	}
 	if body.Resumed {
 		c.resumed++
 	}

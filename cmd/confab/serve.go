@@ -110,10 +110,8 @@ type parts struct {
 func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logger) (_ *parts, err error) {
 	s := p.settings
 	b := &parts{metrics: prometheus.NewRegistry()}
-	if err = registerProcess(b.metrics); err != nil {
-		return nil, err
-	}
-	if b.records, err = openLog(ctx, s, log); err != nil {
+	appended := storedHistogram()
+	if b.records, err = openLog(ctx, s, appended, log); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -130,14 +128,8 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if b.turn, err = openTURN(s, b.secret.turnKey(), listen, b.calls, log); err != nil {
 		return nil, err
 	}
-	if err = b.turn.register(b.metrics); err != nil {
-		return nil, err
-	}
 	b.ice, b.encoderICE = b.turn.ice(s.ice(), s.TURNTTL), b.turn.ice(s.ice(), encoderTTL)
 	if b.recordings, err = openRecorder(s, b.calls, log); err != nil {
-		return nil, err
-	}
-	if err = b.recordings.register(b.metrics); err != nil {
 		return nil, err
 	}
 	if b.bots, err = openBots(s, p.origins, b.metrics, b.calls, log); err != nil {
@@ -147,7 +139,19 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(), Bots: b.bots.forRooms(),
 	})
+	if err = b.register(s, appended); err != nil {
+		return nil, err
+	}
 	return b, nil
+}
+
+// register has /metrics tell of everything but the bots and the socket, which register themselves.
+func (b *parts) register(s *Settings, appended prometheus.Histogram) error {
+	return errors.Join(
+		registerProcess(b.metrics), registerBuild(b.metrics), registerDisk(b.metrics, "data", s.Data),
+		registerLog(b.metrics, appended, b.records), registerRooms(b.metrics, b.registry), registerMedia(b.metrics, b.calls),
+		b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
+	)
 }
 
 // close ends what was started. Rooms end after what acts in them, and the log after all that writes to it.
@@ -160,8 +164,8 @@ func (b *parts) close(ctx context.Context) error {
 	return errors.Join(err, b.bots.close(ctx), closeLog(ctx, b.records))
 }
 
-// openLog opens the log of the rooms, for which the data folder is locked.
-func openLog(ctx context.Context, s *Settings, log *slog.Logger) (*bus.Bus, error) {
+// openLog opens the log of the rooms, for which the data folder is locked. How long appends take goes into appended.
+func openLog(ctx context.Context, s *Settings, appended prometheus.Histogram, log *slog.Logger) (*bus.Bus, error) {
 	durability := bus.DurabilityDefault
 	if s.Durability == "fsync" {
 		durability = bus.DurabilityFsync
@@ -170,6 +174,7 @@ func openLog(ctx context.Context, s *Settings, log *slog.Logger) (*bus.Bus, erro
 	defer cancel()
 	records, err := bus.Open(ctx, bus.Options{
 		DataDir: s.Data, URL: s.NATS, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
+		Stored: func(took time.Duration) { appended.Observe(took.Seconds()) },
 	})
 	if err != nil {
 		// For a person: what is wrong and not where it was found, and once for all streams that have it.

@@ -39,6 +39,7 @@ func TestLog(t *testing.T) {
 		{"a purge leaves what it keeps", testPurge},
 		{"states are replaced", testState},
 		{"a new epoch resets", testEpochReset},
+		{"it counts what it does", testStats},
 		{"it is ready", func(t *testing.T, b *Bus) {
 			if err := b.Ready(); err != nil {
 				t.Fatal(err)
