@@ -29,6 +29,7 @@ func (s *Server) routes() (*gin.Engine, error) {
 	if s.opts.Routes != nil {
 		s.opts.Routes(engine)
 	}
+	s.serveDescription(engine)
 	if s.opts.Web != nil {
 		app, err := newWebApp(s.opts.Web)
 		if err != nil {

@@ -76,8 +76,11 @@ func printable(name string, value any) any {
 	case []string:
 		shown := append([]string{}, v...)
 		for i := range shown {
-			if name == "ice-servers" {
+			switch name {
+			case "ice-servers":
 				shown[i] = maskCredential(shown[i])
+			case "admin-key":
+				shown[i] = maskAdminKey(shown[i])
 			}
 		}
 		return shown
