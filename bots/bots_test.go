@@ -50,7 +50,7 @@ func (s *script) Answer(ctx context.Context, r provider.Request, emit func(provi
 		select {
 		case <-t.gate:
 		case <-ctx.Done():
-			return provider.Turn{Model: "script"}, context.Cause(ctx)
+			return provider.Turn{Model: "script", Usage: provider.Usage{Input: 10}}, context.Cause(ctx)
 		}
 	}
 	out := provider.Turn{Stop: provider.Stopped, Calls: t.calls, Usage: provider.Usage{Input: 10, Output: 5}, Model: "script"}
@@ -98,7 +98,14 @@ type lab struct {
 
 func newLab(t *testing.T, opts Options) *lab {
 	t.Helper()
-	log, err := bus.Open(t.Context(), bus.Options{DataDir: t.TempDir()})
+	l, closeLab := openLab(t, t.TempDir(), opts)
+	t.Cleanup(closeLab)
+	return l
+}
+
+func openLab(t *testing.T, folder string, opts Options) (*lab, func()) {
+	t.Helper()
+	log, err := bus.Open(t.Context(), bus.Options{DataDir: folder})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,14 +114,13 @@ func newLab(t *testing.T, opts Options) *lab {
 		t.Fatal(err)
 	}
 	g := rooms.NewRegistry(log, rooms.Options{Bots: service})
-	t.Cleanup(func() {
+	return &lab{g, t, service}, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := errors.Join(g.Close(ctx), service.Close(ctx), log.Close()); err != nil {
 			t.Error(err)
 		}
-	})
-	return &lab{g, t, service}
+	}
 }
 
 // scripted is a lab with one bot, Echo, whose model is the script.
@@ -408,15 +414,81 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// TestTokensADay: what a bot has used today bounds what it says, to the room and to one user, over a restart too.
 func TestTokensADay(t *testing.T) {
-	s := &script{turns: []turn{{pieces: []string{"a"}}}}
-	_, ada := scripted(t, s, func(p *Persona) { p.Limits = PersonaLimits{TokensPerDay: 20} })
-	for n := range 2 {
-		ada.say(fmt.Sprint("c", n), fmt.Sprint("@echo question no. ", n))
-		ada.answered(n + 1)
+	for name, tt := range map[string]struct {
+		limits PersonaLimits
+		grace  bool // may still ask when ada may not
+	}{
+		"of a room": {PersonaLimits{TokensPerDay: 20}, false},
+		"of a user": {PersonaLimits{UserTokensPerDay: 20}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, folder := &script{turns: []turn{{pieces: []string{"a"}}}}, t.TempDir() // of 15 tokens
+			opts := Options{
+				Personas: []Persona{{ID: "echo", Name: "Echo", Description: "Says things.", Provider: "main", Limits: tt.limits}},
+				Models:   map[string]provider.Model{"main": s},
+			}
+			l, closeLab := openLab(t, folder, opts)
+			ada := l.enter("p1", "ada", wire.RoleModerator)
+			ada.toggle("echo", true)
+			for n := range 2 {
+				ada.say(fmt.Sprint("c", n), fmt.Sprint("@echo question no. ", n))
+				ada.answered(n + 1)
+			}
+			for again := range 2 {
+				if _, err := ada.ask(wire.AIRequest{Bot: "echo", Prompt: "3"}); wire.AsError(err) == nil || !strings.Contains(err.Error(), "today") {
+					t.Errorf("after the day's tokens and %d restarts: %v", again, err)
+				}
+				ada.say(fmt.Sprint("d", again), "@echo one more")
+				if done, _ := ada.answered(3 - 2*again); done.Message != 0 || done.Error == nil || done.Error.Code != wire.CodeRateLimited {
+					t.Errorf("a mention after the day's tokens and %d restarts: %+v", again, done)
+				}
+				closeLab()
+				l, closeLab = openLab(t, folder, opts)
+				ada = l.enter("p1", "ada", wire.RoleModerator)
+			}
+			if _, err := l.enter("p2", "grace", wire.RoleMember).ask(wire.AIRequest{Bot: "echo", Prompt: "3"}); (err == nil) != tt.grace {
+				t.Errorf("another user: %v", err)
+			}
+			closeLab()
+		})
 	}
-	if _, err := ada.ask(wire.AIRequest{Bot: "echo", Prompt: "3"}); wire.AsError(err) == nil || !strings.Contains(err.Error(), "today") {
-		t.Errorf("after the day's tokens: %v", err)
+}
+
+// ends is a Metrics that says that runs have ended, with all that is counted of them.
+type ends struct {
+	Metrics
+	told chan wire.RunStatus
+}
+
+func (e ends) Run(_ wire.BotID, status wire.RunStatus, _, _ time.Duration, _ provider.Usage, _ bool) {
+	e.told <- status
+}
+func (ends) Asked(bool) {}
+
+// TestTokensOfStopped: what a stopped answer has used is counted too.
+func TestTokensOfStopped(t *testing.T) {
+	s, counted := &script{turns: []turn{{pieces: []string{"a"}, gate: make(chan struct{})}}}, ends{told: make(chan wire.RunStatus, 1)}
+	l := newLab(t, Options{
+		Personas: []Persona{{ID: "echo", Name: "Echo", Description: "Says things.", Provider: "main", Limits: PersonaLimits{TokensPerDay: 10}}},
+		Models:   map[string]provider.Model{"main": s}, Metrics: counted,
+	})
+	ada := l.enter("p1", "ada", wire.RoleModerator)
+	ada.toggle("echo", true)
+	ack, err := ada.ask(wire.AIRequest{Bot: "echo", Prompt: "begin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada.next("the beginning", func(e wire.Envelope) bool { return e.Type == wire.KindStreamChunk })
+	if _, err := await(t.Context(), func(a rooms.Answer) { ada.CancelRun(wire.AICancel{Run: ack.Run}, a) }); err != nil {
+		t.Fatal(err)
+	}
+	if status := <-counted.told; status != wire.RunCancelled {
+		t.Errorf("it ended as %s", status)
+	}
+	if _, err := ada.ask(wire.AIRequest{Bot: "echo", Prompt: "more"}); err == nil || !strings.Contains(err.Error(), "today") {
+		t.Errorf("after it: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -30,6 +31,12 @@ type document struct {
 	Bots     []wire.BotID                  `json:"bots,omitempty"`  // that are let in, in that order
 	Runs     []openRun                     `json:"runs,omitempty"`  // of bots, that go on
 	Later    []promise                     `json:"later,omitempty"`
+	Spent    spending                      `json:"spent,omitzero"`
+
+	Title       string         `json:"title,omitempty"`
+	StaysLocked bool           `json:"staysLocked,omitempty"` // an operator has locked it, and no meeting's end unlocks it
+	Began       int64          `json:"began,omitempty"`       // when the meeting began, Unix time in milliseconds; kept where events are told
+	Members     []storedMember `json:"members,omitempty"`     // where another process may take the room over
 }
 
 // saveQueue holds who waits for the document to be saved. One save runs at a time.
@@ -73,14 +80,19 @@ func (r *Room) runSave() {
 	if q.busy || !q.dirty {
 		return
 	}
+	if r.abandoned {
+		r.dropSaves(ErrOtherOwner)
+		return
+	}
 	waiting := q.waiting
 	q.busy, q.dirty, q.waiting = true, false, nil
+	r.unkept = false
 	doc := r.doc
 	doc.Reads = r.reads
 	if doc.Threads = r.storedThreads(); doc.Threads != nil {
 		doc.Epoch = r.threads.epoch
 	}
-	doc.Reads, doc.Runs = r.reads, r.openRuns()
+	doc.Reads, doc.Runs, doc.Members = r.reads, r.openRuns(), r.storedMembers()
 	data := mustJSON(doc)
 	r.background(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
@@ -90,9 +102,13 @@ func (r *Room) runSave() {
 			q.busy = false
 			if err != nil {
 				r.logger.Error("cannot save the room's state", "error", err)
+				r.unkept = r.doc.Spent.Bots != nil
 			}
 			for _, then := range waiting {
 				then(err)
+			}
+			if errors.Is(err, ErrOtherOwner) && !r.abandoned {
+				r.abandon()
 			}
 			r.runSave()
 		}
@@ -125,22 +141,26 @@ func (r *Room) grantsOf(m *Member) wire.Grants {
 // newMeeting forgets the rules of the last meeting when nobody is left of it. After a start it waits until those
 // who were there have had time to come back.
 func (r *Room) newMeeting() {
-	if !r.empty() || time.Since(r.registry.started) < returnWindow {
+	if !r.empty() || r.vacated() || time.Since(r.registry.started) < returnWindow {
 		return
 	}
 	r.endMeeting()
 }
 
-// endMeeting unlocks the room, takes back given roles and the voices of bots, and unmutes encoders.
+// endMeeting unlocks the room, unless an operator has locked it, takes back given roles and the voices of bots, and
+// unmutes encoders.
 func (r *Room) endMeeting() {
 	r.dropVoices()
-	if !r.doc.Locked && len(r.doc.Roles) == 0 && len(r.doc.Muted) == 0 {
+	began := r.doc.Began
+	r.meetingOver()
+	if began == 0 && r.doc.Locked == r.doc.StaysLocked && len(r.doc.Admitted) == 0 && len(r.doc.Roles) == 0 && len(r.doc.Muted) == 0 {
 		return
 	}
-	r.doc.Locked, r.doc.Admitted = false, nil
+	r.doc.Locked, r.doc.Admitted = r.doc.StaysLocked, nil
 	clear(r.doc.Roles)
 	clear(r.doc.Muted)
 	r.save(nil)
+	r.openDoor()
 }
 
 // mayEnter reports why m must stay outside, nil when it may come in.
@@ -149,8 +169,13 @@ func (r *Room) mayEnter(m *Member) error {
 		return wire.Errorf(wire.CodeForbidden, "you are banned from this room")
 	}
 	if r.doc.Locked && r.roleOf(m) != wire.RoleModerator && !slices.Contains(r.doc.Admitted, m.User) {
-		return wire.Errorf(wire.CodeRoomLocked, "the room is locked; ask somebody inside to unlock it")
+		return wire.Errorf(wire.CodeRoomLocked, "the room is locked; knock, or ask somebody inside to unlock it")
 	}
+	return r.hasRoom()
+}
+
+// hasRoom reports that the room is full, nil when there is a place.
+func (r *Room) hasRoom() error {
 	if len(r.members)-r.seats >= r.registry.opts.Capacity {
 		return &wire.Error{Code: wire.CodeRoomFull, Text: "the room is full; try again when somebody has left", RetryAfter: 5 * time.Second}
 	}

@@ -43,6 +43,9 @@ func join(_ context.Context, s *Session, env wire.Envelope, msg wire.Join) error
 	}
 	var j joining
 	answer := s.answer(env)
+	if msg.Knock {
+		answer = s.answerLate(env)
+	}
 	m := s.server.opts.Registry.Join(s.identity(claims), env.Room, env.ID, msg, s, func(body wire.ServerMessage, err error) {
 		if err != nil {
 			s.joinFailed(&j)

@@ -66,9 +66,7 @@ func (s *Session) authenticate(env wire.Envelope, auth wire.Auth, old bool) {
 // refuse answers an unauthenticated client and closes the connection.
 func (s *Session) refuse(env wire.Envelope, problem *wire.Error, code wire.CloseCode) {
 	s.server.metrics.failed(problem.Code)
-	if s.out.open() {
-		s.server.flusher.add(s, encodeError(env, problem))
-	}
+	s.greet(encodeError(env, problem), problem)
 	s.finish(code, string(problem.Code))
 }
 
@@ -108,14 +106,18 @@ func (s *Session) enter(claims *Claims, text string) (resumed bool) {
 func (s *Session) connected(id wire.RequestID, claims *Claims, resumed, deprecated bool) {
 	opts := &s.server.opts
 	text := ticket{
-		incarnation: s.server.incarnation, issued: s.server.wall(), session: s.id, user: claims.User,
+		incarnation: s.server.incarnation, serial: s.serial, issued: s.server.wall(), session: s.id, user: claims.User,
 	}.sign(opts.TicketKey)
-	frame := wire.Encode(wire.Envelope{ID: id}, wire.Connected{
+	s.greet(wire.Encode(wire.Envelope{ID: id}, wire.Connected{
 		Session: s.id, Ticket: text, User: wire.User{ID: claims.User, Name: claims.Name}, Resumed: resumed,
 		HeartbeatMS: wire.Heartbeat.Milliseconds(), Deprecated: deprecated, ExpiresAt: s.expires.Load(),
 		Limits: wire.Limits{MessageBytes: wire.MaxFrameBytes, RatePerSecond: opts.RateLimit, History: opts.History},
-	})
-	if s.out.open() {
+	}), nil)
+}
+
+// greet says the first frame: connected, or the error that is problem.
+func (s *Session) greet(frame []byte, problem *wire.Error) {
+	if !s.conn.greet(frame, problem) && s.out.open() {
 		s.server.flusher.add(s, frame)
 	}
 }

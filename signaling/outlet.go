@@ -85,7 +85,7 @@ func (s *Session) writeGathered(b *batch) {
 // writeSpill is the writer after the flusher, when the client did not take a frame at once. err is what became of
 // the frame otherwise.
 func (s *Session) writeSpill(err error) {
-	if failed := s.conn.raw.drain(); failed != nil {
+	if failed := s.raw.drain(); failed != nil {
 		err = failed
 	}
 	s.writes.Add(1) // begun by the flusher

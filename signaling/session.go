@@ -17,6 +17,30 @@ const (
 	pingPeriod = 25 * time.Second // of silence; below wire.Heartbeat, so that two pongs fit before 4008
 )
 
+// A conn is a session's connection, over whatever it goes. Its methods may be called from any goroutine unless they say
+// otherwise, and those that do not say that they wait return at once.
+type conn interface {
+	// greet is given the first frame: connected, or the error that is problem. It reports whether the connection has a
+	// way of its own for it; otherwise it is written like any other, and what was said before it follows. Only from the
+	// read goroutine.
+	greet(frame []byte, problem *wire.Error) bool
+	// look is called by the sweeper, once a second, with the server's time.
+	look(now time.Duration)
+	// write writes a frame, however long that takes: the sweeper ends a write that takes too long. Only from the
+	// session's writer. After an error the connection is good for nothing but abort.
+	write(frame []byte) error
+	// ping asks the client for a sign of life, waiting for a write that is under way.
+	ping()
+	// setReadLimit changes what a frame may hold, in bytes. Only from the read goroutine.
+	setReadLimit(bytes int64)
+	// writeClose tells the client why the connection ends, waiting at most limit for a write that is under way.
+	writeClose(code wire.CloseCode, reason string, limit time.Duration) error
+	// abort ends the connection without a word.
+	abort()
+	// close ends a connection to which all has been said.
+	close()
+}
+
 // A Session is one client: its connection, who it is, and the rooms it is in. It outlives nothing: when the
 // connection ends the session ends, and its id may be taken up by a new Session that shows the ticket.
 //
@@ -29,9 +53,10 @@ type Session struct {
 	peer   *address
 	born   time.Duration // on the server's clock
 
-	// Owned by the read goroutine. conn and id never change once they are set, which is before any other goroutine
+	// Owned by the read goroutine. conn, raw and id never change once they are set, which is before any other goroutine
 	// can find the session.
 	conn     conn
+	raw      *rawConn           // below conn; nil when conn can only be written to by waiting for it
 	id       wire.ParticipantID // empty = not authenticated
 	serial   uint64             // among all sessions; of two with one id the larger is the newer
 	urlToken string             // from the old way to connect, until begin
@@ -210,6 +235,19 @@ func (s *Session) answer(env wire.Envelope) rooms.Answer {
 	}
 }
 
+// answerLate is answer for a request whose answer may wait for a person: it says nothing of how quick the server is.
+func (s *Session) answerLate(env wire.Envelope) rooms.Answer {
+	head := heading{env.ID, env.Room, env.Thread}
+	return func(body wire.ServerMessage, err error) {
+		switch {
+		case err != nil:
+			s.fail(head.envelope(), err)
+		case body != nil:
+			s.reply(head.envelope(), body)
+		}
+	}
+}
+
 // heading is what an answer repeats of its request.
 type heading struct {
 	id     wire.RequestID
@@ -298,6 +336,7 @@ func (s *Session) detach() []*rooms.Member {
 
 // check is the sweeper's look at the session.
 func (s *Session) check(now time.Duration, wall time.Time) {
+	s.conn.look(now)
 	if writes := s.writes.Load(); writes != s.wrote || writes%2 == 0 {
 		s.wrote, s.stuck = writes, now
 	} else if now-s.stuck >= writeWait {
@@ -334,7 +373,7 @@ func (s *Session) currentClaims() *Claims {
 func (s *Session) identity(c *Claims) rooms.Identity {
 	return rooms.Identity{
 		Participant: s.id, User: c.User, Name: c.Name, Kind: cmp.Or(c.Kind, wire.Human), Role: c.Role, Grants: c.Grants, Guest: c.Guest,
-		Connection: s.serial,
+		Connection: s.serial, Address: s.peer.source,
 	}
 }
 

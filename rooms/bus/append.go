@@ -209,6 +209,10 @@ func (a *appender) send() {
 		gather.sent(len(batch), time.Now())
 		for i, p := range batch {
 			batch[i] = attempt{}
+			if nodes := a.bus.nodes; nodes != nil && !nodes.MayAct() { // looked at for each: the process may be paused at any time
+				a.refused(p.pendingAppend, errLeaseEnded)
+				continue
+			}
 			ids[0] = p.id
 			at.set(p.since)
 			msg.Subject, msg.Data, msg.Reply = p.place.subject, p.payload, a.replyTo(p)

@@ -57,6 +57,8 @@ type Options struct {
 	Durability string
 	// MaxBytes that all logs together may take on disk; past it the oldest records of a partition go. 0 = 16 GiB.
 	MaxBytes int64
+	// NodeName names this process to people, among the others that share an external NATS. Empty = the host's name.
+	NodeName string
 	// Stored is told of each record that was appended here and is stored, how long that took. It must not block and may
 	// be called by several goroutines at once; nil = nobody is told.
 	Stored func(time.Duration)
@@ -77,6 +79,7 @@ type Bus struct {
 	parts     [partitions]*partition
 	shards    [shardCount]*shard
 	appender  *appender
+	nodes     *Nodes // nil where NATS is inside the process
 	keeper    *keeper
 	saved     *checkpointFile
 	reads     chan struct{} // a place in it allows one cold read
@@ -150,6 +153,9 @@ func (o *Options) complete() error {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.NodeName == "" {
+		o.NodeName, _ = os.Hostname() // without one it is known by its id alone
+	}
 	switch {
 	case o.Durability != DurabilityDefault && o.Durability != DurabilityFsync:
 		return fmt.Errorf("bus: durability %q is neither %q nor %q", o.Durability, DurabilityDefault, DurabilityFsync)
@@ -206,6 +212,11 @@ func (b *Bus) start(ctx context.Context) error {
 	if b.appender, err = newAppender(b); err != nil {
 		return err
 	}
+	if !b.alone() {
+		if err := b.openNodes(ctx); err != nil {
+			return err
+		}
+	}
 	b.launch()
 	return nil
 }
@@ -221,6 +232,9 @@ func (b *Bus) launch() {
 	b.running.Go(b.keeper.run)
 	for range maxConcurrentReads {
 		b.running.Go(b.keeper.work)
+	}
+	if b.nodes != nil {
+		b.running.Go(b.nodes.run)
 	}
 	b.running.Go(b.watch)
 	if b.harden.Load() {
@@ -241,6 +255,9 @@ func (b *Bus) Close() error {
 	}
 	defer close(b.closed)
 	b.appender.drain(closeDrain)
+	if b.nodes != nil {
+		b.nodes.leave()
+	}
 	b.end(rooms.ErrLogClosed)
 	b.running.Wait()
 	marks := b.marks()
@@ -267,6 +284,9 @@ func (b *Bus) teardownServer() bool {
 		if nc != nil {
 			nc.Close()
 		}
+	}
+	if b.nodes != nil {
+		b.nodes.conn.Close()
 	}
 	return b.server == nil || b.server.stop()
 }

@@ -199,7 +199,20 @@ func (b *Bus) lastOf(ctx context.Context, at place) (wire.Seq, error) {
 type storedMessage struct {
 	Subject string   `json:"subject"`
 	Seq     wire.Seq `json:"seq"`
+	Header  []byte   `json:"hdrs"`
 	Data    []byte   `json:"data"`
+}
+
+// owner is the node that a room's document belongs to, empty = none.
+func (m *storedMessage) owner() rooms.NodeID {
+	if len(m.Header) == 0 {
+		return noNode
+	}
+	header, err := nats.DecodeHeadersMsg(m.Header)
+	if err != nil {
+		return noNode // it was written by another program
+	}
+	return rooms.NodeID(first(header, headerOwner))
 }
 
 // leaderGet asks the leader, which unlike a replica is never behind. nil: no such message.

@@ -51,6 +51,7 @@ type BotLimits struct {
 	RequestsPerMinute int `json:"requestsPerMinute,omitempty"` // by one user
 	Concurrent        int `json:"concurrent,omitempty"`        // answers at a time in one room
 	TokensPerDay      int `json:"tokensPerDay,omitempty"`      // of one room, in and out
+	UserTokensPerDay  int `json:"userTokensPerDay,omitempty"`  // of one user in one room
 }
 
 // BotToggle lets a bot into the room, or puts it out.

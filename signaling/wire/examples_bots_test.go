@@ -8,7 +8,7 @@ var (
 	scribe = BotInfo{
 		Bot: "scribe", User: BotUser("scribe"), Name: "Scribe", Avatar: "📝", Description: "Writes minutes.",
 		Engine: "gpt-example", Enabled: true, Tools: []BotTool{{Tool: "read_messages", Title: "Reads the chat", Writes: true}},
-		Remote: true, Limits: BotLimits{RequestsPerMinute: 10, Concurrent: 2, TokensPerDay: 200000},
+		Remote: true, Limits: BotLimits{RequestsPerMinute: 10, Concurrent: 2, TokensPerDay: 200000, UserTokensPerDay: 50000},
 		Prompts: []string{"What did I miss?"}, Speaks: true,
 	}
 	readMessages = ToolExecuting{

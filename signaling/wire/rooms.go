@@ -3,7 +3,7 @@ package wire
 // Join enters a room; the answer is Joined.
 type Join struct {
 	Since *Cursor `json:"since,omitempty"` // what the client has already; absent = nothing
-	Knock bool    `json:"knock,omitempty"` // wait at a locked door instead of failing
+	Knock bool    `json:"knock,omitempty"` // wait at a locked door instead of failing: joined or removed comes when somebody answers
 }
 
 // Joined is the first frame of a room. Its envelope's seq is the last position of the main timeline.
@@ -43,7 +43,7 @@ const (
 	Denied RemovedReason = "denied"
 )
 
-// Removed says that this client is out of the room.
+// Removed says that this client is out of the room. It bears the id of a join that was waiting at the door.
 type Removed struct {
 	Reason RemovedReason `json:"reason"`
 	Text   string        `json:"text,omitempty"`
@@ -196,7 +196,7 @@ type RoomInfo struct {
 	Mode      Mode          `json:"mode,omitempty"`
 	Recording *bool         `json:"recording,omitempty"`
 	Title     *string       `json:"title,omitempty"`
-	Knocking  []Participant `json:"knocking,omitempty"`
+	Knocking  []Participant `json:"knocking,omitzero"` // who waits at the door, all of them; moderators only
 
 	Threads []ThreadSummary `json:"threads,omitempty"` // those that changed; never in the room of joined
 

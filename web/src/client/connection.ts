@@ -228,7 +228,7 @@ export class Connection {
     this.#turn++;
     const link = this.#link;
     this.#drop();
-    link?.close(1000, reason);
+    link?.close(reason);
     this.#pageEvents?.abort();
     this.error.set(error);
     this.#enter('closed', { code, reason });

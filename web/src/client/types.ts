@@ -1,7 +1,7 @@
 /** The public surface of the client: what an application programs against. */
 import type {
-  Author, BotInfo, Caption, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus,
-  Phase, QualityReason, RecordingEnd, RemovedReason, Role, RunReceipt, Source, SystemStatus, ThreadSummary, WireErrorCode,
+  Author, BotInfo, Caption, Envelope, Grants, Limits, MediaMode, ModerateAction, Participant as WireParticipant, ParticipantKind,
+  ParticipantStatus, Phase, QualityReason, RecordingEnd, RemovedReason, Role, RunReceipt, Source, SystemStatus, ThreadSummary, WireErrorCode,
 } from './wire';
 
 /**
@@ -205,6 +205,12 @@ export interface JoinOptions {
   media?: LocalMedia;
   /** Whether to take part in the call. Default: true where RTCPeerConnection exists. */
   call?: boolean;
+  /**
+   * Wait at a locked door until a moderator lets us in, instead of failing with `room-locked`. join() resolves then;
+   * it rejects with `denied`, with `timeout` when nobody came, `ended`, `banned`, or `room-full` when too many wait.
+   * Aborting `signal` stops the waiting.
+   */
+  knock?: boolean;
   signal?: AbortSignal;
 }
 
@@ -220,6 +226,8 @@ export interface RoomInfo {
   readonly title: string;
   readonly locked: boolean;
   readonly recording: boolean;
+  /** Who waits at the locked door, in the order they came; told to moderators. `moderate('admit' or 'deny', { participant })` answers. */
+  readonly knocking?: readonly WireParticipant[];
   /** Why the last recording has ended, if one has since we came. */
   readonly recordingEnded?: RecordingEnd;
   /** How media flows: between the browsers, or through the server. */

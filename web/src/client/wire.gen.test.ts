@@ -475,7 +475,12 @@ const fromServer: Golden<ServerMessages> = {
             "enabled": true,
             "tools": [{"tool": "read_messages", "title": "Reads the chat", "writes": true}],
             "remote": true,
-            "limits": {"requestsPerMinute": 10, "concurrent": 2, "tokensPerDay": 200000},
+            "limits": {
+              "requestsPerMinute": 10,
+              "concurrent": 2,
+              "tokensPerDay": 200000,
+              "userTokensPerDay": 50000
+            },
             "prompts": ["What did I miss?"],
             "speaks": true
           },

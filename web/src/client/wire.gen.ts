@@ -234,7 +234,7 @@ export interface Cursor {
 export interface Join {
   /** what the client has already; absent = nothing */
   since?: Cursor;
-  /** wait at a locked door instead of failing */
+  /** wait at a locked door instead of failing: joined or removed comes when somebody answers */
   knock?: boolean;
 }
 
@@ -306,6 +306,8 @@ export interface BotLimits {
   concurrent?: number;
   /** of one room, in and out */
   tokensPerDay?: number;
+  /** of one user in one room */
+  userTokensPerDay?: number;
 }
 
 /** BotInfo is a bot that the room may have. */
@@ -426,6 +428,7 @@ export interface RoomUpdate {
   mode?: MediaMode;
   recording?: boolean;
   title?: string;
+  /** who waits at the door, all of them; moderators only */
   knocking?: Participant[];
   /** those that changed; never in the room of joined */
   threads?: ThreadSummary[];
@@ -459,7 +462,7 @@ export interface Joined {
   reads?: Record<string, number>;
 }
 
-/** Removed says that this client is out of the room. */
+/** Removed says that this client is out of the room. It bears the id of a join that was waiting at the door. */
 export interface Removed {
   reason: RemovedReason;
   text?: string;
@@ -1121,6 +1124,12 @@ export const MAX_HISTORY_PAGE = 256;
 /** threads one participant may be subscribed to in a room at a time */
 export const MAX_THREADS_FOLLOWED = 32;
 
+/** people who wait at the door of a room */
+export const MAX_KNOCKING = 64;
+
+/** of them sessions of one user */
+export const MAX_KNOCKS_PER_USER = 4;
+
 /** threads of a room that are listed; the one that was silent longest goes */
 export const MAX_THREADS = 500;
 
@@ -1153,6 +1162,9 @@ export const RECONNECT_WINDOW_MS = 15000;
 
 /** from a token's exp to close 4001 */
 export const EXPIRY_GRACE_MS = 25000;
+
+/** after which one who waits at a door is told that nobody came */
+export const KNOCK_TIMEOUT_MS = 600000;
 
 /** after which the server clears typing */
 export const TYPING_TIMEOUT_MS = 5000;

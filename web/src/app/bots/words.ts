@@ -58,11 +58,12 @@ export function decision({ state, digest, decidedBy }: ToolStep, nameOf: (user: 
 }
 
 /** How much one person may ask of a bot, and a room. */
-export function limitWords({ requestsPerMinute = 0, concurrent = 0, tokensPerDay = 0 }: Bot['limits']): string[] {
+export function limitWords({ requestsPerMinute = 0, concurrent = 0, tokensPerDay = 0, userTokensPerDay = 0 }: Bot['limits']): string[] {
   return [
     ...(requestsPerMinute > 0 ? [t('bots.limit.minute', { count: requestsPerMinute })] : []),
     ...(concurrent > 0 ? [t('bots.limit.concurrent', { count: concurrent })] : []),
     ...(tokensPerDay > 0 ? [t('bots.limit.tokens', { count: tokensPerDay })] : []),
+    ...(userTokensPerDay > 0 ? [t('bots.limit.yourTokens', { count: userTokensPerDay })] : []),
   ];
 }
 
