@@ -57,7 +57,7 @@ func (s *Session) authenticate(env wire.Envelope, auth wire.Auth, old bool) {
 	}
 	resumed := s.enter(claims, auth.Ticket)
 	s.server.metrics.authenticated(old, "ok")
-	s.server.metrics.sessions.Inc()
+	s.server.metrics.sessions.WithLabelValues(s.conn.transport()).Inc()
 	s.connected(env.ID, claims, resumed, old)
 	s.server.log.Debug("session", "session", string(s.id), "user", string(claims.User), "resumed", resumed,
 		"deprecated", old, "client", auth.Client)

@@ -107,6 +107,14 @@ func (x *index) add(s *Session, id wire.ParticipantID) {
 	shard.mu.Unlock()
 }
 
+// find returns the live session of an id, nil when there is none.
+func (x *index) find(id wire.ParticipantID) *Session {
+	shard := x.id(id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	return shard.live[id]
+}
+
 // remove takes s out; keep says that its id may be resumed for a while. It does nothing to an id that another
 // session has taken over.
 func (x *index) remove(s *Session, id wire.ParticipantID, keep bool, now time.Duration) {

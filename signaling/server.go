@@ -37,6 +37,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"confab/rooms"
+	"confab/signaling/openapi"
 	"confab/signaling/wire"
 )
 
@@ -64,11 +65,12 @@ type Options struct {
 	History         int           // messages of a room's window, told to clients; 0 = wire.DefaultHistory
 	TrustedProxies  []string      // addresses or CIDRs whose X-Forwarded-For counts; none by default
 
-	Web     fs.FS                // the web app, rooted at index.html; nil = none
-	Routes  func(gin.IRouter)    // mounts further routes; may be nil
-	Ready   func() error         // whether the server can serve, nil = always
-	Metrics *prometheus.Registry // nil = a new one
-	Logger  *slog.Logger         // nil = slog.Default()
+	Web       fs.FS                // the web app, rooted at index.html; nil = none
+	Routes    func(gin.IRouter)    // mounts further routes; may be nil
+	Described []openapi.Operation  // what Routes may mount, for the OpenAPI document
+	Ready     func() error         // whether the server can serve, nil = always
+	Metrics   *prometheus.Registry // nil = a new one
+	Logger    *slog.Logger         // nil = slog.Default()
 }
 
 // A Server is the socket and the HTTP side of a process.

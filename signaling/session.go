@@ -24,6 +24,8 @@ type conn interface {
 	// way of its own for it; otherwise it is written like any other, and what was said before it follows. Only from the
 	// read goroutine.
 	greet(frame []byte, problem *wire.Error) bool
+	// transport names what the connection goes over, for metrics.
+	transport() string
 	// look is called by the sweeper, once a second, with the server's time.
 	look(now time.Duration)
 	// write writes a frame, however long that takes: the sweeper ends a write that takes too long. Only from the
@@ -105,7 +107,7 @@ func (s *Session) ending() bool { return s.serverCode.Load() != 0 }
 // begin runs on the read goroutine before the first read.
 func (s *Session) begin() {
 	s.alive()
-	s.server.metrics.connection("accepted")
+	s.server.metrics.connection(s.conn.transport(), "accepted")
 	if token := s.urlToken; token != "" {
 		s.urlToken = ""
 		s.admit(func() { s.authenticate(wire.Envelope{}, wire.Auth{Token: token}, true) })
@@ -310,7 +312,7 @@ func (s *Session) ended() {
 	if s.id != "" {
 		s.server.index.remove(s, s.id, !left, s.server.clock.now())
 		s.server.index.removeUser(s, s.user())
-		s.server.metrics.sessions.Dec()
+		s.server.metrics.sessions.WithLabelValues(s.conn.transport()).Dec()
 	}
 	s.leaveRelays(left)
 	for _, m := range s.detach() {

@@ -54,6 +54,8 @@ type Settings struct {
 	Record          string        `default:"on" enum:"on,off" help:"Let moderators record rooms: on or off. It needs the SFU." group:"settings"`
 	RecordDir       string        `help:"Folder for recordings; recordings in the data folder when left out." placeholder:"FOLDER" group:"settings"`
 	Bots            string        `help:"File with bots of your own, what answers for them and what they can use; off = no bots. Left out: those that need nothing else." placeholder:"FILE|off" group:"settings"`
+	AdminKey        []string      `help:"Keys of the admin API below /api/v1, as KEY or NAME:KEY, at least 32 bytes each; the audit log tells their names. Without one the API is off." placeholder:"KEY" group:"settings"`
+	AuditLog        string        `help:"File that tells who moderated whom and what the admin API was used for; stdout, or off. Left out: audit.log in the data folder." placeholder:"FILE|stdout|off" group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }
@@ -93,6 +95,7 @@ func (s *Settings) check(from origins) error {
 	}
 	s.checkLog(bad)
 	s.checkAuth(bad)
+	s.checkAdmin(bad)
 	s.checkLimits(bad)
 	for _, origin := range s.Origins {
 		if err := checkOrigin(origin); err != nil {
