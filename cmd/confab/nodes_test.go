@@ -22,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"confab/media/rtctest"
 	"confab/signaling/wire"
 )
 
@@ -55,10 +56,16 @@ func startFleet(t *testing.T, more ...string) *fleet {
 	for i := range 3 {
 		f.start(i, more...)
 	}
-	for _, node := range f.nodes {
-		awaitThat(t, "the nodes see each other", func() bool { return gauges(t, node, "confab_cluster_nodes")[0] == 3 })
-	}
+	f.whole()
 	return f
+}
+
+// whole waits until the nodes see each other.
+func (f *fleet) whole() {
+	f.t.Helper()
+	for _, node := range f.nodes {
+		awaitThat(f.t, "the nodes see each other", func() bool { return gauges(f.t, node, "confab_cluster_nodes")[0] == 3 })
+	}
 }
 
 func (f *fleet) startNATS(i int) {
@@ -71,7 +78,7 @@ func (f *fleet) start(i int, more ...string) {
 	f.nodes[i] = start(f.t, f.data[i], append([]string{
 		"--listen", f.listen[i], "--nats", urls, "--replicas", "3", "--node-name", "node-" + strconv.Itoa(i),
 		"--auth-secret", testSecret, "--rate-limit", "0", "--connection-limit", "0", "--max-participants", strconv.Itoa(nodeCapacity),
-		"--history", strconv.Itoa(2 * killedMessages), "--log-level", "error", "--turn", "off",
+		"--history", strconv.Itoa(2 * killedMessages), "--log-level", "error", "--turn", "off", "--mesh-max", "0",
 	}, more...)...)
 }
 
@@ -210,6 +217,7 @@ func TestNodes(t *testing.T) {
 	t.Run("handover", func(t *testing.T) { testHandover(t, f) })
 	t.Run("edge killed", func(t *testing.T) { testEdgeKilled(t, f) })
 	t.Run("owner killed", func(t *testing.T) { testOwnerKilled(t, f) })
+	t.Run("call", func(t *testing.T) { testCallMoves(t, f) })
 	t.Run("writers", func(t *testing.T) { testWriters(t, f) })
 	f.stop()
 }
@@ -369,9 +377,7 @@ func testEdgeKilled(t *testing.T, f *fleet) {
 	}
 	ada.presence(ed.Self.ID, wire.PresenceUpdated, wire.Online)
 	f.start(1)
-	for _, node := range f.nodes {
-		awaitThat(t, "the nodes see each other", func() bool { return gauges(t, node, "confab_cluster_nodes")[0] == 3 })
-	}
+	f.whole()
 }
 
 // testOwnerKilled kills the node that runs a room: it goes on at another one, with the same participants and rules.
@@ -410,9 +416,46 @@ func testOwnerKilled(t *testing.T, f *fleet) {
 	ann2.send(`{"type":"chat","id":"c","room":"kept","data":{"text":"after"}}`)
 	ben2.hears("after")
 	f.start(0)
-	for _, node := range f.nodes {
-		awaitThat(t, "the nodes see each other", func() bool { return gauges(t, node, "confab_cluster_nodes")[0] == 3 })
+	f.whole()
+}
+
+// testCallMoves has a call at the owner of its room, of people who are connected elsewhere. When the owner is killed the
+// call goes on at the next one, of the same participants.
+func testCallMoves(t *testing.T, f *fleet) {
+	sound := rtctest.ParticipantOptions{Publish: []wire.Source{wire.Microphone}}
+	host := newTalker(t, f.nodes[0].url, "host", "talk") // makes node 0 the owner
+	ben := call(t, f.nodes[1].url, "ben", "talk", sound)
+	cat := call(t, f.nodes[2].url, "cat", "talk", sound)
+	cat.hears(ben, 20, wire.Microphone)
+	ben.hears(cat, 20, wire.Microphone)
+	ports := []int{ben.server().Port, cat.server().Port}
+	if ports[0] != ports[1] {
+		t.Fatalf("one call at two nodes: ports %v", ports)
 	}
+	ben.expectEnd()
+	cat.expectEnd()
+	began := time.Now()
+	f.kill(0)
+	<-ben.done
+	<-cat.done
+	ben2 := callBy(resumeTalker(t, f.nodes[1].url, "ben", ben.ticket), "talk", sound, nil)
+	cat2 := callBy(resumeTalker(t, f.nodes[2].url, "cat", cat.ticket), "talk", sound, nil)
+	cat2.hears(ben2, 1, wire.Microphone)
+	ben2.hears(cat2, 1, wire.Microphone)
+	took := time.Since(began)
+	t.Logf("media flows again after %v", took.Round(time.Millisecond))
+	if took > 3*time.Second {
+		t.Errorf("that took %v", took)
+	}
+	if ben2.id != ben.id || cat2.id != cat.id || ben2.server().Port == ports[0] {
+		t.Errorf("%s is %s, %s is %s, at port %d", ben.id, ben2.id, cat.id, cat2.id, ben2.server().Port)
+	}
+	host.conn.Close()
+	for _, c := range []*caller{ben, cat, ben2, cat2} {
+		c.leave()
+	}
+	f.start(0)
+	f.whole()
 }
 
 // testWriters has writers at all nodes while a node is killed, the leader of a stream is, and a node is paused: every
