@@ -136,7 +136,7 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 		return nil, err
 	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
-		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
+		History: s.History, Capacity: s.MaxParticipants, RoomCapacity: s.RoomCapacity, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(), Bots: b.bots.forRooms(),
 	})
 	if err = b.register(s, appended); err != nil {

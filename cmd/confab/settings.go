@@ -30,7 +30,8 @@ type Settings struct {
 	Origins         []string      `help:"Web origins that may connect besides the server's own, such as https://example.org; * is any." placeholder:"ORIGIN" group:"settings"`
 	TrustedProxies  []string      `help:"Addresses or networks of reverse proxies whose X-Forwarded-For is believed." placeholder:"CIDR" group:"settings"`
 	History         int           `default:"256" help:"Messages that a person sees on entering a room." group:"settings"`
-	MaxParticipants int           `default:"5000" help:"Participants of one room at a time." group:"settings"`
+	MaxParticipants int           `default:"5000" help:"Participants that a room can hold." group:"settings"`
+	RoomCapacity    int           `default:"0" help:"Participants that a room holds unless it is set otherwise; 0 = as many as it can." group:"settings"`
 	RateLimit       int           `default:"50" help:"Messages a second for each session; 0 = no limit." group:"settings"`
 	ConnectionLimit int           `default:"100" help:"Connections of one address at a time; 0 = no limit." group:"settings"`
 	AuthTimeout     time.Duration `default:"30s" help:"Time from connecting to the token." group:"settings"`
@@ -244,6 +245,7 @@ func (s *Settings) checkLimits(bad func(name, format string, args ...any)) {
 	}
 	within("history", s.History, 1, 4096)
 	within("max-participants", s.MaxParticipants, 1, 100_000)
+	within("room-capacity", s.RoomCapacity, 0, s.MaxParticipants)
 	within("rate-limit", s.RateLimit, 0, 100_000)
 	within("connection-limit", s.ConnectionLimit, 0, 1_000_000)
 	if s.AuthTimeout < time.Second || s.AuthTimeout > 10*time.Minute {
