@@ -37,6 +37,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"confab/rooms"
+	"confab/signaling/openapi"
 	"confab/signaling/wire"
 )
 
@@ -54,7 +55,8 @@ const (
 type Options struct {
 	Registry  *rooms.Registry
 	Verifier  Verifier
-	TicketKey []byte // signs tickets; at least 32 bytes, the same after a restart
+	Nodes     rooms.Nodes // the other nodes of a cluster; nil = there are none
+	TicketKey []byte      // signs tickets; at least 32 bytes, the same after a restart
 
 	Origins         []string      // pages that may connect beside those of the same host ("https://chat.example", "*" = any)
 	RateLimit       int           // messages a second per session, 10 times as many per address; 0 = no limit
@@ -63,11 +65,12 @@ type Options struct {
 	History         int           // messages of a room's window, told to clients; 0 = wire.DefaultHistory
 	TrustedProxies  []string      // addresses or CIDRs whose X-Forwarded-For counts; none by default
 
-	Web     fs.FS                // the web app, rooted at index.html; nil = none
-	Routes  func(gin.IRouter)    // mounts further routes; may be nil
-	Ready   func() error         // whether the server can serve, nil = always
-	Metrics *prometheus.Registry // nil = a new one
-	Logger  *slog.Logger         // nil = slog.Default()
+	Web       fs.FS                // the web app, rooted at index.html; nil = none
+	Routes    func(gin.IRouter)    // mounts further routes; may be nil
+	Described []openapi.Operation  // what Routes may mount, for the OpenAPI document
+	Ready     func() error         // whether the server can serve, nil = always
+	Metrics   *prometheus.Registry // nil = a new one
+	Logger    *slog.Logger         // nil = slog.Default()
 }
 
 // A Server is the socket and the HTTP side of a process.
@@ -79,6 +82,7 @@ type Server struct {
 	incarnation uint64 // of this process, in its tickets
 	origins     Origins
 	index       *index
+	peers       *peers // nil = there are no other nodes
 	hub         *hub
 	mux         mux
 	flusher     *flusher
@@ -136,6 +140,9 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.lifetime, s.stop = context.WithCancelCause(context.Background())
+	if opts.Nodes != nil {
+		s.peers = newPeers(s, opts.Nodes)
+	}
 	go s.sweep()
 	return s, nil
 }

@@ -147,7 +147,7 @@ func isPage(r *http.Request, name string) bool {
 	switch first {
 	case "": // the start page, whatever the client accepts
 		return true
-	case "api", "ws", "assets", "whip", "whep", "metrics", "healthz", "readyz":
+	case "api", "ws", "assets", "session", "events", "send", "whip", "whep", "metrics", "healthz", "readyz":
 		return false
 	}
 	return strings.Contains(r.Header.Get("Accept"), "text/html")

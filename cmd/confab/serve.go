@@ -24,6 +24,7 @@ import (
 	"confab/rooms"
 	"confab/rooms/bus"
 	"confab/signaling"
+	"confab/signaling/audit"
 	"confab/signaling/wire"
 	"confab/web"
 )
@@ -103,6 +104,7 @@ type parts struct {
 	encoderICE func(wire.ParticipantID) wire.ICEServers // for those of WHIP and WHEP
 	recordings *recorder
 	bots       crew
+	audit      *audit.Log // nil = none is kept
 	registry   *rooms.Registry
 }
 
@@ -135,22 +137,30 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if b.bots, err = openBots(s, p.origins, b.metrics, b.calls, log); err != nil {
 		return nil, err
 	}
+	if b.audit, err = openAudit(p, log); err != nil {
+		return nil, err
+	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
 		History: s.History, Capacity: s.MaxParticipants, RoomCapacity: s.RoomCapacity, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(), Bots: b.bots.forRooms(),
+		Owners: b.cluster().owners(), Audit: b.audit.Act,
 	})
+	b.cluster().begin(b.registry)
 	if err = b.register(s, appended); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
+func (b *parts) cluster() cluster { return cluster{b.records.Nodes()} }
+
 // register has /metrics tell of everything but the bots and the socket, which register themselves.
 func (b *parts) register(s *Settings, appended prometheus.Histogram) error {
 	return errors.Join(
 		registerProcess(b.metrics), registerBuild(b.metrics), registerDisk(b.metrics, "data", s.Data),
-		registerLog(b.metrics, appended, b.records), registerRooms(b.metrics, b.registry), registerMedia(b.metrics, b.calls),
-		b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
+		registerLog(b.metrics, appended, b.records), registerAudit(b.metrics, b.audit), registerRooms(b.metrics, b.registry),
+		registerMedia(b.metrics, b.calls), b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
+		b.cluster().register(b.metrics),
 	)
 }
 
@@ -161,7 +171,7 @@ func (b *parts) close(ctx context.Context) error {
 	if b.registry != nil {
 		err = errors.Join(err, wrap("ending the rooms", b.registry.Close(ctx)))
 	}
-	return errors.Join(err, b.bots.close(ctx), closeLog(ctx, b.records))
+	return errors.Join(err, b.bots.close(ctx), wrap("closing the audit log", b.audit.Close()), closeLog(ctx, b.records))
 }
 
 // openLog opens the log of the rooms, for which the data folder is locked. How long appends take goes into appended.
@@ -173,7 +183,7 @@ func openLog(ctx context.Context, s *Settings, appended prometheus.Histogram, lo
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	records, err := bus.Open(ctx, bus.Options{
-		DataDir: s.Data, URL: s.NATS, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
+		DataDir: s.Data, URL: s.NATS, NodeName: s.NodeName, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
 		Stored: func(took time.Duration) { appended.Observe(took.Seconds()) },
 	})
 	if err != nil {
@@ -208,6 +218,7 @@ type hub struct {
 	// Set by openHub, then constant.
 	keys    *signaling.Keyring
 	socket  *signaling.Server
+	cluster cluster
 	gateway *whip.Handler // nil = no SFU
 	export  *agui.Handler // nil = no bots
 	http    *http.Server
@@ -236,23 +247,27 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	admin := signaling.NewAdminHandler(signaling.AdminOptions{
+		AdminKeys: s.adminKeys(), Registry: behind.registry, Keys: keys, Audit: behind.audit, Logger: log,
+	})
 	routes := func(router gin.IRouter) {
 		guests.Routes(router)
+		admin.Routes(router)
 		behind.recordings.routes(router, keys)
 		gatewayRoutes(router, gateway)
 		exportRoutes(router, export)
 	}
 	socket, err := signaling.New(signaling.Options{
-		Registry: behind.registry, Verifier: keys, TicketKey: behind.secret.ticketKey(),
+		Registry: behind.registry, Nodes: behind.cluster().links(), Verifier: keys, TicketKey: behind.secret.ticketKey(),
 		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
-		Web: web.Dist, Routes: routes, Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
+		Web: web.Dist, Routes: routes, Described: operations(), Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	return &hub{
-		keys: keys, socket: socket, gateway: gateway, export: export,
+		keys: keys, socket: socket, cluster: behind.cluster(), gateway: gateway, export: export,
 		http: &http.Server{
 			Handler: socket.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
@@ -284,6 +299,7 @@ func (h *hub) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	// Drain first: while it runs, /readyz says so to a load balancer, and Shutdown would wait for open streams.
+	h.cluster.drain()
 	err := wrap("sending the clients away", h.socket.Drain(ctx))
 	if h.export != nil {
 		h.export.Close()

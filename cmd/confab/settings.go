@@ -22,6 +22,7 @@ type Settings struct {
 	Listen          string        `default:"127.0.0.1:8080" help:"Address and port to serve at. The default is for this machine only." group:"settings"`
 	Data            string        `default:"./confab-data" help:"Folder for the logs of the rooms and the secret; ./confab-data when left out." placeholder:"FOLDER" group:"settings"`
 	NATS            string        `name:"nats" help:"URL of an external NATS cluster with JetStream; without it the server has its own inside." placeholder:"URL" group:"settings"`
+	NodeName        string        `help:"Name of this server among those that share a NATS; the name of the host when left out." placeholder:"NAME" group:"settings"`
 	Replicas        int           `default:"1" help:"Copies of the logs on an external NATS cluster: 1, 3 or 5." group:"settings"`
 	AuthSecret      string        `help:"Secret that tokens are signed with (HS256): its bytes, at least 32. Without any, one is made and kept in the data folder." placeholder:"TEXT" group:"settings"`
 	AuthSecretFile  string        `help:"File that holds the secret; a line break at its end is not part of it." placeholder:"FILE" group:"settings"`
@@ -54,6 +55,8 @@ type Settings struct {
 	Record          string        `default:"on" enum:"on,off" help:"Let moderators record rooms: on or off. It needs the SFU." group:"settings"`
 	RecordDir       string        `help:"Folder for recordings; recordings in the data folder when left out." placeholder:"FOLDER" group:"settings"`
 	Bots            string        `help:"File with bots of your own, what answers for them and what they can use; off = no bots. Left out: those that need nothing else." placeholder:"FILE|off" group:"settings"`
+	AdminKey        []string      `help:"Keys of the admin API below /api/v1, as KEY or NAME:KEY, at least 32 bytes each; the audit log tells their names. Without one the API is off." placeholder:"KEY" group:"settings"`
+	AuditLog        string        `help:"File that tells who moderated whom and what the admin API was used for; stdout, or off. Left out: audit.log in the data folder." placeholder:"FILE|stdout|off" group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }
@@ -93,6 +96,7 @@ func (s *Settings) check(from origins) error {
 	}
 	s.checkLog(bad)
 	s.checkAuth(bad)
+	s.checkAdmin(bad)
 	s.checkLimits(bad)
 	for _, origin := range s.Origins {
 		if err := checkOrigin(origin); err != nil {

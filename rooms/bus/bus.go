@@ -76,6 +76,7 @@ type Bus struct {
 	publish   *nats.Conn
 	subscribe *nats.Conn // nil where nothing is republished
 	history   *nats.Conn
+	outbox    *nats.Conn // nil until OpenOutbox
 	parts     [partitions]*partition
 	shards    [shardCount]*shard
 	appender  *appender
@@ -280,7 +281,7 @@ func (b *Bus) teardown() {
 // teardownServer closes the connections and then the server, and reports whether the server (if any) stopped
 // in good order.
 func (b *Bus) teardownServer() bool {
-	for _, nc := range []*nats.Conn{b.publish, b.subscribe, b.history} {
+	for _, nc := range []*nats.Conn{b.publish, b.subscribe, b.history, b.outbox} {
 		if nc != nil {
 			nc.Close()
 		}

@@ -106,6 +106,9 @@ func (b *Bus) linkLost(name string, err error) {
 	b.log.Warn("connection to NATS lost", "connection", name, "err", err)
 	b.counts.lost.Add(1)
 	b.lost.Store(name, true)
+	if name == outboxConn {
+		return
+	}
 	if name == nodesConn {
 		if b.launched.Load() {
 			b.nodes.cut()
@@ -159,6 +162,8 @@ func (b *Bus) linkBack(name string) {
 		return // nothing is open or appended yet
 	}
 	switch name {
+	case outboxConn:
+		return
 	case nodesConn:
 		b.nodes.renew()
 		return

@@ -702,7 +702,16 @@ const fromServer: Golden<ServerMessages> = {
           "usage": {"input": 1200, "cached": 800, "output": 90},
           "ms": 2300,
           "firstTokenMs": 410,
-          "tools": [{"tool": "read_messages", "title": "Reads the chat", "ok": true, "ms": 3}],
+          "tools": [
+            {
+              "tool": "read_messages",
+              "title": "Reads the chat",
+              "ok": true,
+              "ms": 3,
+              "input": "{\"limit\":50}",
+              "output": "[]"
+            }
+          ],
           "sources": [4709],
           "replaces": 4700,
           "hops": 1

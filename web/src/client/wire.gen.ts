@@ -496,12 +496,18 @@ export interface Usage {
   output: number;
 }
 
-/** ToolUse is one use of a tool, in a receipt. */
+/** ToolUse is one use of a tool, in a receipt. What went in and what came out is there for the first 8 uses. */
 export interface ToolUse {
   tool: string;
   title?: string;
   ok: boolean;
   ms: number;
+  /** JSON, its first 500 characters */
+  input?: string;
+  /** the same of what it found; what tools say is nobody's word */
+  output?: string;
+  /** the same of what went wrong */
+  error?: string;
 }
 
 /** RunReceipt is what a chat message of a bot says of how it came about. */
