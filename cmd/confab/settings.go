@@ -28,6 +28,7 @@ type Settings struct {
 	AuthSecretFile  string        `help:"File that holds the secret; a line break at its end is not part of it." placeholder:"FILE" group:"settings"`
 	AuthJWKS        string        `name:"auth-jwks" help:"File or URL of a JWK set: tokens by its keys are good too (RS256, ES256, EdDSA)." placeholder:"FILE|URL" group:"settings"`
 	Guests          string        `default:"auto" enum:"auto,on,off" help:"Let people in without an account: auto, on or off. auto is on for this machine's own browsers only." group:"settings"`
+	EmbedOrigins    []string      `help:"Web origins whose pages may show the app in a frame; * is any." placeholder:"ORIGIN" group:"settings"`
 	Origins         []string      `help:"Web origins that may connect besides the server's own, such as https://example.org; * is any." placeholder:"ORIGIN" group:"settings"`
 	TrustedProxies  []string      `help:"Addresses or networks of reverse proxies whose X-Forwarded-For is believed." placeholder:"CIDR" group:"settings"`
 	History         int           `default:"256" help:"Messages that a person sees on entering a room." group:"settings"`
@@ -101,6 +102,11 @@ func (s *Settings) check(from origins) error {
 	for _, origin := range s.Origins {
 		if err := checkOrigin(origin); err != nil {
 			bad("origins", "%v", err)
+		}
+	}
+	for _, origin := range s.EmbedOrigins {
+		if err := checkOrigin(origin); err != nil {
+			bad("embed-origins", "%v", err)
 		}
 	}
 	for _, proxy := range s.TrustedProxies {
@@ -271,7 +277,7 @@ func checkListen(listen string) error {
 // checkOrigin takes an origin as browsers send it (RFC 6454 section 6.1) or *.
 func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
-	if origin == "*" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil &&
+	if origin == "*" || err == nil && !strings.ContainsAny(origin, " ;,'\"") && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil &&
 		u.Path == "" && u.RawQuery == "" && u.Fragment == "" {
 		return nil
 	}
