@@ -59,7 +59,10 @@ func newMetrics(reg prometheus.Registerer, kinds mux, draining func() bool) (*me
 	}, []string{"code"})
 	// What alerts divide by is there before the first client is.
 	for _, outcome := range []string{"accepted", "refused", "draining", "origin", "subprotocol", "address-limit"} {
-		m.connections.WithLabelValues(outcome)
+		m.connections.WithLabelValues("websocket", outcome)
+	}
+	for _, outcome := range []string{"accepted", "draining", "origin", "address-limit"} {
+		m.connections.WithLabelValues("events", outcome)
 	}
 	for _, method := range []string{"message", "url"} {
 		m.auths.WithLabelValues(method, "ok")
