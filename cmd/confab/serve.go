@@ -141,7 +141,7 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 		return nil, err
 	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
-		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
+		History: s.History, Capacity: s.MaxParticipants, RoomCapacity: s.RoomCapacity, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(), Bots: b.bots.forRooms(),
 		Owners: b.cluster().owners(), Audit: b.audit.Act,
 	})
@@ -259,7 +259,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 	}
 	socket, err := signaling.New(signaling.Options{
 		Registry: behind.registry, Nodes: behind.cluster().links(), Verifier: keys, TicketKey: behind.secret.ticketKey(),
-		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
+		Origins: s.Origins, EmbedOrigins: s.EmbedOrigins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
 		Web: web.Dist, Routes: routes, Described: operations(), Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
 	})
