@@ -91,7 +91,7 @@ func (s *Server) serveDescription(engine *gin.Engine) {
 	})
 	routes := engine.Routes()
 	mounted := slices.DeleteFunc(slices.Concat(ownOperations, s.opts.Described), func(op openapi.Operation) bool {
-		return !slices.ContainsFunc(routes, func(route gin.RouteInfo) bool { return Describes(op, route) })
+		return !op.IsWebhook() && !slices.ContainsFunc(routes, func(route gin.RouteInfo) bool { return Describes(op, route) })
 	})
 	document = openapi.Document("Confab", "v1", mounted)
 }

@@ -22,7 +22,7 @@ const module = "confab"
 var arrows = map[string][]string{
 	"confab/cmd/...":        {"confab/cmd/internal/...", "confab/signaling/...", "confab/rooms", "confab/rooms/bus", "confab/media/...", "confab/bots/...", "confab/web"},
 	"confab/signaling":      {"confab/rooms", "confab/signaling/..."},
-	"confab/signaling/...":  {"confab/rooms", "confab/signaling/wire"},
+	"confab/signaling/...":  {"confab/rooms", "confab/signaling/wire", "confab/signaling/openapi"},
 	"confab/signaling/wire": {},
 	"confab/rooms":          {"confab/signaling/wire"},
 	"confab/rooms/bus":      {"confab/rooms", "confab/signaling/wire"},
