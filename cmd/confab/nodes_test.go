@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -32,6 +33,7 @@ const nodeCapacity = 40 // participants of a room
 type fleet struct {
 	t       *testing.T
 	program string
+	net     *network    // that the pairs of a node and a NATS server are in; nil = the loopback of this machine
 	args    [3][]string // of the NATS servers
 	folders [3]string
 	addrs   [3]string
@@ -41,12 +43,12 @@ type fleet struct {
 	data    [3]string
 }
 
-func startFleet(t *testing.T, more ...string) *fleet {
+func startFleet(t *testing.T, net *network) *fleet {
 	t.Helper()
-	f := &fleet{t: t, program: buildNATS(t)}
+	f := &fleet{t: t, net: net, program: buildNATS(t)}
 	var routes [3]string
 	for i := range 3 {
-		routes[i], f.addrs[i], f.listen[i] = "nats://"+freeAddress(t), freeAddress(t), freeAddress(t)
+		routes[i], f.addrs[i], f.listen[i] = "nats://"+f.address(i, 6222), f.address(i, 4222), f.address(i, 8080)
 		f.folders[i], f.data[i] = t.TempDir(), t.TempDir()
 	}
 	for i := range 3 {
@@ -54,10 +56,18 @@ func startFleet(t *testing.T, more ...string) *fleet {
 		f.startNATS(i)
 	}
 	for i := range 3 {
-		f.start(i, more...)
+		f.start(i)
 	}
 	f.whole()
 	return f
+}
+
+// address is where something of a node listens: at that port of its own network, or at any that is free.
+func (f *fleet) address(i, port int) string {
+	if f.net == nil {
+		return freeAddress(f.t)
+	}
+	return net.JoinHostPort(f.net.address(i), strconv.Itoa(port))
 }
 
 // whole waits until the nodes see each other.
@@ -69,17 +79,17 @@ func (f *fleet) whole() {
 }
 
 func (f *fleet) startNATS(i int) {
-	f.nats[i] = startNATS(f.t, f.program, f.folders[i], f.addrs[i], f.args[i]...)
+	f.nats[i] = startNATSIn(f.t, f.net.namespace(i), f.program, f.folders[i], f.addrs[i], f.args[i]...)
 }
 
 // start starts a node, which prefers the NATS server of its number.
-func (f *fleet) start(i int, more ...string) {
+func (f *fleet) start(i int) {
 	urls := "nats://" + f.addrs[i] + ",nats://" + f.addrs[(i+1)%3] + ",nats://" + f.addrs[(i+2)%3]
-	f.nodes[i] = start(f.t, f.data[i], append([]string{
-		"--listen", f.listen[i], "--nats", urls, "--replicas", "3", "--node-name", "node-" + strconv.Itoa(i),
+	f.nodes[i] = startIn(f.t, f.net.namespace(i), f.data[i],
+		"--listen", f.listen[i], "--nats", urls, "--replicas", "3", "--node-name", "node-"+strconv.Itoa(i),
 		"--auth-secret", testSecret, "--rate-limit", "0", "--connection-limit", "0", "--max-participants", strconv.Itoa(nodeCapacity),
-		"--history", strconv.Itoa(2 * killedMessages), "--log-level", "error", "--turn", "off", "--mesh-max", "0",
-	}, more...)...)
+		"--history", strconv.Itoa(2*killedMessages), "--log-level", "error", "--turn", "off", "--mesh-max", "0",
+	)
 }
 
 // js reaches the NATS servers.
@@ -211,14 +221,13 @@ func (v *resident) hears(text string) {
 // TestNodes is what people of one room at three nodes see of each other, while nodes come and go.
 func TestNodes(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	f := startFleet(t)
+	f := startFleet(t, nil)
 	t.Run("one room", func(t *testing.T) { testOneRoom(t, f) })
 	t.Run("capacity", func(t *testing.T) { testCapacity(t, f) })
 	t.Run("handover", func(t *testing.T) { testHandover(t, f) })
 	t.Run("edge killed", func(t *testing.T) { testEdgeKilled(t, f) })
 	t.Run("owner killed", func(t *testing.T) { testOwnerKilled(t, f) })
 	t.Run("call", func(t *testing.T) { testCallMoves(t, f) })
-	t.Run("writers", func(t *testing.T) { testWriters(t, f) })
 	f.stop()
 }
 
@@ -458,9 +467,11 @@ func testCallMoves(t *testing.T, f *fleet) {
 	f.whole()
 }
 
-// testWriters has writers at all nodes while a node is killed, the leader of a stream is, and a node is paused: every
-// message that was acknowledged is at every client once, in one order.
-func testWriters(t *testing.T, f *fleet) {
+// TestNodesKilled has writers at all nodes while a node is killed, the leader of a stream is, a node is paused, and one is
+// cut off from the others: every message that was acknowledged is at every client once, in one order.
+func TestNodesKilled(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	f := startFleet(t, newNetwork(t))
 	var acked atomic.Int64
 	var bases []string
 	for _, node := range f.nodes {
@@ -496,6 +507,14 @@ func testWriters(t *testing.T, f *fleet) {
 	f.startNATS(leader)
 	reached(part * 5 / 2)
 	pause(t, f.nodes[1], pausedFor)
+	reached(part * 3)
+	if f.net == nil {
+		t.Log("no network namespaces here: nothing is cut off")
+	} else {
+		f.net.part(t, 2)
+		hold(partedFor)
+		f.net.mend(t, 2)
+	}
 	awaitThat(t, "all acknowledged and seen by all", func() bool {
 		return !slices.ContainsFunc(chatters, func(c *chatter) bool { return !c.complete(killedMessages) })
 	})
@@ -513,10 +532,25 @@ func testWriters(t *testing.T, f *fleet) {
 		resumed, filled = resumed+c.resumed, filled+c.filled
 	}
 	t.Logf("%d acknowledged, %d sessions resumed, %d gaps filled", acked.Load(), resumed, filled)
+	f.stop()
 }
 
-// pausedFor is longer than a node may be silent.
-const pausedFor = 6 * time.Second
+// How long a node is paused and how long one is cut off: longer than a node may be silent, and than a stream may take to
+// elect another leader.
+var pausedFor, partedFor = lasting(6 * time.Second), lasting(8 * time.Second)
+
+// faultEnv makes faults last for another time, such as 20s.
+const faultEnv = "CONFAB_NODES_FAULT"
+
+func lasting(usual time.Duration) time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(faultEnv)); err == nil {
+		return d
+	}
+	return usual
+}
+
+// hold waits while a fault lasts.
+func hold(d time.Duration) { <-time.NewTimer(d).C }
 
 // pause stops a process for a while, as a machine that hangs does.
 func pause(t *testing.T, c *confab, d time.Duration) {
@@ -524,8 +558,7 @@ func pause(t *testing.T, c *confab, d time.Duration) {
 	if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.NewTimer(d)
-	<-timer.C
+	hold(d)
 	if err := c.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
