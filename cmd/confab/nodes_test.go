@@ -33,6 +33,7 @@ const nodeCapacity = 40 // participants of a room
 type fleet struct {
 	t       *testing.T
 	program string
+	bots    string      // file with them
 	net     *network    // that the pairs of a node and a NATS server are in; nil = the loopback of this machine
 	args    [3][]string // of the NATS servers
 	folders [3]string
@@ -45,7 +46,9 @@ type fleet struct {
 
 func startFleet(t *testing.T, net *network) *fleet {
 	t.Helper()
-	f := &fleet{t: t, net: net, program: buildNATS(t)}
+	model := modelServer()
+	t.Cleanup(model.Close)
+	f := &fleet{t: t, net: net, bots: botsFile(t, model.URL), program: buildNATS(t)}
 	var routes [3]string
 	for i := range 3 {
 		routes[i], f.addrs[i], f.listen[i] = "nats://"+f.address(i, 6222), f.address(i, 4222), f.address(i, 8080)
@@ -88,7 +91,7 @@ func (f *fleet) start(i int) {
 	f.nodes[i] = startIn(f.t, f.net.namespace(i), f.data[i],
 		"--listen", f.listen[i], "--nats", urls, "--replicas", "3", "--node-name", "node-"+strconv.Itoa(i),
 		"--auth-secret", testSecret, "--rate-limit", "0", "--connection-limit", "0", "--max-participants", strconv.Itoa(nodeCapacity),
-		"--history", strconv.Itoa(2*killedMessages), "--log-level", "error", "--turn", "off", "--mesh-max", "0",
+		"--history", strconv.Itoa(2*killedMessages), "--log-level", "error", "--turn", "off", "--mesh-max", "0", "--bots", f.bots,
 	)
 }
 
@@ -220,7 +223,8 @@ func (v *resident) hears(text string) {
 
 // TestNodes is what people of one room at three nodes see of each other, while nodes come and go.
 func TestNodes(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	f := startFleet(t, nil)
 	t.Run("one room", func(t *testing.T) { testOneRoom(t, f) })
 	t.Run("capacity", func(t *testing.T) { testCapacity(t, f) })
@@ -429,14 +433,24 @@ func testOwnerKilled(t *testing.T, f *fleet) {
 }
 
 // testCallMoves has a call at the owner of its room, of people who are connected elsewhere. When the owner is killed the
-// call goes on at the next one, of the same participants.
+// call goes on at the next one, of the same participants, and the bot that was answering is there: its answer ends as
+// failed, with what was written of it.
 func testCallMoves(t *testing.T, f *fleet) {
 	sound := rtctest.ParticipantOptions{Publish: []wire.Source{wire.Microphone}}
-	host := newTalker(t, f.nodes[0].url, "host", "talk") // makes node 0 the owner
+	host := watchRuns(t, f.nodes[0].url, "talk") // makes node 0 the owner
+	host.request("toggle", wire.KindBotToggle, wire.BotToggle{Bot: "echo", Enabled: true})
+	host.request("ask", wire.KindAIRequest, wire.AIRequest{Bot: "echo", Prompt: "talk on"})
 	ben := call(t, f.nodes[1].url, "ben", "talk", sound)
 	cat := call(t, f.nodes[2].url, "cat", "talk", sound)
 	cat.hears(ben, 20, wire.Microphone)
 	ben.hears(cat, 20, wire.Microphone)
+	said := func() string { // without end
+		for _, text := range host.texts {
+			return text
+		}
+		return ""
+	}
+	host.until(func() bool { return strings.Contains(said(), "word150 ") })
 	ports := []int{ben.server().Port, cat.server().Port}
 	if ports[0] != ports[1] {
 		t.Fatalf("one call at two nodes: ports %v", ports)
@@ -459,7 +473,15 @@ func testCallMoves(t *testing.T, f *fleet) {
 	if ben2.id != ben.id || cat2.id != cat.id || ben2.server().Port == ports[0] {
 		t.Errorf("%s is %s, %s is %s, at port %d", ben.id, ben2.id, cat.id, cat2.id, ben2.server().Port)
 	}
-	host.conn.Close()
+	heir := watchRuns(t, f.nodes[1].url, "talk")
+	heir.until(func() bool { return len(heir.chats) == 1 && len(heir.open) == 0 })
+	for run, chat := range heir.chats {
+		if chat.Run.Status != wire.RunFailed || len(chat.Text) < len(host.texts[run])/3 || !strings.HasPrefix(chat.Text, "word0 word1 ") {
+			t.Errorf("the answer that was being given ended as %+v with %d of %d bytes", chat.Run, len(chat.Text), len(said()))
+		}
+	}
+	heir.request("again", wire.KindAIRequest, wire.AIRequest{Bot: "echo", Prompt: "a quick one"})
+	heir.until(func() bool { return len(heir.chats) == 2 && len(heir.open) == 0 })
 	for _, c := range []*caller{ben, cat, ben2, cat2} {
 		c.leave()
 	}
@@ -470,7 +492,8 @@ func testCallMoves(t *testing.T, f *fleet) {
 // TestNodesKilled has writers at all nodes while a node is killed, the leader of a stream is, a node is paused, and one is
 // cut off from the others: every message that was acknowledged is at every client once, in one order.
 func TestNodesKilled(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	f := startFleet(t, newNetwork(t))
 	var acked atomic.Int64
 	var bases []string
@@ -511,9 +534,7 @@ func TestNodesKilled(t *testing.T) {
 	if f.net == nil {
 		t.Log("no network namespaces here: nothing is cut off")
 	} else {
-		f.net.part(t, 2)
-		hold(partedFor)
-		f.net.mend(t, 2)
+		testParted(t, f, &acked)
 	}
 	awaitThat(t, "all acknowledged and seen by all", func() bool {
 		return !slices.ContainsFunc(chatters, func(c *chatter) bool { return !c.complete(killedMessages) })
@@ -533,6 +554,21 @@ func TestNodesKilled(t *testing.T) {
 	}
 	t.Logf("%d acknowledged, %d sessions resumed, %d gaps filled", acked.Load(), resumed, filled)
 	f.stop()
+}
+
+// testParted cuts node 2 off. It stops acting, and then the others go on without it; when it is back it is one of them.
+func testParted(t *testing.T, f *fleet, acked *atomic.Int64) {
+	t.Helper()
+	began, before := time.Now(), acked.Load()
+	f.net.part(t, 2)
+	awaitThat(t, "the node that is cut off stops acting", func() bool { return gauges(t, f.nodes[2], "confab_cluster_lease")[0] == 0 })
+	stopped := time.Since(began)
+	awaitThat(t, "the others go on without it", func() bool { return gauges(t, f.nodes[0], "confab_cluster_nodes")[0] == 2 })
+	t.Logf("it stopped acting after %v, and was declared gone after %v", stopped.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+	hold(partedFor - time.Since(began))
+	t.Logf("%d messages were acknowledged meanwhile", acked.Load()-before)
+	f.net.mend(t, 2)
+	f.whole()
 }
 
 // How long a node is paused and how long one is cut off: longer than a node may be silent, and than a stream may take to
