@@ -231,6 +231,7 @@ func TestNodes(t *testing.T) {
 	t.Run("handover", func(t *testing.T) { testHandover(t, f) })
 	t.Run("edge killed", func(t *testing.T) { testEdgeKilled(t, f) })
 	t.Run("owner killed", func(t *testing.T) { testOwnerKilled(t, f) })
+	t.Run("owner stopped", func(t *testing.T) { testOwnerStopped(t, f) })
 	t.Run("call", func(t *testing.T) { testCallMoves(t, f) })
 	f.stop()
 }
@@ -428,6 +429,37 @@ func testOwnerKilled(t *testing.T, f *fleet) {
 	}
 	ann2.send(`{"type":"chat","id":"c","room":"kept","data":{"text":"after"}}`)
 	ben2.hears("after")
+	f.start(0)
+	f.whole()
+}
+
+// testOwnerStopped ends the owner of a room in good order: nobody is seen to leave, and it takes no longer than a moment.
+func testOwnerStopped(t *testing.T, f *fleet) {
+	tokens := []string{mintToken(t, "ann", "*"), mintToken(t, "ben", "*")}
+	ann := visit(t, f.nodes[0].url, tokens[0], "", "ending")
+	ben := visit(t, f.nodes[1].url, tokens[1], "", "ending")
+	awaitThat(t, "the list of members is kept", func() bool { return strings.Count(f.document("ending"), `"joinedAt"`) == 2 })
+	began := time.Now()
+	if err := f.nodes[0].cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := closeOf(&ann); code != wire.CloseServiceRestart {
+		t.Errorf("its own client was closed with %d", code)
+	}
+	if code := closeOf(&ben); code != wire.CloseTooSlow {
+		t.Errorf("another node's client was closed with %d", code)
+	}
+	ann2 := visit(t, f.nodes[2].url, tokens[0], ann.Ticket, "ending")
+	ben2 := visit(t, f.nodes[1].url, tokens[1], ben.Ticket, "ending")
+	t.Logf("its room went on after %v", time.Since(began).Round(time.Millisecond))
+	for _, v := range []resident{ann2, ben2} {
+		if len(v.Participants) != 2 || v.Self.ID != ann.Self.ID && v.Self.ID != ben.Self.ID {
+			t.Errorf("%s is among %+v", v.Self.ID, v.Participants)
+		}
+	}
+	if err := <-f.nodes[0].done; err != nil {
+		t.Errorf("the node ended with %v\n%s", err, f.nodes[0].err)
+	}
 	f.start(0)
 	f.whole()
 }
