@@ -129,12 +129,17 @@ func (f *fleet) document(room string) (text string) {
 }
 
 // leader is the number of the NATS server that leads the stream of a room.
-func (f *fleet) leader(room string) (number int) {
+func (f *fleet) leader(room string) int {
 	f.t.Helper()
 	hash := fnv.New32a()
 	_, _ = io.WriteString(hash, room) // never fails
+	return f.leaderOf(fmt.Sprintf("ROOMS_%d", hash.Sum32()%16))
+}
+
+func (f *fleet) leaderOf(name string) (number int) {
+	f.t.Helper()
 	f.js(func(js jetstream.JetStream) error {
-		stream, err := js.Stream(f.t.Context(), fmt.Sprintf("ROOMS_%d", hash.Sum32()%16))
+		stream, err := js.Stream(f.t.Context(), name)
 		if err == nil {
 			number, err = strconv.Atoi(strings.TrimPrefix(stream.CachedInfo().Cluster.Leader, "n"))
 		}
@@ -232,6 +237,7 @@ func TestNodes(t *testing.T) {
 	t.Run("edge killed", func(t *testing.T) { testEdgeKilled(t, f) })
 	t.Run("owner killed", func(t *testing.T) { testOwnerKilled(t, f) })
 	t.Run("owner stopped", func(t *testing.T) { testOwnerStopped(t, f) })
+	t.Run("machine killed", func(t *testing.T) { testMachineKilled(t, f) })
 	t.Run("call", func(t *testing.T) { testCallMoves(t, f) })
 	f.stop()
 }
@@ -630,4 +636,33 @@ func pause(t *testing.T, c *confab, d time.Duration) {
 	if err := c.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// testMachineKilled kills a node together with the NATS server that leads the stream of leases, which then has no leader
+// for some seconds. Those who are in rooms of other nodes notice nothing.
+func testMachineKilled(t *testing.T, f *fleet) {
+	lost := f.leaderOf("STATE")
+	owner, other := (lost+1)%3, (lost+2)%3
+	room := "calm-0"
+	for i := 1; f.leader(room) == lost; i++ { // what is said in it can be stored meanwhile
+		room = "calm-" + strconv.Itoa(i)
+	}
+	ann := visit(t, f.nodes[owner].url, mintToken(t, "ann", "*"), "", room)
+	ben := visit(t, f.nodes[other].url, mintToken(t, "ben", "*"), "", room)
+	began := time.Now()
+	f.nats[lost]()
+	f.kill(lost)
+	worst := time.Duration(0)
+	for i := 0; time.Since(began) < 5*time.Second; i++ {
+		sent, text := time.Now(), "still "+strconv.Itoa(i)
+		ben.send(`{"type":"chat","id":"c` + strconv.Itoa(i) + `","room":"` + room + `","data":{"text":"` + text + `"}}`)
+		ann.hears(text) // fails when the connection ends
+		ben.hears(text)
+		worst = max(worst, time.Since(sent))
+		hold(20 * time.Millisecond)
+	}
+	t.Logf("the slowest message took %v", worst.Round(time.Millisecond))
+	f.startNATS(lost)
+	f.start(lost)
+	f.whole()
 }
