@@ -44,7 +44,7 @@ export class Link {
     this.#socket.onmessage = (event) => this.#receive(event.data);
     this.#socket.onclose = (event) => this.#end(event.code, event.reason);
     this.#socket.onerror = null;
-    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), connectTimeoutMs);
+    this.#expect(connectTimeoutMs);
   }
 
   /** The server has accepted us: from here on liveness is watched. */
@@ -65,11 +65,15 @@ export class Link {
   probe(): void {
     if (this.#ended || this.#heartbeatMs === 0 || this.#deadline !== undefined) return;
     this.post('{"type":"ping"}');
-    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), probeTimeoutMs);
+    this.#expect(probeTimeoutMs);
+  }
+
+  #expect(withinMs: number): void {
+    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), withinMs);
   }
 
   /** Ends without a word to the handlers. */
-  close(code = 1000, reason = ''): void {
+  close(code: number, reason: string): void {
     if (this.#ended) return;
     this.#flush();
     this.#ended = true;
@@ -101,7 +105,6 @@ export class Link {
       this.#deadline = undefined;
     }
     for (const line of data.split('\n')) {
-      if (line.trim() === '') continue;
       let envelope: Envelope | null = null;
       try {
         envelope = JSON.parse(line) as Envelope;
