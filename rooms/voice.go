@@ -21,6 +21,7 @@ func (m *Member) Caption(msg wire.Caption) {
 }
 
 func (r *Room) setBotVoice(m *Member, msg wire.BotVoice, answer Answer) {
+	answer = r.audited(m, Act{Action: ActBotVoice, Bot: msg.Bot, On: msg.Speak}, answer)
 	seat, info := r.seatOf(msg.Bot), r.botInfo(msg.Bot)
 	switch {
 	case !r.grantsOf(m).Bots:

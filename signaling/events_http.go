@@ -139,7 +139,7 @@ func (s *Server) takeFrame(c *gin.Context) {
 	if problem == nil {
 		var frame []byte
 		if frame, problem = readBody(c, wire.MaxFrameBytes); problem == nil && !conn.take(number, frame) {
-			problem = errNoSession()
+			problem = noSuchSession()
 		}
 	}
 	if problem != nil {
@@ -193,10 +193,10 @@ func (s *Server) eventConn(c *gin.Context) *eventConn {
 			}
 		}
 	}
-	wire.WriteProblem(c.Writer, 0, errNoSession())
+	wire.WriteProblem(c.Writer, 0, noSuchSession())
 	return nil
 }
 
-func errNoSession() *wire.Error {
+func noSuchSession() *wire.Error {
 	return wire.Errorf(wire.CodeUnauthorized, "there is no such session, or no more; begin one with POST /session")
 }

@@ -86,8 +86,12 @@ func (s *Session) enter(claims *Claims, text string) (resumed bool) {
 		own := t.incarnation == s.server.incarnation
 		fresh := own || s.server.wall().Sub(t.issued) < ticketMaxAge
 		s.id = t.session
+		floor := t.serial
+		if peers := s.server.peers; peers != nil && fresh && !own {
+			floor, fresh = peers.claim(s.server.lifetime, t)
+		}
 		if fresh {
-			previous, resumed = s.server.index.claim(s, t.session, own, now)
+			previous, resumed = s.server.index.claim(s, t.session, own, floor, now)
 		}
 	}
 	if !resumed {

@@ -24,7 +24,7 @@ type metrics struct {
 	errors   map[wire.ErrorCode]prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, kinds mux) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, kinds mux, draining func() bool) (*metrics, error) {
 	m := &metrics{
 		connections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "confab_connections_total",
@@ -57,17 +57,34 @@ func newMetrics(reg prometheus.Registerer, kinds mux) (*metrics, error) {
 	failed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "confab_errors_total", Help: "Requests that did not take effect, by error code.",
 	}, []string{"code"})
+	// What alerts divide by is there before the first client is.
+	for _, transport := range []string{"websocket", "events"} {
+		for _, outcome := range []string{"accepted", "refused", "draining", "origin", "address-limit"} {
+			m.connections.WithLabelValues(transport, outcome)
+		}
+		m.sessions.WithLabelValues(transport)
+	}
+	m.connections.WithLabelValues("websocket", "subprotocol")
+	for _, method := range []string{"message", "url"} {
+		m.auths.WithLabelValues(method, "ok")
+		m.auths.WithLabelValues(method, string(wire.CodeUnauthorized))
+	}
 	for kind := range kinds {
 		m.messages[kind] = received.WithLabelValues(string(kind))
-	}
-	for _, transport := range []string{"websocket", "events"} { // also while there are none
-		m.sessions.WithLabelValues(transport)
 	}
 	m.unknown = received.WithLabelValues("unknown")
 	for _, code := range wire.ErrorCodes {
 		m.errors[code] = failed.WithLabelValues(string(code))
 	}
-	for _, c := range []prometheus.Collector{m.connections, m.auths, m.closes, m.sessions, m.slow, m.answers, received, failed} {
+	drains := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "confab_draining", Help: "1 while the server takes no new connections, because it is about to end.",
+	}, func() float64 {
+		if draining() {
+			return 1
+		}
+		return 0
+	})
+	for _, c := range []prometheus.Collector{drains, m.connections, m.auths, m.closes, m.sessions, m.slow, m.answers, received, failed} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -57,6 +57,11 @@ type Options struct {
 	Durability string
 	// MaxBytes that all logs together may take on disk; past it the oldest records of a partition go. 0 = 16 GiB.
 	MaxBytes int64
+	// NodeName names this process to people, among the others that share an external NATS. Empty = the host's name.
+	NodeName string
+	// Stored is told of each record that was appended here and is stored, how long that took. It must not block and may
+	// be called by several goroutines at once; nil = nobody is told.
+	Stored func(time.Duration)
 	// Logger, nil = slog.Default().
 	Logger *slog.Logger
 }
@@ -71,9 +76,11 @@ type Bus struct {
 	publish   *nats.Conn
 	subscribe *nats.Conn // nil where nothing is republished
 	history   *nats.Conn
+	outbox    *nats.Conn // nil until OpenOutbox
 	parts     [partitions]*partition
 	shards    [shardCount]*shard
 	appender  *appender
+	nodes     *Nodes // nil where NATS is inside the process
 	keeper    *keeper
 	saved     *checkpointFile
 	reads     chan struct{} // a place in it allows one cold read
@@ -86,6 +93,7 @@ type Bus struct {
 	lost       sync.Map     // names of the connections that are lost now
 	maxPayload atomic.Int64 // bytes of header and payload that NATS takes
 
+	counts   counts
 	links    atomic.Uint64 // counts connections lost and regained: partitions verify themselves when it moved
 	link     atomic.Pointer[link]
 	trouble  atomic.Pointer[string]
@@ -140,8 +148,14 @@ func (o *Options) complete() error {
 	if o.Durability == "" {
 		o.Durability = DurabilityDefault
 	}
+	if o.Stored == nil {
+		o.Stored = func(time.Duration) {}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.NodeName == "" {
+		o.NodeName, _ = os.Hostname() // without one it is known by its id alone
 	}
 	switch {
 	case o.Durability != DurabilityDefault && o.Durability != DurabilityFsync:
@@ -199,6 +213,11 @@ func (b *Bus) start(ctx context.Context) error {
 	if b.appender, err = newAppender(b); err != nil {
 		return err
 	}
+	if !b.alone() {
+		if err := b.openNodes(ctx); err != nil {
+			return err
+		}
+	}
 	b.launch()
 	return nil
 }
@@ -214,6 +233,9 @@ func (b *Bus) launch() {
 	b.running.Go(b.keeper.run)
 	for range maxConcurrentReads {
 		b.running.Go(b.keeper.work)
+	}
+	if b.nodes != nil {
+		b.running.Go(b.nodes.run)
 	}
 	b.running.Go(b.watch)
 	if b.harden.Load() {
@@ -234,6 +256,9 @@ func (b *Bus) Close() error {
 	}
 	defer close(b.closed)
 	b.appender.drain(closeDrain)
+	if b.nodes != nil {
+		b.nodes.leave()
+	}
 	b.end(rooms.ErrLogClosed)
 	b.running.Wait()
 	marks := b.marks()
@@ -256,10 +281,13 @@ func (b *Bus) teardown() {
 // teardownServer closes the connections and then the server, and reports whether the server (if any) stopped
 // in good order.
 func (b *Bus) teardownServer() bool {
-	for _, nc := range []*nats.Conn{b.publish, b.subscribe, b.history} {
+	for _, nc := range []*nats.Conn{b.publish, b.subscribe, b.history, b.outbox} {
 		if nc != nil {
 			nc.Close()
 		}
+	}
+	if b.nodes != nil {
+		b.nodes.conn.Close()
 	}
 	return b.server == nil || b.server.stop()
 }

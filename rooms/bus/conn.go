@@ -104,8 +104,18 @@ func (b *Bus) linkLost(name string, err error) {
 		return
 	}
 	b.log.Warn("connection to NATS lost", "connection", name, "err", err)
-	b.links.Add(1)
+	b.counts.lost.Add(1)
 	b.lost.Store(name, true)
+	if name == outboxConn {
+		return
+	}
+	if name == nodesConn {
+		if b.launched.Load() {
+			b.nodes.cut()
+		}
+		return
+	}
+	b.links.Add(1)
 	if name == "history" {
 		b.unanswered()
 	}
@@ -152,6 +162,11 @@ func (b *Bus) linkBack(name string) {
 		return // nothing is open or appended yet
 	}
 	switch name {
+	case outboxConn:
+		return
+	case nodesConn:
+		b.nodes.renew()
+		return
 	case "publish":
 		b.maxPayload.Store(b.publish.MaxPayload())
 		b.appender.again()

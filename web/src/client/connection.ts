@@ -151,11 +151,7 @@ export class Connection {
     }
     if (turn !== this.#turn) return;
     this.#fallback = Socket !== plain;
-    this.#link = this.#dial(Socket, url, token);
-  }
-
-  #dial(Socket: WebSocketConstructor, url: string, token: string): Link {
-    const link: Link = new Link(Socket, url, {
+    const link: Link = this.#link = new Link(Socket, url, {
       open: () => {
         const data: Auth = { token, ticket: this.#ticket, client: this.#options.name };
         link.post(JSON.stringify({ type: 'auth', data }));
@@ -164,7 +160,6 @@ export class Connection {
       lost: (code, reason) => this.#lost(code, reason),
       active: this.#active,
     });
-    return link;
   }
 
   #receive(envelope: Envelope): void {
@@ -238,7 +233,7 @@ export class Connection {
     this.#turn++;
     const link = this.#link;
     this.#drop();
-    link?.close(1000, reason);
+    link?.close(reason);
     this.#pageEvents?.abort();
     this.error.set(error);
     this.#enter('closed', { code, reason });

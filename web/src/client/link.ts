@@ -73,12 +73,12 @@ export class Link {
   }
 
   /** Ends without a word to the handlers. */
-  close(code: number, reason: string): void {
+  close(reason: string): void {
     if (this.#ended) return;
     this.#flush();
     this.#ended = true;
     this.#release();
-    this.#socket.close(code, reason);
+    this.#socket.close(1000, reason);
   }
 
   #flush(): void {
@@ -109,7 +109,7 @@ export class Link {
       try {
         envelope = JSON.parse(line) as Envelope;
       } catch {
-        // One line that cannot be read takes the others not with it.
+        // An empty line; and one that cannot be read takes the others not with it.
       }
       if (typeof envelope?.type === 'string') this.#handlers.message(envelope);
       // A handler may have ended this link: what follows belongs to nobody.
@@ -131,8 +131,8 @@ export class Link {
     if (this.#ended) return;
     this.#ended = true;
     this.#release();
-    // On a dead network the closing handshake hangs: we do not wait for it.
-    if (this.#socket.readyState < 2) this.#socket.close();
+    // On a dead network the closing handshake hangs: we do not wait for it. What is closed stays so.
+    this.#socket.close();
     this.#handlers.lost(code, reason);
   }
 

@@ -8,7 +8,6 @@ import type { Ack, Envelope } from './wire';
 
 /** The protocol's limit on the text of one message, bytes. */
 export const maxTextBytes = 16_384;
-const sendTimeoutMs = 15_000;
 
 /** What is kept of a message that is not stored yet. */
 interface Kept {
@@ -63,7 +62,7 @@ export interface OutboxTransport {
   /** Whether messages of that room, or of the thread `room~thread`, can be sent at present, and how far the room's log is known. */
   room(id: string): { readonly isJoined: boolean; readonly chat: { readonly cursor: { readonly seq: number } } } | undefined;
   user(): string;
-  request(type: string, data: unknown, options: { room: string; id: string; timeoutMs: number }): Promise<Envelope<Ack>>;
+  request(type: string, data: unknown, options: { room: string; id: string }): Promise<Envelope<Ack>>;
 }
 
 /**
@@ -177,7 +176,7 @@ export class Outbox {
     this.#changed(false);
     try {
       const { text, replyTo, mentions } = entry.kept;
-      const answer = await this.#transport.request('chat', { text, replyTo, mentions }, { room: entry.room, id: entry.id, timeoutMs: sendTimeoutMs });
+      const answer = await this.#transport.request('chat', { text, replyTo, mentions }, { room: entry.room, id: entry.id });
       entry.seq = answer.data?.seq ?? entry.seq;
       entry.status.set('sent');
       // A repeat of what was stored long ago: no echo will come.
