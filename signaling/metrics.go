@@ -58,21 +58,19 @@ func newMetrics(reg prometheus.Registerer, kinds mux, draining func() bool) (*me
 		Name: "confab_errors_total", Help: "Requests that did not take effect, by error code.",
 	}, []string{"code"})
 	// What alerts divide by is there before the first client is.
-	for _, outcome := range []string{"accepted", "refused", "draining", "origin", "subprotocol", "address-limit"} {
-		m.connections.WithLabelValues("websocket", outcome)
+	for _, transport := range []string{"websocket", "events"} {
+		for _, outcome := range []string{"accepted", "refused", "draining", "origin", "address-limit"} {
+			m.connections.WithLabelValues(transport, outcome)
+		}
+		m.sessions.WithLabelValues(transport)
 	}
-	for _, outcome := range []string{"accepted", "draining", "origin", "address-limit"} {
-		m.connections.WithLabelValues("events", outcome)
-	}
+	m.connections.WithLabelValues("websocket", "subprotocol")
 	for _, method := range []string{"message", "url"} {
 		m.auths.WithLabelValues(method, "ok")
 		m.auths.WithLabelValues(method, string(wire.CodeUnauthorized))
 	}
 	for kind := range kinds {
 		m.messages[kind] = received.WithLabelValues(string(kind))
-	}
-	for _, transport := range []string{"websocket", "events"} { // also while there are none
-		m.sessions.WithLabelValues(transport)
 	}
 	m.unknown = received.WithLabelValues("unknown")
 	for _, code := range wire.ErrorCodes {

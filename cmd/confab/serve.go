@@ -105,6 +105,7 @@ type parts struct {
 	recordings *recorder
 	bots       crew
 	audit      *audit.Log // nil = none is kept
+	hooks      *hooks     // nil = nobody is told
 	registry   *rooms.Registry
 }
 
@@ -140,10 +141,13 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if b.audit, err = openAudit(p, log); err != nil {
 		return nil, err
 	}
+	if b.hooks, err = openHooks(ctx, s, b.records, log); err != nil {
+		return nil, err
+	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
 		History: s.History, Capacity: s.MaxParticipants, RoomCapacity: s.RoomCapacity, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(), Bots: b.bots.forRooms(),
-		Owners: b.cluster().owners(), Audit: b.audit.Act,
+		Owners: b.cluster().owners(), Audit: b.audit.Act, Events: b.hooks.forRooms(),
 	})
 	b.cluster().begin(b.registry)
 	if err = b.register(s, appended); err != nil {
@@ -158,8 +162,8 @@ func (b *parts) cluster() cluster { return cluster{b.records.Nodes()} }
 func (b *parts) register(s *Settings, appended prometheus.Histogram) error {
 	return errors.Join(
 		registerProcess(b.metrics), registerBuild(b.metrics), registerDisk(b.metrics, "data", s.Data),
-		registerLog(b.metrics, appended, b.records), registerAudit(b.metrics, b.audit), registerRooms(b.metrics, b.registry),
-		registerMedia(b.metrics, b.calls), b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
+		registerLog(b.metrics, appended, b.records), registerAudit(b.metrics, b.audit), b.hooks.register(b.metrics),
+		registerRooms(b.metrics, b.registry), registerMedia(b.metrics, b.calls), b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
 		b.cluster().register(b.metrics),
 	)
 }
@@ -171,6 +175,7 @@ func (b *parts) close(ctx context.Context) error {
 	if b.registry != nil {
 		err = errors.Join(err, wrap("ending the rooms", b.registry.Close(ctx)))
 	}
+	b.hooks.close(ctx)
 	return errors.Join(err, b.bots.close(ctx), wrap("closing the audit log", b.audit.Close()), closeLog(ctx, b.records))
 }
 

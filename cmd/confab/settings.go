@@ -58,6 +58,10 @@ type Settings struct {
 	Bots            string        `help:"File with bots of your own, what answers for them and what they can use; off = no bots. Left out: those that need nothing else." placeholder:"FILE|off" group:"settings"`
 	AdminKey        []string      `help:"Keys of the admin API below /api/v1, as KEY or NAME:KEY, at least 32 bytes each; the audit log tells their names. Without one the API is off." placeholder:"KEY" group:"settings"`
 	AuditLog        string        `help:"File that tells who moderated whom and what the admin API was used for; stdout, or off. Left out: audit.log in the data folder." placeholder:"FILE|stdout|off" group:"settings"`
+	WebhookURL      []string      `name:"webhook-url" help:"Addresses that are told what happens in rooms, by signed requests (Standard Webhooks)." placeholder:"URL" group:"settings"`
+	WebhookSecret   []string      `help:"Secrets that these requests are signed with, as whsec_ and base64; several while one takes the place of another." placeholder:"SECRET" group:"settings"`
+	WebhookText     string        `default:"off" enum:"on,off" help:"Tell the text of messages too: on or off." group:"settings"`
+	WebhookTimeout  time.Duration `default:"10s" help:"Time that an address may take to answer." group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }
@@ -98,6 +102,7 @@ func (s *Settings) check(from origins) error {
 	s.checkLog(bad)
 	s.checkAuth(bad)
 	s.checkAdmin(bad)
+	s.checkWebhooks(bad)
 	s.checkLimits(bad)
 	for _, origin := range s.Origins {
 		if err := checkOrigin(origin); err != nil {
