@@ -32,10 +32,11 @@ type script struct {
 
 // A turn emits text in pieces, waits for gate if there is one, then ends.
 type turn struct {
-	pieces []string
-	gate   chan struct{}
-	calls  []provider.Call
-	err    error
+	pieces   []string
+	gate     chan struct{}
+	calls    []provider.Call
+	thoughts []provider.Thought
+	err      error
 }
 
 func (s *script) Answer(ctx context.Context, r provider.Request, emit func(provider.Part)) (provider.Turn, error) {
@@ -53,7 +54,7 @@ func (s *script) Answer(ctx context.Context, r provider.Request, emit func(provi
 			return provider.Turn{Model: "script", Usage: provider.Usage{Input: 10}}, context.Cause(ctx)
 		}
 	}
-	out := provider.Turn{Stop: provider.Stopped, Calls: t.calls, Usage: provider.Usage{Input: 10, Output: 5}, Model: "script"}
+	out := provider.Turn{Stop: provider.Stopped, Calls: t.calls, Thoughts: t.thoughts, Usage: provider.Usage{Input: 10, Output: 5}, Model: "script"}
 	if len(t.calls) > 0 {
 		out.Stop = provider.Tools
 	}
@@ -284,9 +285,10 @@ func TestMention(t *testing.T) {
 
 // TestToolsAndApproval: a tool that reads runs, one that writes waits for a word, and runs with what was shown.
 func TestToolsAndApproval(t *testing.T) {
+	thoughts := []provider.Thought{{By: "main", Data: json.RawMessage(`{"signed":true}`)}}
 	s := &script{turns: []turn{
 		{calls: []provider.Call{{ID: "c1", Name: "list_participants", Input: json.RawMessage(`{}`)}, {ID: "c2", Name: "no_such", Input: json.RawMessage(`{}`)}}},
-		{calls: []provider.Call{{ID: "c3", Name: "file_away", Input: json.RawMessage(`{"title":"x"}`)}}},
+		{pieces: []string{"Let me see. "}, thoughts: thoughts, calls: []provider.Call{{ID: "c3", Name: "file_away", Input: json.RawMessage(`{"title":"x"}`)}}},
 		{calls: []provider.Call{{ID: "c4", Name: "file_away", Input: json.RawMessage(`{"title":"y"}`)}}},
 		{pieces: []string{"filed"}},
 	}}
@@ -304,7 +306,7 @@ func TestToolsAndApproval(t *testing.T) {
 		}
 	}
 	done, chat := ada.answered(1)
-	if done.Status != wire.RunCompleted || chat.Text != "filed" || len(chat.Run.Tools) != 3 {
+	if done.Status != wire.RunCompleted || chat.Text != "Let me see. filed" || len(chat.Run.Tools) != 3 {
 		t.Errorf("%+v, %+v", done, chat.Run)
 	}
 	if len(file.done) != 1 || file.done[0] != `{"title":"x"}` {
@@ -313,6 +315,12 @@ func TestToolsAndApproval(t *testing.T) {
 	last := s.request(3).Messages
 	if refused := last[len(last)-1].Results[0]; !refused.Failed || refused.Output != "nobody allowed it" {
 		t.Errorf("the refusal is %+v", refused)
+	}
+	for i, m := range last[len(last)-6:] { // three times the bot's calls and their results
+		thinks := i == 2
+		if (m.Text == "Let me see. ") != thinks || (len(m.Thoughts) == 1 && string(m.Thoughts[0].Data) == `{"signed":true}`) != thinks {
+			t.Errorf("message %d of the last turn is %+v", i, m)
+		}
 	}
 	if unknown := s.request(1).Messages[len(s.request(1).Messages)-1].Results[1]; !unknown.Failed {
 		t.Errorf("a tool that there is not: %+v", unknown)

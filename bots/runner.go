@@ -125,6 +125,7 @@ func (r *runner) turns(ctx context.Context, req provider.Request) rooms.RunEnd {
 			req.Tools = nil // it has looked enough
 		}
 		r.at(wire.PhaseModel)
+		before := len(r.text)
 		turn, err := r.bot.model.Answer(ctx, req, r.emit)
 		r.spend(turn.Usage)
 		if turn.Model != "" {
@@ -147,7 +148,9 @@ func (r *runner) turns(ctx context.Context, req provider.Request) rooms.RunEnd {
 				return r.failed(context.Cause(ctx))
 			}
 		}
-		req.Messages = append(req.Messages, provider.Message{Role: provider.Assistant, Calls: calls}, results)
+		req.Messages = append(req.Messages, provider.Message{
+			Role: provider.Assistant, Text: string(r.text[before:]), Thoughts: turn.Thoughts, Calls: calls,
+		}, results)
 	}
 	return r.done(provider.Length)
 }

@@ -57,7 +57,7 @@ func (s *Session) authenticate(env wire.Envelope, auth wire.Auth, old bool) {
 	}
 	resumed := s.enter(claims, auth.Ticket)
 	s.server.metrics.authenticated(old, "ok")
-	s.server.metrics.sessions.Inc()
+	s.server.metrics.sessions.WithLabelValues(s.conn.transport()).Inc()
 	s.connected(env.ID, claims, resumed, old)
 	s.server.log.Debug("session", "session", string(s.id), "user", string(claims.User), "resumed", resumed,
 		"deprecated", old, "client", auth.Client)
@@ -86,8 +86,12 @@ func (s *Session) enter(claims *Claims, text string) (resumed bool) {
 		own := t.incarnation == s.server.incarnation
 		fresh := own || s.server.wall().Sub(t.issued) < ticketMaxAge
 		s.id = t.session
+		floor := t.serial
+		if peers := s.server.peers; peers != nil && fresh && !own {
+			floor, fresh = peers.claim(s.server.lifetime, t)
+		}
 		if fresh {
-			previous, resumed = s.server.index.claim(s, t.session, own, now)
+			previous, resumed = s.server.index.claim(s, t.session, own, floor, now)
 		}
 	}
 	if !resumed {

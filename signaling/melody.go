@@ -141,7 +141,7 @@ func (h *hub) run(w http.ResponseWriter, r *http.Request, s *Session) {
 	defer h.server.running.Done()
 	err := h.melody.HandleRequest(w, r) // returns when the connection has ended
 	if s.started != nil {               // it never began: the upgrader has answered, unless the client was gone
-		h.server.metrics.connection("refused")
+		h.server.metrics.connection("websocket", "refused")
 		h.server.addresses.leave(s.peer)
 		h.server.log.Debug("upgrade failed", "err", err)
 		close(s.started)
@@ -244,6 +244,9 @@ func (c webSocket) write(frame []byte) error {
 
 // greet implements conn.
 func (c webSocket) greet([]byte, *wire.Error) bool { return false }
+
+// transport implements conn.
+func (c webSocket) transport() string { return "websocket" }
 
 // look implements conn.
 func (c webSocket) look(time.Duration) {}

@@ -55,9 +55,11 @@ const (
 type Options struct {
 	Registry  *rooms.Registry
 	Verifier  Verifier
-	TicketKey []byte // signs tickets; at least 32 bytes, the same after a restart
+	Nodes     rooms.Nodes // the other nodes of a cluster; nil = there are none
+	TicketKey []byte      // signs tickets; at least 32 bytes, the same after a restart
 
 	Origins         []string      // pages that may connect beside those of the same host ("https://chat.example", "*" = any)
+	EmbedOrigins    []string      // pages that may show the app in a frame, as Origins
 	RateLimit       int           // messages a second per session, 10 times as many per address; 0 = no limit
 	ConnectionLimit int           // connections per address; 0 = no limit, also for attempts to authenticate
 	AuthTimeout     time.Duration // from the upgrade to auth; 0 = wire.AuthTimeout
@@ -81,6 +83,7 @@ type Server struct {
 	incarnation uint64 // of this process, in its tickets
 	origins     Origins
 	index       *index
+	peers       *peers // nil = there are no other nodes
 	hub         *hub
 	mux         mux
 	flusher     *flusher
@@ -138,6 +141,9 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.lifetime, s.stop = context.WithCancelCause(context.Background())
+	if opts.Nodes != nil {
+		s.peers = newPeers(s, opts.Nodes)
+	}
 	go s.sweep()
 	return s, nil
 }

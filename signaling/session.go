@@ -24,6 +24,8 @@ type conn interface {
 	// way of its own for it; otherwise it is written like any other, and what was said before it follows. Only from the
 	// read goroutine.
 	greet(frame []byte, problem *wire.Error) bool
+	// transport names what the connection goes over, for metrics.
+	transport() string
 	// look is called by the sweeper, once a second, with the server's time.
 	look(now time.Duration)
 	// write writes a frame, however long that takes: the sweeper ends a write that takes too long. Only from the
@@ -49,9 +51,10 @@ type conn interface {
 // There is no timer: Server.sweep looks at every session once a second.
 type Session struct {
 	// Set by accept, then constant.
-	server *Server
-	peer   *address
-	born   time.Duration // on the server's clock
+	server  *Server
+	peer    *address
+	virtual *virtual      // its connection is at another node; nil = it is here
+	born    time.Duration // on the server's clock
 
 	// Owned by the read goroutine. conn, raw and id never change once they are set, which is before any other goroutine
 	// can find the session.
@@ -86,6 +89,7 @@ type Session struct {
 	mu      sync.Mutex
 	claims  *Claims         // guarded by mu
 	members []*rooms.Member // one a room; guarded by mu
+	relay   *relay          // what it has at other nodes; nil = nothing; guarded by mu
 	errors  *errorWindow    // nil until the first error; guarded by mu
 	gone    bool            // ended or replaced: takes no new members; guarded by mu
 }
@@ -103,7 +107,7 @@ func (s *Session) ending() bool { return s.serverCode.Load() != 0 }
 // begin runs on the read goroutine before the first read.
 func (s *Session) begin() {
 	s.alive()
-	s.server.metrics.connection("accepted")
+	s.server.metrics.connection(s.conn.transport(), "accepted")
 	if token := s.urlToken; token != "" {
 		s.urlToken = ""
 		s.admit(func() { s.authenticate(wire.Envelope{}, wire.Auth{Token: token}, true) })
@@ -178,15 +182,21 @@ func (s *Session) receiveBinary() {
 // handle does what one message of an authenticated client asks for.
 func (s *Session) handle(line []byte) {
 	env, err := wire.DecodeEnvelope(line)
-	defer s.survive(env)
 	if err == nil {
 		s.server.metrics.received(env.Type)
 	}
+	s.handleDecoded(env, err, line)
+}
+
+// handleDecoded does what env asks for, of which line is the text; err is why it is nothing.
+func (s *Session) handleDecoded(env wire.Envelope, err error, line []byte) {
+	defer s.survive(env)
 	if wait := s.takeMessage(); wait > 0 {
 		err = &wire.Error{Code: wire.CodeRateLimited, Text: "too many messages; slow down", RetryAfter: wait}
 	}
 	switch {
 	case err != nil:
+	case env.Room != "" && env.Type != wire.KindJoin && s.server.peers != nil && s.relayLine(env.Room, line):
 	case env.Type == wire.KindJoin: // needs a deep stack, and nearly every connection does it once
 		err = s.dispatchDeep(env)
 	default:
@@ -208,7 +218,7 @@ func (s *Session) dispatchDeep(env wire.Envelope) (err error) {
 // taken.
 func (s *Session) takeMessage() time.Duration {
 	rate := s.server.opts.RateLimit
-	if rate <= 0 {
+	if rate <= 0 || s.virtual != nil { // its node has taken it
 		return 0
 	}
 	interval := time.Second / time.Duration(rate)
@@ -302,8 +312,9 @@ func (s *Session) ended() {
 	if s.id != "" {
 		s.server.index.remove(s, s.id, !left, s.server.clock.now())
 		s.server.index.removeUser(s, s.user())
-		s.server.metrics.sessions.Dec()
+		s.server.metrics.sessions.WithLabelValues(s.conn.transport()).Dec()
 	}
+	s.leaveRelays(left)
 	for _, m := range s.detach() {
 		if left {
 			m.Leave(func(wire.ServerMessage, error) {}) // nobody is there to hear the answer
@@ -319,6 +330,7 @@ func (s *Session) ended() {
 // supersede ends a session whose id a new connection has taken over. Its rooms see it as reconnecting until the
 // new one joins.
 func (s *Session) supersede() {
+	s.leaveRelays(false)
 	for _, m := range s.detach() {
 		m.Disconnect()
 	}

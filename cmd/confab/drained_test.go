@@ -48,7 +48,7 @@ func TestDrained(t *testing.T) {
 	for _, c := range chatters {
 		running.Go(func() { c.run(ctx) })
 	}
-	connected := func() bool { return gauges(t, server, "confab_sessions")[0] == float64(count) }
+	connected := func() bool { return gauges(t, server, `confab_sessions{transport="websocket"}`)[0] == float64(count) }
 	awaitThat(t, "all connected", connected)
 	awaitThat(t, "a third acknowledged", func() bool { return acked.Load() >= int64(count*drainedBudget/3) })
 	before := acked.Load()

@@ -218,14 +218,14 @@ func buildNATS(t *testing.T) string {
 }
 
 // startNATS runs it and waits until it listens. The returned function kills it.
-func startNATS(t *testing.T, program, folder, address string) (kill func()) {
+func startNATS(t *testing.T, program, folder, address string, more ...string) (kill func()) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	said := &lockedBuffer{}
-	cmd := exec.Command(program, "-js", "-sd", folder, "-a", host, "-p", port)
+	cmd := exec.Command(program, append([]string{"-js", "-sd", folder, "-a", host, "-p", port}, more...)...)
 	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -27,11 +27,12 @@ const (
 type commandLine struct {
 	Settings
 
-	Serve   serveCommand   `cmd:"" default:"1" help:"Run the server (the default)."`
-	Token   tokenCommand   `cmd:"" help:"Print a token that lets a person in."`
-	Show    configCommand  `cmd:"" name:"config" help:"Print the effective settings and where each comes from, secrets masked."`
-	Doctor  doctorCommand  `cmd:"" help:"Check that the server can run here, and say what to do where it cannot."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve   serveCommand       `cmd:"" default:"1" help:"Run the server (the default)."`
+	Token   tokenCommand       `cmd:"" help:"Print a token that lets a person in."`
+	Show    configCommand      `cmd:"" name:"config" help:"Print the effective settings and where each comes from, secrets masked."`
+	Doctor  doctorCommand      `cmd:"" help:"Check that the server can run here, and say what to do where it cannot."`
+	Health  healthcheckCommand `cmd:"" name:"healthcheck" help:"Ask the server of these settings whether it is ready, for containers."`
+	Version versionCommand     `cmd:"" help:"Print the version."`
 }
 
 // A process is what a command gets from its surroundings.

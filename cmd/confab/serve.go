@@ -145,22 +145,26 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 		return nil, err
 	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
-		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
+		History: s.History, Capacity: s.MaxParticipants, RoomCapacity: s.RoomCapacity, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(), Bots: b.bots.forRooms(),
-		Audit: b.audit.Act, Events: b.hooks.forRooms(),
+		Owners: b.cluster().owners(), Audit: b.audit.Act, Events: b.hooks.forRooms(),
 	})
+	b.cluster().begin(b.registry)
 	if err = b.register(s, appended); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
+func (b *parts) cluster() cluster { return cluster{b.records.Nodes()} }
+
 // register has /metrics tell of everything but the bots and the socket, which register themselves.
 func (b *parts) register(s *Settings, appended prometheus.Histogram) error {
 	return errors.Join(
 		registerProcess(b.metrics), registerBuild(b.metrics), registerDisk(b.metrics, "data", s.Data),
-		registerLog(b.metrics, appended, b.records), registerAudit(b.metrics, b.audit), b.hooks.register(b.metrics), registerRooms(b.metrics, b.registry), registerMedia(b.metrics, b.calls),
-		b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
+		registerLog(b.metrics, appended, b.records), registerAudit(b.metrics, b.audit), b.hooks.register(b.metrics),
+		registerRooms(b.metrics, b.registry), registerMedia(b.metrics, b.calls), b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
+		b.cluster().register(b.metrics),
 	)
 }
 
@@ -184,7 +188,7 @@ func openLog(ctx context.Context, s *Settings, appended prometheus.Histogram, lo
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	records, err := bus.Open(ctx, bus.Options{
-		DataDir: s.Data, URL: s.NATS, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
+		DataDir: s.Data, URL: s.NATS, NodeName: s.NodeName, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
 		Stored: func(took time.Duration) { appended.Observe(took.Seconds()) },
 	})
 	if err != nil {
@@ -219,6 +223,7 @@ type hub struct {
 	// Set by openHub, then constant.
 	keys    *signaling.Keyring
 	socket  *signaling.Server
+	cluster cluster
 	gateway *whip.Handler // nil = no SFU
 	export  *agui.Handler // nil = no bots
 	http    *http.Server
@@ -258,8 +263,8 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		exportRoutes(router, export)
 	}
 	socket, err := signaling.New(signaling.Options{
-		Registry: behind.registry, Verifier: keys, TicketKey: behind.secret.ticketKey(),
-		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
+		Registry: behind.registry, Nodes: behind.cluster().links(), Verifier: keys, TicketKey: behind.secret.ticketKey(),
+		Origins: s.Origins, EmbedOrigins: s.EmbedOrigins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
 		Web: web.Dist, Routes: routes, Described: operations(), Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
 	})
@@ -267,7 +272,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	return &hub{
-		keys: keys, socket: socket, gateway: gateway, export: export,
+		keys: keys, socket: socket, cluster: behind.cluster(), gateway: gateway, export: export,
 		http: &http.Server{
 			Handler: socket.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
@@ -299,6 +304,7 @@ func (h *hub) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	// Drain first: while it runs, /readyz says so to a load balancer, and Shutdown would wait for open streams.
+	h.cluster.drain()
 	err := wrap("sending the clients away", h.socket.Drain(ctx))
 	if h.export != nil {
 		h.export.Close()

@@ -174,6 +174,30 @@ func TestBadSettings(t *testing.T) {
 	}
 }
 
+// config --check reads the files too, says everything that is wrong, and nothing when all is well.
+func TestConfigCheck(t *testing.T) {
+	data := t.TempDir()
+	code, out, problems := command(t, nil, "config", "--check", "--data", data)
+	if code != exitOK || out+problems != "" {
+		t.Errorf("exit %d %q %q", code, out, problems)
+	}
+	none := filepath.Join(data, "none")
+	text := writeFile(t, "text")
+	code, out, problems = command(t, map[string]string{"CONFAB_BOTS": text}, "config", "--check", "--data", data,
+		"--auth-secret-file", none, "--turn-tls-port", "5349", "--turn-cert", none, "--turn-key", none, "--auth-jwks", text)
+	if code != exitSetting || out != "" {
+		t.Errorf("exit %d %q", code, out)
+	}
+	for _, name := range []string{"--auth-secret-file: ", "--bots (from environment CONFAB_BOTS): ", "--turn-cert: ", "--auth-jwks: "} {
+		if !strings.Contains(problems, name) {
+			t.Errorf("%q does not say %q", problems, name)
+		}
+	}
+	if entries, err := os.ReadDir(data); err != nil || len(entries) > 0 {
+		t.Errorf("it has made %v, %v", entries, err)
+	}
+}
+
 func TestAllProblemsAreTold(t *testing.T) {
 	_, _, problems := command(t, nil, "config", "--history", "0", "--listen", "x")
 	if !strings.Contains(problems, "--history") || !strings.Contains(problems, "--listen") {

@@ -305,6 +305,9 @@ func testState(t *testing.T, b *Bus) {
 	if doc, err := b.LoadState(ctx, room); err != nil || doc != nil {
 		t.Fatalf("%q %v", doc, err)
 	}
+	if nodes := b.Nodes(); nodes != nil {
+		must(t, nodes.Hold(ctx, room))
+	}
 	for _, want := range []string{`{"locked":true}`, `{}`, ""} {
 		if err := b.SaveState(ctx, room, []byte(want)); err != nil {
 			t.Fatal(err)

@@ -162,7 +162,7 @@ func (n *Nodes) owner(ctx context.Context, room wire.RoomID, spread bool) (rooms
 	if err != nil {
 		return noNode, err
 	}
-	if id, known := n.knownOwner(room); known {
+	if id, known := n.knownOwner(room); known && (spread || id == noNode) { // who wants to hold it looks
 		return id, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, ownerPatience)

@@ -89,6 +89,22 @@ export interface Argument {
   readonly value: string;
 }
 
+/** Of a text in a receipt there is the beginning, of so many characters (Unicode code points). */
+const receiptChars = 500;
+
+/** A text of a receipt, with a mark where it was cut. */
+export const shortened = (text = ''): string => (Array.from(text).length < receiptChars ? text : `${text}…`);
+
+/** What went into a tool, as a receipt has it: JSON, of which there may be the beginning only; undefined when it has nothing. */
+export function inputOf(text: string | undefined): unknown {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return shortened(text);
+  }
+}
+
 /** What a tool is given, complete: a line for each field of an object, else all of it in one. */
 export function argumentsOf(input: unknown): Argument[] {
   const show = (value: unknown): string => visible(typeof value === 'string' ? value : (JSON.stringify(value, null, 2) ?? ''));
