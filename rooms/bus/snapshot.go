@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -22,9 +20,6 @@ const (
 	snapshotPiece = 30 * time.Second // for one piece to come, or to be taken
 	snapshotQueue = 512              // pieces that may wait: four times what the server sends ahead of acknowledgements
 )
-
-// ErrNotEmpty says that a log holds something, where one is to be made of a snapshot.
-var ErrNotEmpty = errors.New("bus: the log is not empty")
 
 // SnapshotStreams are the streams that Snapshot takes, by name: all records of all rooms, and their states. What waits in
 // an outbox is not among them: it would be delivered a second time.
@@ -135,75 +130,18 @@ func nextPiece(ctx context.Context, pieces <-chan *nats.Msg) (*nats.Msg, error) 
 	}
 }
 
-// A Restore makes a log of snapshots. It holds the data folder as a Bus does.
-type Restore struct {
-	bus *Bus
-	js  jetstream.JetStream
-}
-
-// OpenRestore takes a data folder and reaches NATS for a log that is to be made there. Errors: ErrNotEmpty when a stream
-// of the log exists already, and those of Open.
-func OpenRestore(ctx context.Context, opts Options) (*Restore, error) {
-	b, js, err := openIdle(ctx, opts)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range SnapshotStreams() {
-		if _, err := js.Stream(ctx, name); !errors.Is(err, jetstream.ErrStreamNotFound) {
-			if err == nil {
-				err = fmt.Errorf("%w: there is a stream %s", ErrNotEmpty, name)
-			}
-			return nil, errors.Join(err, b.closeIdle())
-		}
-	}
-	return &Restore{b, js}, nil
-}
-
-// openIdle is Open without anybody at work: the streams may be changed.
-func openIdle(ctx context.Context, opts Options) (*Bus, jetstream.JetStream, error) {
-	if err := opts.complete(); err != nil {
-		return nil, nil, err
-	}
-	b := newBus(opts)
-	err := b.attach()
-	if err != nil {
-		b.end(rooms.ErrLogClosed)
-		b.teardown()
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, ensureTimeout)
-	defer cancel()
-	js, err := b.jetStream(ctx)
-	if err != nil {
-		return nil, nil, errors.Join(err, b.closeIdle())
-	}
-	return b, js, nil
-}
-
-var errNotStopped = errors.New("bus: the NATS server inside this process did not stop in good order")
-
-// closeIdle ends what openIdle opened. It leaves the checkpoint as it is.
-func (b *Bus) closeIdle() error {
-	b.closing.Store(true)
-	b.end(rooms.ErrLogClosed)
-	var err error
-	if !b.teardownServer() {
-		err = errNotStopped
-	}
-	return errors.Join(err, b.lock.release())
-}
-
-// Stream makes a stream of the pieces that Snapshot gave, in their order; next returns io.EOF after the last one. The
+// Restore makes a stream of the pieces that Snapshot gave, in their order; next returns io.EOF after the last one. The
 // stream has as many replicas as the options say, and an epoch of its own: what clients have seen after the snapshot
 // was taken is not known to it, and its sequences will be used again. Errors: those of next, what NATS says, ctx's cause.
-func (r *Restore) Stream(ctx context.Context, stream string, next func() ([]byte, error)) error {
-	if err := r.restore(ctx, stream, next); err != nil {
+func (i *Idle) Restore(ctx context.Context, stream string, next func() ([]byte, error)) error {
+	i.changed = true
+	if err := i.restore(ctx, stream, next); err != nil {
 		return fmt.Errorf("bus: restoring %s: %w", stream, err)
 	}
 	return nil
 }
 
-func (r *Restore) restore(ctx context.Context, stream string, next func() ([]byte, error)) error {
+func (i *Idle) restore(ctx context.Context, stream string, next func() ([]byte, error)) error {
 	about, err := next()
 	if err != nil {
 		return fmt.Errorf("reading its description: %w", err)
@@ -215,7 +153,7 @@ func (r *Restore) restore(ctx context.Context, stream string, next func() ([]byt
 	if request.Config.Name != stream || request.Config.Metadata[schemaKey] != schema {
 		return fmt.Errorf("it is a snapshot of stream %q, schema %q", request.Config.Name, request.Config.Metadata[schemaKey])
 	}
-	request.Config.Replicas = r.bus.opts.Replicas
+	request.Config.Replicas = i.bus.opts.Replicas
 	request.Config.Metadata[epochKey] = newEpoch()
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -225,35 +163,35 @@ func (r *Restore) restore(ctx context.Context, stream string, next func() ([]byt
 		To    string              `json:"deliver_subject"`
 		Error *jetstream.APIError `json:"error"`
 	}
-	if err := ask(ctx, r.bus.history, "$JS.API.STREAM.RESTORE."+stream, body, &answer); err != nil {
+	if err := ask(ctx, i.bus.history, "$JS.API.STREAM.RESTORE."+stream, body, &answer); err != nil {
 		return err
 	}
 	if answer.Error != nil {
 		return answer.Error
 	}
-	if err := r.giveAll(ctx, answer.To, next); err != nil {
+	if err := i.giveAll(ctx, answer.To, next); err != nil {
 		// A piece that asks for no answer is one that NATS does not take: it gives up now, and not after 5 s of silence.
-		return errors.Join(err, r.bus.history.Publish(answer.To, []byte("abandoned")), r.bus.history.Flush())
+		return errors.Join(err, i.bus.history.Publish(answer.To, []byte("abandoned")), i.bus.history.Flush())
 	}
 	return nil
 }
 
 // giveAll hands NATS all pieces.
-func (r *Restore) giveAll(ctx context.Context, to string, next func() ([]byte, error)) error {
+func (i *Idle) giveAll(ctx context.Context, to string, next func() ([]byte, error)) error {
 	for {
 		piece, err := next()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		last := err != nil
-		if err := r.give(ctx, to, piece, last); err != nil || last {
+		if err := i.give(ctx, to, piece, last); err != nil || last {
 			return err
 		}
 	}
 }
 
 // give hands NATS a piece, or the end, which is an empty one.
-func (r *Restore) give(ctx context.Context, to string, piece []byte, last bool) error {
+func (i *Idle) give(ctx context.Context, to string, piece []byte, last bool) error {
 	if last {
 		piece = nil
 	} else if len(piece) == 0 {
@@ -261,7 +199,7 @@ func (r *Restore) give(ctx context.Context, to string, piece []byte, last bool) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, snapshotPiece)
 	defer cancel()
-	msg, err := r.bus.history.RequestWithContext(ctx, to, piece)
+	msg, err := i.bus.history.RequestWithContext(ctx, to, piece)
 	if err != nil {
 		return err
 	}
@@ -276,29 +214,6 @@ func (r *Restore) give(ctx context.Context, to string, piece []byte, last bool) 
 	}
 	if answer.Error != nil {
 		return answer.Error
-	}
-	return nil
-}
-
-// Close ends it; what was restored is on the disk then. Open finds no checkpoint in the folder and so trusts no sequence
-// that a client knows.
-func (r *Restore) Close() error {
-	return errors.Join(r.bus.closeIdle(), syncStore(r.bus))
-}
-
-// syncStore puts the store of a server inside this process on the disk.
-func syncStore(b *Bus) error {
-	if b.server == nil {
-		return nil
-	}
-	err := filepath.WalkDir(filepath.Join(b.opts.DataDir, storeFolder), func(path string, _ fs.DirEntry, err error) error {
-		if err == nil {
-			syncFolder(path) // a file opens and syncs the same way
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("bus: putting the store on the disk: %w", err)
 	}
 	return nil
 }

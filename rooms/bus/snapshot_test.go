@@ -34,13 +34,16 @@ func takeSnapshots(t *testing.T, b *Bus) snapshots {
 
 // restore makes a log of them.
 func (s snapshots) restore(ctx context.Context, opts Options) error {
-	r, err := OpenRestore(ctx, opts)
+	log, err := OpenIdle(ctx, opts)
 	if err != nil {
 		return err
 	}
+	if err := log.Empty(ctx); err != nil {
+		return errors.Join(err, log.Close())
+	}
 	for _, stream := range SnapshotStreams() {
 		pieces := s[stream]
-		err := r.Stream(ctx, stream, func() ([]byte, error) {
+		err := log.Restore(ctx, stream, func() ([]byte, error) {
 			if len(pieces) == 0 {
 				return nil, io.EOF
 			}
@@ -49,10 +52,10 @@ func (s snapshots) restore(ctx context.Context, opts Options) error {
 			return piece, nil
 		})
 		if err != nil {
-			return errors.Join(err, r.Close())
+			return errors.Join(err, log.Close())
 		}
 	}
-	return r.Close()
+	return log.Close()
 }
 
 // fill writes so many records into the timelines of some rooms, one of them a thread, and saves a state.
@@ -171,11 +174,11 @@ func TestRestoreRefuses(t *testing.T) {
 		{"nothing", busy, nil, io.EOF},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := OpenRestore(testContext(t), Options{DataDir: t.TempDir(), History: 16, Logger: quiet()})
+			log, err := OpenIdle(testContext(t), Options{DataDir: t.TempDir(), History: 16, Logger: quiet()})
 			must(t, err)
 			next, stop := iter.Pull(slices.Values(c.pieces))
 			defer stop()
-			err = r.Stream(testContext(t), c.stream, func() ([]byte, error) {
+			err = log.Restore(testContext(t), c.stream, func() ([]byte, error) {
 				if piece, ok := next(); ok {
 					return piece, nil
 				}
@@ -184,9 +187,18 @@ func TestRestoreRefuses(t *testing.T) {
 			if err == nil || c.end != io.EOF && !errors.Is(err, c.end) {
 				t.Errorf("it says %v", err)
 			}
-			must(t, r.Close())
+			must(t, log.Close())
 		})
 	}
+}
+
+func upgrade(ctx context.Context, opts Options, deletes bool) ([]Change, error) {
+	log, err := OpenIdle(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := log.Upgrade(ctx, deletes)
+	return changes, errors.Join(err, log.Close())
 }
 
 // More history, and less of it, is made by Upgrade alone.
@@ -196,7 +208,7 @@ func TestUpgrade(t *testing.T) {
 	b := openBus(t, opts(16))
 	all := fill(t, b, 64) // as many as are kept
 	want, epochs := tails(t, b, all)
-	if _, err := Upgrade(testContext(t), opts(32), false); err == nil {
+	if _, err := upgrade(testContext(t), opts(32), false); err == nil {
 		t.Error("it was changed while a server was at work")
 	}
 	closeBus(t, b)
@@ -204,11 +216,11 @@ func TestUpgrade(t *testing.T) {
 		t.Fatal("another history was taken without a word")
 	}
 
-	changes, err := Upgrade(testContext(t), opts(32), false)
+	changes, err := upgrade(testContext(t), opts(32), false)
 	if err != nil || len(changes) != partitions || changes[0].From != 64 || changes[0].To != 128 || changes[0].Deletes != 0 {
 		t.Fatalf("%v, %+v", err, changes)
 	}
-	if changes, err = Upgrade(testContext(t), opts(32), false); err != nil || len(changes) != 0 {
+	if changes, err = upgrade(testContext(t), opts(32), false); err != nil || len(changes) != 0 {
 		t.Errorf("once more: %v, %+v", err, changes)
 	}
 	b = openBus(t, opts(32))
@@ -224,7 +236,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	closeBus(t, b)
 
-	changes, err = Upgrade(testContext(t), opts(8), false)
+	changes, err = upgrade(testContext(t), opts(8), false)
 	deleted := uint64(0)
 	for _, c := range changes {
 		deleted += c.Deletes
@@ -234,7 +246,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	b = openBus(t, opts(32)) // nothing was changed
 	closeBus(t, b)
-	if _, err = Upgrade(testContext(t), opts(8), true); err != nil {
+	if _, err = upgrade(testContext(t), opts(8), true); err != nil {
 		t.Fatal(err)
 	}
 	got, _ = tails(t, openBus(t, opts(8)), all)

@@ -20,22 +20,17 @@ type Change struct {
 	Deletes uint64 // records that go by it
 }
 
-// Upgrade changes a log to the history and the replicas of the options, where Open would refuse it. Less history deletes the
+// Upgrade changes the log to the history and the replicas of the options, where Open would refuse it. Less history deletes the
 // oldest records of timelines that have more: without deletes nothing at all is changed then, and the error is
-// ErrWouldDelete. It returns what it has changed, or would have; nothing when the log is as it should be. No server may be
-// at work on the log: with a server in this process the lock of the folder sees to that. When it fails half-way it can be
-// called again. Errors: those of Open, and what NATS says.
-func Upgrade(ctx context.Context, opts Options, deletes bool) (changes []Change, err error) {
-	b, js, err := openIdle(ctx, opts)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, b.closeIdle()) }()
+// ErrWouldDelete. It returns what it has changed, or would have; nothing when the log is as it should be. With a NATS
+// outside nobody else may be at work on it either. When it fails half-way it can be called again. Errors: what NATS says.
+func (i *Idle) Upgrade(ctx context.Context, deletes bool) (changes []Change, err error) {
+	b, js := i.bus, i.js
 	var updates []jetstream.StreamConfig
 	less := false
 	wanted := []jetstream.StreamConfig{b.stateConfig(), b.outboxConfig()}
-	for i := range partitions {
-		wanted = append(wanted, b.roomsConfig(i))
+	for n := range partitions {
+		wanted = append(wanted, b.roomsConfig(n))
 	}
 	for _, want := range wanted {
 		update, found, err := b.plan(ctx, js, want)
@@ -54,6 +49,7 @@ func Upgrade(ctx context.Context, opts Options, deletes bool) (changes []Change,
 		return changes, ErrWouldDelete
 	}
 	for _, update := range updates {
+		i.changed = true
 		if _, err := js.UpdateStream(ctx, update); err != nil {
 			return changes, fmt.Errorf("bus: changing stream %s: %w", update.Name, err)
 		}
