@@ -131,7 +131,7 @@ func (r *Room) newMeeting() {
 	r.endMeeting()
 }
 
-// endMeeting unlocks the room, takes back given roles and the voices of bots, and unmutes encoders.
+// endMeeting unlocks the room, takes back given roles and the voices and ears of bots, and unmutes encoders.
 func (r *Room) endMeeting() {
 	r.dropVoices()
 	if !r.doc.Locked && len(r.doc.Roles) == 0 && len(r.doc.Muted) == 0 {

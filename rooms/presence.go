@@ -333,7 +333,7 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')
-	out = append(strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil), '}')
+	out = append(r.appendHearing(append(strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil), `,"hearing":`...)), '}')
 	if len(r.reads) > 0 {
 		out = append(append(out, `,"reads":`...), mustJSON(r.reads)...)
 	}

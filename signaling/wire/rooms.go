@@ -197,6 +197,7 @@ type RoomInfo struct {
 	Recording *bool         `json:"recording,omitempty"`
 	Title     *string       `json:"title,omitempty"`
 	Knocking  []Participant `json:"knocking,omitempty"`
+	Hearing   *[]BotID      `json:"hearing,omitempty"` // the bots that hear what is said in the call
 
 	Threads []ThreadSummary `json:"threads,omitempty"` // those that changed; never in the room of joined
 
