@@ -52,13 +52,13 @@ const (
 // Options say what a Provider asks and how patiently. Zero values are the defaults.
 type Options struct {
 	Name     string
-	Model    provider.Model
-	First    time.Duration // until the first piece, with all attempts; 0 = endpoint.DefaultFirst
-	Attempts int           // 0 = DefaultAttempts; 1 = never again
-	Failures int           // in a row that open the breaker; 0 = DefaultFailures
-	Open     time.Duration // that it stays open; 0 = DefaultOpen
-	Meter    Meter         // nil = none
-	Logger   *slog.Logger  // nil = slog.Default()
+	Model    provider.Model // nil = nothing is asked but by Do
+	First    time.Duration  // until the first piece, with all attempts; 0 = endpoint.DefaultFirst
+	Attempts int            // 0 = DefaultAttempts; 1 = never again
+	Failures int            // in a row that open the breaker; 0 = DefaultFailures
+	Open     time.Duration  // that it stays open; 0 = DefaultOpen
+	Meter    Meter          // nil = none
+	Logger   *slog.Logger   // nil = slog.Default()
 }
 
 // A Meter is told what becomes of requests. It is called from any goroutine, and must not block.
@@ -166,6 +166,31 @@ func (p *Provider) changed(name string, from, to gobreaker.State) {
 //
 // Errors: the last attempt's.
 func (p *Provider) Answer(ctx context.Context, r provider.Request, emit func(provider.Part)) (provider.Turn, error) {
+	return p.patiently(ctx, func(ctx context.Context, emit func(provider.Part)) (provider.Turn, error) {
+		return p.opts.Model.Answer(ctx, r, emit)
+	}, emit)
+}
+
+// Do makes a request that is no turn with the same patience, again where that may help: ask returns what became of it, all
+// at once. A Meter is told as of a turn whose first Part comes at its end.
+//
+// Errors: the last attempt's.
+func (p *Provider) Do(ctx context.Context, ask func(context.Context) error) error {
+	_, err := p.patiently(ctx, func(ctx context.Context, emit func(provider.Part)) (provider.Turn, error) {
+		err := ask(ctx)
+		if err == nil {
+			emit(provider.Part{})
+		}
+		return provider.Turn{}, err
+	}, func(provider.Part) {})
+	return err
+}
+
+// A request is asked once, as provider.Model.Answer is.
+type request func(ctx context.Context, emit func(provider.Part)) (provider.Turn, error)
+
+// patiently asks until an answer begins, or nothing helps.
+func (p *Provider) patiently(ctx context.Context, ask request, emit func(provider.Part)) (provider.Turn, error) {
 	by := time.Now().Add(p.opts.First)
 	if earlier, ok := provider.FirstBy(ctx); ok && earlier.Before(by) {
 		by = earlier
@@ -175,7 +200,7 @@ func (p *Provider) Answer(ctx context.Context, r provider.Request, emit func(pro
 	var failed error
 	for attempt := 0; ; attempt++ {
 		emitted := false
-		turn, err := p.once(ctx, r, func(part provider.Part) {
+		turn, err := p.once(ctx, ask, func(part provider.Part) {
 			emitted = true
 			emit(part)
 		})
@@ -199,7 +224,7 @@ func (p *Provider) Answer(ctx context.Context, r provider.Request, emit func(pro
 }
 
 // once makes one attempt, if it may.
-func (p *Provider) once(ctx context.Context, r provider.Request, emit func(provider.Part)) (turn provider.Turn, err error) {
+func (p *Provider) once(ctx context.Context, ask request, emit func(provider.Part)) (turn provider.Turn, err error) {
 	begun := time.Now()
 	var first time.Duration
 	err = &provider.Error{Code: provider.Broken, Provider: p.opts.Name, Err: errPanicked} // unless it returns
@@ -212,7 +237,7 @@ func (p *Provider) once(ctx context.Context, r provider.Request, emit func(provi
 		return turn, err
 	}
 	defer func() { done(err) }()
-	turn, err = p.opts.Model.Answer(ctx, r, func(part provider.Part) {
+	turn, err = ask(ctx, func(part provider.Part) {
 		if first == 0 {
 			first = max(time.Since(begun), 1)
 		}
