@@ -106,7 +106,11 @@ func newLab(t *testing.T, opts Options) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := rooms.NewRegistry(log, rooms.Options{Bots: service})
+	ropts := rooms.Options{Bots: service}
+	if opts.Hearing != nil {
+		ropts.SFU, ropts.MeshMax = noMedia{}, 4
+	}
+	g := rooms.NewRegistry(log, ropts)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

@@ -43,6 +43,7 @@ type Track struct {
 
 	detector detector        // guarded by ear.mu
 	at       time.Time       // guarded by ear.mu: of the last packet
+	began    time.Time       // guarded by ear.mu: the segment that has not ended
 	last     <-chan struct{} // guarded by ear.mu: closed once the last segment is done with; nil = there was none
 }
 
@@ -51,6 +52,7 @@ type job struct {
 	// Set by Ear.queue, then constant.
 	participant wire.ParticipantID
 	speech      *segment
+	began       time.Time
 	ended       time.Time
 	after       <-chan struct{} // closed once the segment before, of the same person, is done with; nil = there was none
 	done        chan struct{}   // closed once this one is: its text is told, or it has none
@@ -76,7 +78,11 @@ func (t *Track) Write(p Packet) {
 		t.detector = detector{}
 		return
 	}
+	was := t.detector.current
 	t.ear.queue(t, t.detector.take(p))
+	if t.detector.current != was {
+		t.began = t.at
+	}
 }
 
 // Close says that nothing more comes.
@@ -130,7 +136,7 @@ func (e *Ear) queue(t *Track, c *segment) {
 		e.service.count(Short, c.length(), 0)
 		return
 	}
-	j := &job{participant: t.participant, speech: c, ended: time.Now(), after: t.last, done: make(chan struct{})}
+	j := &job{participant: t.participant, speech: c, began: t.began, ended: time.Now(), after: t.last, done: make(chan struct{})}
 	t.last = j.done
 	e.bytes += c.bytes
 	e.waiting = append(e.waiting, j)
@@ -191,7 +197,7 @@ func (e *Ear) write(j *job) {
 		e.service.count(Empty, length, took)
 	default:
 		e.service.count(Written, length, took)
-		e.to.Heard(Utterance{Participant: j.participant, Text: text, Began: j.ended.Add(-length)})
+		e.to.Heard(Utterance{Participant: j.participant, Text: text, Began: j.began})
 	}
 }
 

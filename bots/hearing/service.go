@@ -25,7 +25,7 @@ type Listener interface {
 type Utterance struct {
 	Participant wire.ParticipantID
 	Text        string    // one line
-	Began       time.Time // to within the pause that ended it
+	Began       time.Time // to be heard
 }
 
 // An Outcome is what became of a segment of speech.
