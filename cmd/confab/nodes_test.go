@@ -253,6 +253,10 @@ func testOneRoom(t *testing.T, f *fleet) {
 	for _, v := range []resident{ada, bob} {
 		v.presence(cy.Self.ID, wire.PresenceJoined, "")
 	}
+	out, err := confabCommand(t, "doctor", "--nats", "nats://"+f.addrs[0], "--data", t.TempDir(), "--listen", "127.0.0.1:0").CombinedOutput()
+	if !strings.Contains(string(out), "3 nodes use this NATS: node-0 with 3 participants, node-1 with 0 participants, node-2") {
+		t.Errorf("the doctor says %v\n%s", err, out)
+	}
 	for i, v := range []resident{ada, bob, cy} {
 		text := "hello from " + strconv.Itoa(i)
 		v.send(`{"type":"chat","id":"c","room":"shared","data":{"text":"` + text + `"}}`)

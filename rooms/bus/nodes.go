@@ -589,8 +589,49 @@ func (n *Nodes) Stats() NodesStats {
 			s.Nodes = append(s.Nodes, NodeStatus{ID: p.id, Name: p.name, Load: p.load, Draining: p.draining, Silent: time.Since(p.heard)})
 		}
 	}
-	slices.SortFunc(s.Nodes, func(x, y NodeStatus) int { return strings.Compare(x.Name+string(x.ID), y.Name+string(y.ID)) })
+	slices.SortFunc(s.Nodes, compareNodes)
 	return s
+}
+
+// SeenNodes lists the nodes that send heartbeats over the NATS that opts name, by name. It listens for a little longer
+// than two of them. Errors: NATS does not answer, ctx's cause.
+func SeenNodes(ctx context.Context, opts Options) ([]NodeStatus, error) {
+	options := []nats.Option{nats.Name("confab doctor"), nats.Timeout(startTry), nats.NoReconnect()}
+	if opts.CredsFile != "" {
+		options = append(options, nats.UserCredentials(opts.CredsFile))
+	}
+	if len(opts.RootCAs) > 0 {
+		options = append(options, nats.RootCAs(opts.RootCAs...))
+	}
+	conn, err := nats.Connect(opts.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("bus: connecting to NATS: %w", err)
+	}
+	defer conn.Close()
+	beats := make(chan *nats.Msg, 1024)
+	if _, err := conn.ChanSubscribe(beatSubject, beats); err != nil {
+		return nil, fmt.Errorf("bus: subscribing to heartbeats: %w", err)
+	}
+	seen := make(map[rooms.NodeID]NodeStatus)
+	end := time.NewTimer(2*beatEvery + lookEvery)
+	defer end.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-end.C:
+			return slices.SortedFunc(maps.Values(seen), compareNodes), nil
+		case msg := <-beats:
+			var h heartbeat
+			if json.Unmarshal(msg.Data, &h) == nil && !h.Gone {
+				seen[h.ID] = NodeStatus{ID: h.ID, Name: h.Name, Load: h.Load, Draining: h.Draining}
+			}
+		}
+	}
+}
+
+func compareNodes(x, y NodeStatus) int {
+	return strings.Compare(x.Name+string(x.ID), y.Name+string(y.ID))
 }
 
 // Serve implements rooms.Nodes.
