@@ -232,6 +232,7 @@ func TestNodes(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	f := startFleet(t, nil)
 	t.Run("one room", func(t *testing.T) { testOneRoom(t, f) })
+	t.Run("latency", func(t *testing.T) { testLatency(t, f) })
 	t.Run("capacity", func(t *testing.T) { testCapacity(t, f) })
 	t.Run("handover", func(t *testing.T) { testHandover(t, f) })
 	t.Run("edge killed", func(t *testing.T) { testEdgeKilled(t, f) })
@@ -291,6 +292,31 @@ func testOneRoom(t *testing.T, f *fleet) {
 	ada.presence(cy.Self.ID, wire.PresenceLeft, "")
 	cy.send(`{"type":"chat","id":"c","room":"shared","data":{"text":"from outside"}}`)
 	cy.wantError("c", wire.CodeNotJoined)
+}
+
+// testLatency measures a message from one node to another by way of the owner, which is a third one.
+func testLatency(t *testing.T, f *fleet) {
+	const messages = 200
+	owner := visit(t, f.nodes[0].url, mintToken(t, "own", "*"), "", "measured")
+	bob := visit(t, f.nodes[1].url, mintToken(t, "bob", "*"), "", "measured")
+	cat := visit(t, f.nodes[2].url, mintToken(t, "cat", "*"), "", "measured")
+	for _, c := range []struct {
+		name     string
+		from, to *resident
+	}{{"at the owner", &owner, &owner}, {"from one node to another", &bob, &cat}} {
+		took := make([]time.Duration, messages)
+		for i := range took {
+			text, sent := c.name+strconv.Itoa(i), time.Now()
+			c.from.send(`{"type":"chat","id":"` + string(c.from.Self.ID) + strconv.Itoa(i) + `","room":"measured","data":{"text":"` + text + `"}}`)
+			c.to.hears(text)
+			took[i] = time.Since(sent)
+		}
+		slices.Sort(took)
+		t.Logf("%s: p50 %v, p99 %v", c.name, took[messages/2].Round(10*time.Microsecond), took[messages*99/100].Round(10*time.Microsecond))
+		if took[messages/2] > time.Second {
+			t.Errorf("half of the messages %s take longer than %v", c.name, took[messages/2])
+		}
+	}
 }
 
 // closeOf reads on until the connection ends, and returns the code.
