@@ -37,7 +37,7 @@ type File struct {
 type Speech struct {
 	URL      string           `yaml:"url"`   // base of the API, such as http://localhost:8880/v1; empty = OpenAI's own
 	Model    string           `yaml:"model"` // as the server names it
-	Voice    string           `yaml:"voice"` // the same
+	Voice    string           `yaml:"voice"` // the same, of bots that name none of their own
 	KeyEnv   string           `yaml:"keyEnv"`
 	KeyFile  string           `yaml:"keyFile"`
 	Speed    float64          `yaml:"speed"`    // 0.25 to 4; 0 = as the voice speaks
@@ -67,14 +67,17 @@ func (s *Speech) check() error {
 // maxVoice bounds the name of a voice, in bytes.
 const maxVoice = 128
 
-// Open makes what speaks. It opens no connection. The error is that of the key.
-func (s *Speech) Open(log *slog.Logger) (*voice.Speech, error) {
+// Open makes what speaks, and tells meter, which may be nil, of its requests. It opens no connection. The error is that of
+// the key.
+func (s *Speech) Open(meter resilient.Meter, log *slog.Logger) (*voice.Speech, error) {
 	at, err := catalog.At(speechName, s.settings(), catalog.Options{Logger: log})
 	if err != nil {
 		return nil, err
 	}
 	at.URL = strings.TrimRight(at.URL, "/") + "/audio/speech"
-	return voice.NewSpeech(voice.SpeechOptions{Endpoint: at, Model: s.Model, Voice: s.Voice, Speed: s.Speed}), nil
+	return voice.NewSpeech(voice.SpeechOptions{
+		Endpoint: at, Model: s.Model, Voice: s.Voice, Speed: s.Speed, Meter: meter, Logger: log,
+	}), nil
 }
 
 // A Hearing is an endpoint of OpenAI's transcription API, which others speak too, as it stands in the file.
@@ -162,6 +165,11 @@ func ParseFile(data []byte) (*File, error) {
 	}
 	if f.Hearing != nil {
 		problems = append(problems, f.Hearing.check())
+	}
+	for _, p := range f.Bots {
+		if p.Voice != "" && f.Speech == nil {
+			problems = append(problems, fmt.Errorf("bot %q: it has a voice, but nothing speaks: add speech to the file", p.ID))
+		}
 	}
 	if f.Profiles != "" {
 		if u, err := url.Parse(f.Profiles); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {

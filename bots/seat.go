@@ -72,7 +72,7 @@ func (s *seat) SetVoice(on bool) {
 	if !on || service.opts.Voice == nil {
 		return
 	}
-	speaker, err := service.opts.Voice.Open(s.place.Room(), s.place.Participant, s.tell)
+	speaker, err := service.opts.Voice.Open(s.place.Room(), s.place.Participant, s.bot.Voice, s.tell)
 	if err != nil {
 		service.logger.Error("a bot cannot speak", "room", string(s.place.Room()), "bot", string(s.bot.ID), "error", err)
 		return

@@ -133,6 +133,7 @@ func (s *Service) newBot(p Persona) (*bot, error) {
 		Tools: []wire.BotTool{}, Remote: p.Provider != "", Prompts: p.Prompts, Speaks: s.opts.Voice != nil, Hears: s.opts.Hearing != nil,
 		Limits: wire.BotLimits{
 			RequestsPerMinute: p.Limits.RequestsPerMinute, Concurrent: p.Limits.Concurrent, TokensPerDay: p.Limits.TokensPerDay,
+			UserTokensPerDay: p.Limits.UserTokensPerDay,
 		},
 	}
 	for _, name := range p.Tools {

@@ -70,6 +70,7 @@ func (m *Member) Ask(id wire.RequestID, thread wire.ThreadID, msg wire.AIRequest
 }
 
 func (r *Room) toggleBot(m *Member, msg wire.BotToggle, answer Answer) {
+	answer = r.audited(m, Act{Action: ActBotToggle, Bot: msg.Bot, On: msg.Enabled}, answer)
 	info := r.botInfo(msg.Bot)
 	switch enabled := slices.Contains(r.doc.Bots, msg.Bot); {
 	case !r.grantsOf(m).Bots:

@@ -258,8 +258,8 @@ func TestRun(t *testing.T) {
 	h, bots, ada, grace := withBot(t)
 	u := bots.at(t, "lab", "echo").answer(t, "grace")
 	u.Phase(wire.PhaseContext)
-	u.ToolExecuting(wire.ToolExecuting{Call: "c1", Tool: "look", Title: "Looks", Input: json.RawMessage(`{}`)})
-	u.ToolCompleted(wire.ToolCompleted{Call: "c1", Tool: "look", OK: true, MS: 5})
+	u.ToolExecuting(wire.ToolExecuting{Call: "c1", Tool: "look", Title: "Looks", Input: json.RawMessage(`{"at":"me"}`)})
+	u.ToolCompleted(wire.ToolCompleted{Call: "c1", Tool: "look", OK: true, MS: 5, Output: "seen"})
 	u.Write("Hi 👋 ")
 	ada.next(wire.KindStreamChunk, 1)
 	late := h.enter(person("p3", "late"), "lab", nil)
@@ -282,7 +282,7 @@ func TestRun(t *testing.T) {
 	chat := late.next(wire.KindChat, 1)
 	run := body[wire.ChatRecord](t, chat).Run
 	if chat.ID != wire.RequestID(u.Run) || chat.Author.User != "bot:echo" || chat.Author.Kind != wire.Bot || run == nil ||
-		run.Status != wire.RunCompleted || run.By.User != "grace" || len(run.Tools) != 1 || run.Tools[0].Title != "Looks" || run.FirstTokenMS == 0 {
+		run.Status != wire.RunCompleted || run.By.User != "grace" || len(run.Tools) != 1 || run.Tools[0] != (wire.ToolUse{Tool: "look", Title: "Looks", OK: true, MS: 5, Input: `{"at":"me"}`, Output: "seen"}) || run.FirstTokenMS == 0 {
 		t.Errorf("the answer is %+v with %+v", chat, run)
 	}
 	if done := body[wire.AgentCompleted](t, late.next(wire.KindAgentCompleted, 1)); done.Message != chat.Seq {
@@ -431,6 +431,24 @@ func TestRunBounds(t *testing.T) {
 	}
 	if _, err := echo.tryAnswer(t, "ada"); wire.AsError(err) == nil || wire.AsError(err).Code != wire.CodeRateLimited {
 		t.Errorf("one more than the room takes: %v", err)
+	}
+}
+
+// TestReceiptBounds: the log keeps a little of what tools were given and said, and of the first of them only.
+func TestReceiptBounds(t *testing.T) {
+	_, bots, ada, _ := withBot(t)
+	u := bots.at(t, "lab", "echo").answer(t, "ada")
+	for i := range 9 {
+		call, long := fmt.Sprint("c", i), strings.Repeat("é", 501)
+		u.ToolExecuting(wire.ToolExecuting{Call: call, Tool: "look", Title: "Looks", Input: json.RawMessage(`"` + long + `"`)})
+		u.ToolCompleted(wire.ToolCompleted{Call: call, Tool: "look", Output: long, Error: long})
+	}
+	u.Write("done")
+	u.End(rooms.RunEnd{Status: wire.RunCompleted})
+	uses := body[wire.ChatRecord](t, ada.next(wire.KindChat, 1)).Run.Tools
+	want := wire.ToolUse{Tool: "look", Title: "Looks", Input: `"` + strings.Repeat("é", 499), Output: strings.Repeat("é", 500), Error: strings.Repeat("é", 500)}
+	if len(uses) != 9 || uses[0] != want || uses[7] != want || uses[8] != (wire.ToolUse{Tool: "look", Title: "Looks"}) {
+		t.Errorf("%+v", uses)
 	}
 }
 

@@ -21,6 +21,12 @@ func (m *Member) Caption(msg wire.Caption) {
 }
 
 func (r *Room) setBotVoice(m *Member, msg wire.BotVoice, answer Answer) {
+	if msg.Speak != nil {
+		answer = r.audited(m, Act{Action: ActBotVoice, Bot: msg.Bot, On: *msg.Speak}, answer)
+	}
+	if msg.Hear != nil {
+		answer = r.audited(m, Act{Action: ActBotHearing, Bot: msg.Bot, On: *msg.Hear}, answer)
+	}
 	seat, info := r.seatOf(msg.Bot), r.botInfo(msg.Bot)
 	var err error
 	switch {

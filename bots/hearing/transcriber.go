@@ -72,9 +72,11 @@ func (t *Transcriber) Transcribe(ctx context.Context, sound []byte) (text string
 	if err != nil {
 		return "", fmt.Errorf("hearing: a form that cannot be written: %w", err)
 	}
-	err = t.patience.Do(ctx, func(ctx context.Context) error {
-		text, err = t.once(ctx, contentType, body)
-		return err
+	_, err = t.patience.Do(ctx, func(ctx context.Context, began func()) (provider.Usage, error) {
+		if text, err = t.once(ctx, contentType, body); err == nil {
+			began() // it comes all at once
+		}
+		return provider.Usage{}, err
 	})
 	return text, err
 }

@@ -61,7 +61,7 @@ func openBots(s *Settings, from origins, metrics prometheus.Registerer, calls sf
 		opts.Engines[name] = file.Providers[name].Model
 	}
 	if file.Speech != nil {
-		if opts.Voice, err = calls.openVoices(file.Speech, log); err != nil {
+		if opts.Voice, err = calls.openVoices(file.Speech, speechMeter{m}, log); err != nil {
 			return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
 		}
 	}
@@ -122,11 +122,14 @@ type botMetrics struct {
 	segments  *prometheus.CounterVec
 	heard     prometheus.Counter
 	writing   prometheus.Histogram
+	speech    *prometheus.CounterVec
+	sound     prometheus.Histogram
+	speechOut prometheus.Gauge
 }
 
 var _ bots.Metrics = (*botMetrics)(nil)
-var _ resilient.Meter = meter{}
 var _ hearing.Metrics = (*botMetrics)(nil)
+var _, _ resilient.Meter = meter{}, speechMeter{}
 
 func newBotMetrics() *botMetrics {
 	seconds := []float64{.01, .05, .1, .25, .5, 1, 2, 5, 10, 30, 60}
@@ -151,6 +154,9 @@ func newBotMetrics() *botMetrics {
 		segments:  counter("confab_bot_heard_segments_total", "Pieces of speech in calls that bots hear, by what became of them.", "outcome"),
 		heard:     prometheus.NewCounter(prometheus.CounterOpts{Name: "confab_bot_heard_seconds_total", Help: "Seconds of speech that were sent to be written down."}),
 		writing:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "confab_bot_transcription_seconds", Help: "From the end of a piece of speech to its text.", Buckets: seconds}),
+		speech:    counter("confab_bot_speech_requests_total", "Sentences that the speech endpoint was asked for, by what became of them.", "outcome"),
+		sound:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "confab_bot_speech_first_seconds", Help: "From a request to the speech endpoint to the first sound.", Buckets: seconds}),
+		speechOut: prometheus.NewGauge(prometheus.GaugeOpts{Name: "confab_bot_speech_breaker_open", Help: "1 while the speech endpoint is not asked, because it failed too often."}),
 	}
 }
 
@@ -158,6 +164,7 @@ func (m *botMetrics) register(registry prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		m.runs, m.first, m.whole, m.tokens, m.degraded, m.cache, m.tools, m.toolTime, m.providers, m.firstPart, m.breakers,
 		m.segments, m.heard, m.writing,
+		m.speech, m.sound, m.speechOut,
 	} {
 		if err := registry.Register(c); err != nil {
 			return wrap("registering metrics of bots", err)
@@ -225,9 +232,27 @@ func (m meter) Asked(a resilient.Attempt) {
 
 // Breaker implements resilient.Meter.
 func (m meter) Breaker(name string, open bool) {
-	value := 0.0
-	if open {
-		value = 1
-	}
-	m.breakers.WithLabelValues(name).Set(value)
+	m.breakers.WithLabelValues(name).Set(gauge(open))
 }
+
+// gauge is a yes as Prometheus has it.
+func gauge(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// speechMeter is botMetrics as the speech endpoint tells them.
+type speechMeter struct{ *botMetrics }
+
+// Asked implements resilient.Meter.
+func (m speechMeter) Asked(a resilient.Attempt) {
+	m.speech.WithLabelValues(a.Outcome).Inc()
+	if a.First > 0 {
+		m.sound.Observe(a.First.Seconds())
+	}
+}
+
+// Breaker implements resilient.Meter.
+func (m speechMeter) Breaker(_ string, open bool) { m.speechOut.Set(gauge(open)) }

@@ -24,6 +24,7 @@ import (
 	"confab/rooms"
 	"confab/rooms/bus"
 	"confab/signaling"
+	"confab/signaling/audit"
 	"confab/signaling/wire"
 	"confab/web"
 )
@@ -103,6 +104,8 @@ type parts struct {
 	encoderICE func(wire.ParticipantID) wire.ICEServers // for those of WHIP and WHEP
 	recordings *recorder
 	bots       crew
+	audit      *audit.Log // nil = none is kept
+	hooks      *hooks     // nil = nobody is told
 	registry   *rooms.Registry
 }
 
@@ -110,10 +113,8 @@ type parts struct {
 func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logger) (_ *parts, err error) {
 	s := p.settings
 	b := &parts{metrics: prometheus.NewRegistry()}
-	if err = registerProcess(b.metrics); err != nil {
-		return nil, err
-	}
-	if b.records, err = openLog(ctx, s, log); err != nil {
+	appended := storedHistogram()
+	if b.records, err = openLog(ctx, s, appended, log); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -130,24 +131,41 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if b.turn, err = openTURN(s, b.secret.turnKey(), listen, b.calls, log); err != nil {
 		return nil, err
 	}
-	if err = b.turn.register(b.metrics); err != nil {
-		return nil, err
-	}
 	b.ice, b.encoderICE = b.turn.ice(s.ice(), s.TURNTTL), b.turn.ice(s.ice(), encoderTTL)
 	if b.recordings, err = openRecorder(s, b.calls, log); err != nil {
-		return nil, err
-	}
-	if err = b.recordings.register(b.metrics); err != nil {
 		return nil, err
 	}
 	if b.bots, err = openBots(s, p.origins, b.metrics, b.calls, log); err != nil {
 		return nil, err
 	}
+	if b.audit, err = openAudit(p, log); err != nil {
+		return nil, err
+	}
+	if b.hooks, err = openHooks(ctx, s, b.records, log); err != nil {
+		return nil, err
+	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
-		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
+		History: s.History, Capacity: s.MaxParticipants, RoomCapacity: s.RoomCapacity, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(), Bots: b.bots.forRooms(),
+		Owners: b.cluster().owners(), Audit: b.audit.Act, Events: b.hooks.forRooms(),
 	})
+	b.cluster().begin(b.registry)
+	if err = b.register(s, appended); err != nil {
+		return nil, err
+	}
 	return b, nil
+}
+
+func (b *parts) cluster() cluster { return cluster{b.records.Nodes()} }
+
+// register has /metrics tell of everything but the bots and the socket, which register themselves.
+func (b *parts) register(s *Settings, appended prometheus.Histogram) error {
+	return errors.Join(
+		registerProcess(b.metrics), registerBuild(b.metrics), registerDisk(b.metrics, "data", s.Data),
+		registerLog(b.metrics, appended, b.records), registerAudit(b.metrics, b.audit), b.hooks.register(b.metrics),
+		registerRooms(b.metrics, b.registry), registerMedia(b.metrics, b.calls), b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
+		b.cluster().register(b.metrics),
+	)
 }
 
 // close ends what was started. Rooms end after what acts in them, and the log after all that writes to it.
@@ -156,12 +174,14 @@ func (b *parts) close(ctx context.Context) error {
 	err := errors.Join(b.calls.close(), b.turn.close())
 	if b.registry != nil {
 		err = errors.Join(err, wrap("ending the rooms", b.registry.Close(ctx)))
+		b.cluster().leave() // before what takes longer: others wait for the rooms
 	}
-	return errors.Join(err, b.bots.close(ctx), closeLog(ctx, b.records))
+	b.hooks.close(ctx)
+	return errors.Join(err, b.bots.close(ctx), wrap("closing the audit log", b.audit.Close()), closeLog(ctx, b.records))
 }
 
-// openLog opens the log of the rooms, for which the data folder is locked.
-func openLog(ctx context.Context, s *Settings, log *slog.Logger) (*bus.Bus, error) {
+// openLog opens the log of the rooms, for which the data folder is locked. How long appends take goes into appended.
+func openLog(ctx context.Context, s *Settings, appended prometheus.Histogram, log *slog.Logger) (*bus.Bus, error) {
 	durability := bus.DurabilityDefault
 	if s.Durability == "fsync" {
 		durability = bus.DurabilityFsync
@@ -169,7 +189,8 @@ func openLog(ctx context.Context, s *Settings, log *slog.Logger) (*bus.Bus, erro
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	records, err := bus.Open(ctx, bus.Options{
-		DataDir: s.Data, URL: s.NATS, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
+		DataDir: s.Data, URL: s.NATS, NodeName: s.NodeName, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
+		Stored: func(took time.Duration) { appended.Observe(took.Seconds()) },
 	})
 	if err != nil {
 		// For a person: what is wrong and not where it was found, and once for all streams that have it.
@@ -203,6 +224,7 @@ type hub struct {
 	// Set by openHub, then constant.
 	keys    *signaling.Keyring
 	socket  *signaling.Server
+	cluster cluster
 	gateway *whip.Handler // nil = no SFU
 	export  *agui.Handler // nil = no bots
 	http    *http.Server
@@ -231,23 +253,27 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	admin := signaling.NewAdminHandler(signaling.AdminOptions{
+		AdminKeys: s.adminKeys(), Registry: behind.registry, Keys: keys, Audit: behind.audit, Logger: log,
+	})
 	routes := func(router gin.IRouter) {
 		guests.Routes(router)
+		admin.Routes(router)
 		behind.recordings.routes(router, keys)
 		gatewayRoutes(router, gateway)
 		exportRoutes(router, export)
 	}
 	socket, err := signaling.New(signaling.Options{
-		Registry: behind.registry, Verifier: keys, TicketKey: behind.secret.ticketKey(),
-		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
+		Registry: behind.registry, Nodes: behind.cluster().links(), Verifier: keys, TicketKey: behind.secret.ticketKey(),
+		Origins: s.Origins, EmbedOrigins: s.EmbedOrigins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
-		Web: web.Dist, Routes: routes, Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
+		Web: web.Dist, Routes: routes, Described: operations(), Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	return &hub{
-		keys: keys, socket: socket, gateway: gateway, export: export,
+		keys: keys, socket: socket, cluster: behind.cluster(), gateway: gateway, export: export,
 		http: &http.Server{
 			Handler: socket.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
@@ -279,6 +305,7 @@ func (h *hub) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	// Drain first: while it runs, /readyz says so to a load balancer, and Shutdown would wait for open streams.
+	h.cluster.drain()
 	err := wrap("sending the clients away", h.socket.Drain(ctx))
 	if h.export != nil {
 		h.export.Close()

@@ -10,6 +10,7 @@ import (
 
 	"confab/bots"
 	"confab/bots/hearing"
+	"confab/bots/provider/resilient"
 	"confab/bots/voice"
 	"confab/media"
 	"confab/rooms"
@@ -111,8 +112,8 @@ func (m sfu) forRooms() rooms.SFU {
 }
 
 // openVoices gives bots voices that the SFU forwards; nil when there is none.
-func (m sfu) openVoices(settings *bots.Speech, log *slog.Logger) (*voice.Service, error) {
-	speech, err := settings.Open(log)
+func (m sfu) openVoices(settings *bots.Speech, meter resilient.Meter, log *slog.Logger) (*voice.Service, error) {
+	speech, err := settings.Open(meter, log)
 	if err != nil || m.server == nil {
 		return nil, err
 	}

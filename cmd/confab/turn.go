@@ -17,7 +17,8 @@ import (
 
 // A relay is the TURN server of this process. The zero value is none.
 type relay struct {
-	server *turn.Server
+	server      *turn.Server
+	certificate *certificate // nil = no TLS
 }
 
 // openTURN opens the TURN server beside the address that the server listens at. Where nobody has asked for it, a port
@@ -34,8 +35,9 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 		Listen: netip.AddrPortFrom(host, uint16(s.TURNPort)), Host: s.TURNHost, Key: key, TTL: s.TURNTTL, AllowPeers: s.turnAllowPeers(),
 		PublicIPs: media.publicIPs(s), SFU: media.udpAddrs, Log: log,
 	}
+	var found *certificate
 	if s.TURNTLSPort != 0 {
-		found, err := loadCertificate(s.TURNCert, s.TURNKey, log)
+		found, err = loadCertificate(s.TURNCert, s.TURNKey, log)
 		if err != nil {
 			return relay{}, fmt.Errorf("the certificate of --turn-cert and --turn-key cannot be used: %w", err)
 		}
@@ -45,7 +47,7 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 	server, err := turn.New(options)
 	switch {
 	case err == nil:
-		return relay{server}, nil
+		return relay{server, found}, nil
 	case s.TURN == "auto":
 		log.Warn("no TURN: those whose network lets nothing else through cannot call", "error", err, "remedy", "choose another port with --turn-port, or set --turn off")
 		return relay{}, nil
@@ -120,7 +122,10 @@ func (r relay) register(metrics prometheus.Registerer) error {
 			return fmt.Errorf("registering the metrics of TURN: %w", err)
 		}
 	}
-	return nil
+	if r.certificate == nil {
+		return nil
+	}
+	return registerCertificate(metrics, "turn", r.certificate)
 }
 
 func (r relay) close() error {

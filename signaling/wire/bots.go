@@ -52,6 +52,7 @@ type BotLimits struct {
 	RequestsPerMinute int `json:"requestsPerMinute,omitempty"` // by one user
 	Concurrent        int `json:"concurrent,omitempty"`        // answers at a time in one room
 	TokensPerDay      int `json:"tokensPerDay,omitempty"`      // of one room, in and out
+	UserTokensPerDay  int `json:"userTokensPerDay,omitempty"`  // of one user in one room
 }
 
 // BotToggle lets a bot into the room, or puts it out.
@@ -273,12 +274,15 @@ type RunReceipt struct {
 	Hops         int        `json:"hops,omitempty"`     // bots before this one in a chain of answers
 }
 
-// ToolUse is one use of a tool, in a receipt.
+// ToolUse is one use of a tool, in a receipt. What went in and what came out is there for the first 8 uses.
 type ToolUse struct {
-	Tool  string `json:"tool"`
-	Title string `json:"title,omitempty"`
-	OK    bool   `json:"ok"`
-	MS    int64  `json:"ms"`
+	Tool   string `json:"tool"`
+	Title  string `json:"title,omitempty"`
+	OK     bool   `json:"ok"`
+	MS     int64  `json:"ms"`
+	Input  string `json:"input,omitempty"`  // JSON, its first 500 characters
+	Output string `json:"output,omitempty"` // the same of what it found; what tools say is nobody's word
+	Error  string `json:"error,omitempty"`  // the same of what went wrong
 }
 
 // RunState is a run that goes on, for who joins in the middle: its events so far, in one piece.

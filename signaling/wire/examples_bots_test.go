@@ -8,7 +8,7 @@ var (
 	scribe = BotInfo{
 		Bot: "scribe", User: BotUser("scribe"), Name: "Scribe", Avatar: "📝", Description: "Writes minutes.",
 		Engine: "gpt-example", Enabled: true, Tools: []BotTool{{Tool: "read_messages", Title: "Reads the chat", Writes: true}},
-		Remote: true, Limits: BotLimits{RequestsPerMinute: 10, Concurrent: 2, TokensPerDay: 200000},
+		Remote: true, Limits: BotLimits{RequestsPerMinute: 10, Concurrent: 2, TokensPerDay: 200000, UserTokensPerDay: 50000},
 		Prompts: []string{"What did I miss?"}, Speaks: true, Hears: true,
 	}
 	readMessages = ToolExecuting{
@@ -32,7 +32,7 @@ var (
 	receipt = RunReceipt{
 		Run: "run-1", Bot: "scribe", Status: RunFailed, Error: &tired, By: ada, Request: requestID, Prompt: "What did we decide?",
 		Model: "gpt-example", Degraded: true, Cached: true, Usage: &usage, MS: 2300, FirstTokenMS: 410,
-		Tools: []ToolUse{{Tool: "read_messages", Title: "Reads the chat", OK: true, MS: 3}}, Sources: []Seq{4709},
+		Tools: []ToolUse{{Tool: "read_messages", Title: "Reads the chat", OK: true, MS: 3, Input: `{"limit":50}`, Output: "[]"}}, Sources: []Seq{4709},
 		Replaces: 4700, Hops: 1,
 	}
 )

@@ -155,7 +155,7 @@ const fromClients: Golden<ClientMessages> = {
       "type": "moderate",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "data": {"action": "mute", "participant": "p-9tz02k", "source": "screen"}
+      "data": {"action": "mute", "participant": "p-9tz02k", "source": "screen", "user": "grace", "capacity": 50}
     },
     {
       "type": "moderate",
@@ -163,6 +163,9 @@ const fromClients: Golden<ClientMessages> = {
       "room": "daily",
       "data": {"action": "lock"}
     },
+  ],
+  bans: [
+    {"type": "bans", "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11", "room": "daily", "data": {}},
   ],
   'webrtc-signal': [
     {
@@ -475,7 +478,12 @@ const fromServer: Golden<ServerMessages> = {
             "enabled": true,
             "tools": [{"tool": "read_messages", "title": "Reads the chat", "writes": true}],
             "remote": true,
-            "limits": {"requestsPerMinute": 10, "concurrent": 2, "tokensPerDay": 200000},
+            "limits": {
+              "requestsPerMinute": 10,
+              "concurrent": 2,
+              "tokensPerDay": 200000,
+              "userTokensPerDay": 50000
+            },
             "prompts": ["What did I miss?"],
             "speaks": true,
             "hears": true
@@ -695,7 +703,16 @@ const fromServer: Golden<ServerMessages> = {
           "usage": {"input": 1200, "cached": 800, "output": 90},
           "ms": 2300,
           "firstTokenMs": 410,
-          "tools": [{"tool": "read_messages", "title": "Reads the chat", "ok": true, "ms": 3}],
+          "tools": [
+            {
+              "tool": "read_messages",
+              "title": "Reads the chat",
+              "ok": true,
+              "ms": 3,
+              "input": "{\"limit\":50}",
+              "output": "[]"
+            }
+          ],
           "sources": [4709],
           "replaces": 4700,
           "hops": 1
@@ -900,6 +917,22 @@ const fromServer: Golden<ServerMessages> = {
       "from": "p-9tz02k",
       "ts": 1767225660500,
       "data": {"microphone": true, "camera": false, "screen": true, "hand": true}
+    },
+  ],
+  bans: [
+    {
+      "type": "bans",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "ts": 1767225660500,
+      "data": {"bans": [{"user": "linus", "name": "Linus", "at": 1767225690000}]}
+    },
+    {
+      "type": "bans",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "ts": 1767225660500,
+      "data": {"bans": []}
     },
   ],
   room: [
