@@ -204,8 +204,9 @@ func (v *resident) hears(text string) {
 // TestNodes is what people of one room at three nodes see of each other, while nodes come and go.
 func TestNodes(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	f := startFleet(t)
+	f := startFleet(t, "--admin-key", "ops:"+testKeyOfAdmin)
 	t.Run("one room", func(t *testing.T) { testOneRoom(t, f) })
+	t.Run("admin", func(t *testing.T) { testAdminAtAnyNode(t, f) })
 	t.Run("capacity", func(t *testing.T) { testCapacity(t, f) })
 	t.Run("handover", func(t *testing.T) { testHandover(t, f) })
 	t.Run("edge killed", func(t *testing.T) { testEdgeKilled(t, f) })
