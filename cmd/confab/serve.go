@@ -174,6 +174,7 @@ func (b *parts) close(ctx context.Context) error {
 	err := errors.Join(b.calls.close(), b.turn.close())
 	if b.registry != nil {
 		err = errors.Join(err, wrap("ending the rooms", b.registry.Close(ctx)))
+		b.cluster().leave() // before what takes longer: others wait for the rooms
 	}
 	b.hooks.close(ctx)
 	return errors.Join(err, b.bots.close(ctx), wrap("closing the audit log", b.audit.Close()), closeLog(ctx, b.records))

@@ -72,6 +72,8 @@ export interface ConnectionDetail {
   readonly nextRetryAt: number | null;
   /** Whether the server took up the earlier session. */
   readonly recovered: boolean;
+  /** Whether the connection goes over plain HTTP, which is slower, because WebSockets did not work. */
+  readonly fallback: boolean;
 }
 
 export interface RetryContext {
