@@ -391,7 +391,7 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	if r.roleOf(m) == wire.RoleModerator { // nobody too: they may have known somebody before
 		out = r.appendKnocking(append(out, `,"knocking":`...))
 	}
-	out = append(out, '}')
+	out = append(r.appendHearing(append(out, `,"hearing":`...)), '}')
 	if len(r.reads) > 0 {
 		out = append(append(out, `,"reads":`...), mustJSON(r.reads)...)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"confab/bots"
 	"confab/bots/builtin"
+	"confab/bots/hearing"
 	"confab/bots/provider"
 	"confab/bots/provider/catalog"
 	"confab/bots/provider/resilient"
@@ -61,6 +62,11 @@ func openBots(s *Settings, from origins, metrics prometheus.Registerer, calls sf
 	}
 	if file.Speech != nil {
 		if opts.Voice, err = calls.openVoices(file.Speech, speechMeter{m}, log); err != nil {
+			return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
+		}
+	}
+	if file.Hearing != nil {
+		if opts.Hearing, err = calls.openEars(file.Hearing, m, log); err != nil {
 			return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
 		}
 	}
@@ -116,10 +122,14 @@ type botMetrics struct {
 	speech    *prometheus.CounterVec
 	sound     prometheus.Histogram
 	speechOut prometheus.Gauge
+	segments  *prometheus.CounterVec
+	heard     prometheus.Counter
+	writing   prometheus.Histogram
 }
 
 var _ bots.Metrics = (*botMetrics)(nil)
 var _, _ resilient.Meter = meter{}, speechMeter{}
+var _ hearing.Metrics = (*botMetrics)(nil)
 
 func newBotMetrics() *botMetrics {
 	seconds := []float64{.01, .05, .1, .25, .5, 1, 2, 5, 10, 30, 60}
@@ -144,6 +154,9 @@ func newBotMetrics() *botMetrics {
 		speech:    counter("confab_bot_speech_requests_total", "Sentences that the speech endpoint was asked for, by what became of them.", "outcome"),
 		sound:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "confab_bot_speech_first_seconds", Help: "From a request to the speech endpoint to the first sound.", Buckets: seconds}),
 		speechOut: prometheus.NewGauge(prometheus.GaugeOpts{Name: "confab_bot_speech_breaker_open", Help: "1 while the speech endpoint is not asked, because it failed too often."}),
+		segments:  counter("confab_bot_heard_segments_total", "Pieces of speech in calls that bots hear, by what became of them.", "outcome"),
+		heard:     prometheus.NewCounter(prometheus.CounterOpts{Name: "confab_bot_heard_seconds_total", Help: "Seconds of speech that were sent to be written down."}),
+		writing:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "confab_bot_transcription_seconds", Help: "From the end of a piece of speech to its text.", Buckets: seconds}),
 	}
 }
 
@@ -151,6 +164,7 @@ func (m *botMetrics) register(registry prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		m.runs, m.first, m.whole, m.tokens, m.degraded, m.cache, m.tools, m.toolTime, m.providers, m.firstPart, m.breakers,
 		m.speech, m.sound, m.speechOut,
+		m.segments, m.heard, m.writing,
 	} {
 		if err := registry.Register(c); err != nil {
 			return wrap("registering metrics of bots", err)
@@ -190,6 +204,19 @@ func (m *botMetrics) Tool(name string, ok bool, took time.Duration) {
 	}
 	m.tools.WithLabelValues(name, result).Inc()
 	m.toolTime.Observe(took.Seconds())
+}
+
+// Segment implements hearing.Metrics.
+func (m *botMetrics) Segment(outcome hearing.Outcome, length, took time.Duration) {
+	m.segments.WithLabelValues(string(outcome)).Inc()
+	switch outcome {
+	case hearing.Short, hearing.Dropped: // nobody was asked
+		return
+	case hearing.Written, hearing.Empty:
+		m.writing.Observe(took.Seconds())
+	case hearing.Failed:
+	}
+	m.heard.Add(length.Seconds())
 }
 
 // meter is botMetrics as providers tell them, whose method has the name of another one's.
