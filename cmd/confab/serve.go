@@ -260,7 +260,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		return nil, err
 	}
 	admin := signaling.NewAdminHandler(signaling.AdminOptions{
-		AdminKeys: s.adminKeys(), Registry: behind.registry, Keys: keys, Audit: behind.audit, Logger: log,
+		AdminKeys: s.adminKeys(), Registry: behind.registry, Nodes: behind.cluster().links(), Keys: keys, Audit: behind.audit, Logger: log,
 	})
 	routes := func(router gin.IRouter) {
 		guests.Routes(router)
@@ -270,7 +270,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		exportRoutes(router, export)
 	}
 	socket, err := signaling.New(signaling.Options{
-		Registry: behind.registry, Nodes: behind.cluster().links(), Verifier: keys, TicketKey: behind.secret.ticketKey(),
+		Registry: behind.registry, Nodes: behind.cluster().links(), Asked: admin.Asked, Verifier: keys, TicketKey: behind.secret.ticketKey(),
 		Origins: s.Origins, EmbedOrigins: s.EmbedOrigins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
 		Web: web.Dist, Routes: routes, Described: operations(), Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
