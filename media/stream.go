@@ -130,7 +130,11 @@ func (s *stream) pass(w *plane.Writer, missing, ok bool, now time.Time) {
 	if !ok {
 		return
 	}
-	for _, e := range *s.listeners.Load() {
+	listeners := *s.listeners.Load()
+	if w != nil && len(listeners) > 1 {
+		prefetchAll(listeners)
+	}
+	for _, e := range listeners {
 		e.notifyBy(w)
 	}
 	if missing {

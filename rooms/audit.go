@@ -25,7 +25,7 @@ type Act struct {
 	Address     netip.Prefix // zero = unknown
 	Action      wire.Action
 	Target      wire.ParticipantID // to whom; empty = to the room, or to a message
-	TargetUser  wire.UserID        // whose user, or whose message
+	TargetUser  wire.UserID        // whose user, or whose message; whose ban
 	Source      wire.Source        // of mute and unmute
 	Bot         wire.BotID         // of ActBotToggle and ActBotVoice
 	On          bool               // of them: in, or with a voice
@@ -53,9 +53,11 @@ func (r *Room) audited(m *Member, act Act, answer Answer) Answer {
 
 // moderation is the act of a request to moderate. It is made before the target may be gone.
 func (r *Room) moderation(msg wire.Moderate) Act {
-	act := Act{Action: msg.Action, Target: msg.Participant, Source: msg.Source}
+	act := Act{Action: msg.Action, Target: msg.Participant, TargetUser: msg.User, Source: msg.Source}
 	if target := r.members[msg.Participant]; target != nil {
 		act.TargetUser = target.User
+	} else if k := r.knockOf(msg.Participant); k != nil {
+		act.TargetUser = k.m.User
 	}
 	return act
 }

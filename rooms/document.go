@@ -24,7 +24,7 @@ type document struct {
 	Admitted []wire.UserID                 `json:"admitted,omitempty"` // may come back while it is locked
 	Roles    map[wire.UserID]wire.Role     `json:"roles,omitempty"`    // given by moderators, for this meeting
 	Muted    map[wire.UserID][]wire.Source `json:"muted,omitempty"`    // of encoders, by moderators, for this meeting
-	Bans     []wire.UserID                 `json:"bans,omitempty"`     // oldest first
+	Bans     []ban                         `json:"bans,omitempty"`     // oldest first
 	Reads    map[wire.UserID]wire.Seq      `json:"reads,omitempty"`
 	Threads  []storedThread                `json:"threads,omitempty"`
 	Epoch    string                        `json:"epoch,omitempty"` // that the positions in threads belong to
@@ -34,6 +34,7 @@ type document struct {
 	Spent    spending                      `json:"spent,omitzero"`
 
 	Title       string         `json:"title,omitempty"`
+	Capacity    int            `json:"capacity,omitempty"`    // participants; 0 = as the server has it
 	StaysLocked bool           `json:"staysLocked,omitempty"` // an operator has locked it, and no meeting's end unlocks it
 	Began       int64          `json:"began,omitempty"`       // when the meeting began, Unix time in milliseconds; kept where events are told
 	Members     []storedMember `json:"members,omitempty"`     // where another process may take the room over
@@ -151,6 +152,9 @@ func (r *Room) newMeeting() {
 // unmutes encoders.
 func (r *Room) endMeeting() {
 	r.dropVoices()
+	if r.door != nil {
+		r.door.addresses = nil
+	}
 	began := r.doc.Began
 	r.meetingOver()
 	if began == 0 && r.doc.Locked == r.doc.StaysLocked && len(r.doc.Admitted) == 0 && len(r.doc.Roles) == 0 && len(r.doc.Muted) == 0 {
@@ -165,7 +169,7 @@ func (r *Room) endMeeting() {
 
 // mayEnter reports why m must stay outside, nil when it may come in.
 func (r *Room) mayEnter(m *Member) error {
-	if slices.Contains(r.doc.Bans, m.User) {
+	if r.banned(m) {
 		return wire.Errorf(wire.CodeForbidden, "you are banned from this room")
 	}
 	if r.doc.Locked && r.roleOf(m) != wire.RoleModerator && !slices.Contains(r.doc.Admitted, m.User) {
@@ -176,10 +180,33 @@ func (r *Room) mayEnter(m *Member) error {
 
 // hasRoom reports that the room is full, nil when there is a place.
 func (r *Room) hasRoom() error {
-	if len(r.members)-r.seats >= r.registry.opts.Capacity {
+	if len(r.members)-r.seats >= r.capacity() {
 		return &wire.Error{Code: wire.CodeRoomFull, Text: "the room is full; try again when somebody has left", RetryAfter: 5 * time.Second}
 	}
 	return nil
+}
+
+// capacity is how many participants the room holds: its own setting, else the server's.
+func (r *Room) capacity() int {
+	most := r.registry.opts.Capacity
+	if r.doc.Capacity > 0 {
+		return min(r.doc.Capacity, most)
+	}
+	return min(r.registry.opts.RoomCapacity, most)
+}
+
+// setCapacity changes how many participants the room holds, 0 = as the server has it. Who is inside stays.
+func (r *Room) setCapacity(m *Member, capacity int, answer Answer) {
+	switch most := r.registry.opts.Capacity; {
+	case m.Guest: // the setting outlives the meeting
+		answer(nil, wire.Errorf(wire.CodeForbidden, "a guest who moderates may not set this"))
+	case capacity > most:
+		answer(nil, wire.Errorf(wire.CodeConflict, "a room of this server holds at most %d", most))
+	default:
+		r.doc.Capacity = capacity
+		r.openDoor()
+		r.saveThenAck(answer)
+	}
 }
 
 // firstGuest makes the first guest of a meeting its moderator.

@@ -15,8 +15,9 @@ const lockedVacancy = wire.ReconnectWindow
 // A door is what stands before a locked room: who asks to be let in. A room has none until somebody does, or until it
 // stands locked and empty.
 type door struct {
-	knocks []*knock    // in the order they came; at most wire.MaxKnocking
-	vacant *time.Timer // until the meeting of a locked room that everybody has left is over; nil = it is not empty
+	knocks    []*knock     // in the order they came; at most wire.MaxKnocking
+	addresses []addressBan // oldest first; at most maxBans
+	vacant    *time.Timer  // until the meeting of a locked room that everybody has left is over; nil = it is not empty
 }
 
 // A knock is one who waits: its join has no answer yet. It holds a reference of the room, as every member does.

@@ -161,6 +161,11 @@ func (m *Member) Moderate(msg wire.Moderate, answer Answer) {
 	m.act(answer, func() { m.room.moderate(m, msg, answer) })
 }
 
+// Bans answers a moderator with wire.BanList. Errors: forbidden.
+func (m *Member) Bans(answer Answer) {
+	m.act(answer, func() { m.room.bans(m, answer) })
+}
+
 // Leave leaves the room at once, or stops waiting at its door.
 func (m *Member) Leave(answer Answer) {
 	m.room.post(answer, func() {

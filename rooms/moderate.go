@@ -24,6 +24,12 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 	case wire.ActionRecord, wire.ActionStopRecording:
 		r.record(m, msg.Action == wire.ActionRecord, answer)
 		return
+	case wire.ActionUnban:
+		r.unban(msg.User, answer)
+		return
+	case wire.ActionCapacity:
+		r.setCapacity(m, msg.Capacity, answer)
+		return
 	case wire.ActionAdmit, wire.ActionDeny:
 		r.answerDoor(msg, answer)
 		return
@@ -163,11 +169,8 @@ func (r *Room) kick(target *Member, why wire.RemovedReason, answer Answer) {
 		return f.place.User == user
 	})
 	r.doc.Admitted = slices.DeleteFunc(r.doc.Admitted, func(u wire.UserID) bool { return u == user })
-	if why == wire.Banned && !slices.Contains(r.doc.Bans, user) {
-		r.doc.Bans = append(r.doc.Bans, user)
-		if len(r.doc.Bans) > maxBans {
-			r.doc.Bans = slices.Delete(r.doc.Bans, 0, len(r.doc.Bans)-maxBans)
-		}
+	if why == wire.Banned {
+		r.ban(target)
 	}
 	r.saveThenAck(answer)
 }

@@ -1,6 +1,7 @@
 package rooms
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -24,6 +25,7 @@ type storedMember struct {
 	Role        wire.Role            `json:"role"`
 	Grants      wire.Grants          `json:"grants"`
 	Guest       bool                 `json:"guest,omitempty"`
+	Address     netip.Prefix         `json:"address"`
 	JoinedAt    int64                `json:"joinedAt"` // Unix time in milliseconds
 	Media       wire.Media           `json:"media"`
 }
@@ -51,7 +53,7 @@ func (r *Room) storedMembers() []storedMember {
 		}
 		all = append(all, storedMember{
 			Participant: m.Participant, User: m.User, Name: m.Name, Kind: m.Kind, Role: m.Role, Grants: m.Grants, Guest: m.Guest,
-			JoinedAt: m.joinedAt.UnixMilli(), Media: m.media,
+			Address: m.Address, JoinedAt: m.joinedAt.UnixMilli(), Media: m.media,
 		})
 	}
 	return all
@@ -72,6 +74,7 @@ func (r *Room) restoreMembers() {
 		m := &Member{
 			Identity: Identity{
 				Participant: s.Participant, User: s.User, Name: s.Name, Kind: s.Kind, Role: s.Role, Grants: s.Grants, Guest: s.Guest,
+				Address: s.Address,
 			},
 			room: r, out: nowhere{}, state: memberReconnecting, joinedAt: time.UnixMilli(s.JoinedAt), media: s.Media,
 		}
@@ -117,6 +120,13 @@ func (r *Room) abandon() {
 		} else {
 			m.out.Removed(r.id, wire.Ended)
 		}
+	}
+	for _, k := range slices.Clone(r.knocks()) {
+		if mover, ok := k.m.out.(Mover); ok && k.m.state == memberKnocking {
+			mover.Moved(r.id)
+		}
+		r.leaveDoor(k)
+		r.dismiss(k, errRoomMoved())
 	}
 	r.stopRecording(true)
 	r.dropSaves(ErrOtherOwner)

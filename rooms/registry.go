@@ -16,8 +16,10 @@ import (
 type Options struct {
 	// History is the window: how many messages a joining client gets. 0 = wire.DefaultHistory.
 	History int
-	// Capacity is how many participants a room holds; 0 = 5,000.
-	Capacity int
+	// Capacity is how many participants a room can hold; 0 = 5,000. RoomCapacity is how many one holds that has no
+	// setting of its own; 0 = Capacity.
+	Capacity     int
+	RoomCapacity int
 	// ICE returns the STUN and TURN servers that a participant may use; nil = none. It is called for each join and
 	// must not block.
 	ICE func(wire.ParticipantID) wire.ICEServers
@@ -80,6 +82,9 @@ func NewRegistry(log Log, opts Options) *Registry {
 	}
 	if opts.Capacity <= 0 {
 		opts.Capacity = defaultCapacity
+	}
+	if opts.RoomCapacity <= 0 {
+		opts.RoomCapacity = opts.Capacity
 	}
 	if opts.BackToMesh <= 0 {
 		opts.BackToMesh = defaultBackToMesh

@@ -162,7 +162,7 @@ func (h *AdminHandler) admitted(c *gin.Context, route *adminRoute, entry *audit.
 		return nil, wire.Errorf(wire.CodeNotFound, "the admin API is off; start confab with --admin-key to use it")
 	}
 	address := c.ClientIP()
-	if wait := h.limits.wait(address, 1); wait > 0 {
+	if wait := h.limits.wait(address); wait > 0 {
 		return nil, &wire.Error{Code: wire.CodeRateLimited, Text: "too many requests from this address; try again soon", RetryAfter: wait}
 	}
 	name, ok := h.keyOf(c.Request)

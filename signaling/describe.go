@@ -19,7 +19,7 @@ type GuestTokenAnswer struct {
 }
 
 // ownOperations describes what every server mounts.
-var ownOperations = []openapi.Operation{
+var ownOperations = slices.Concat(eventOperations("", ""), eventOperations("/api", "BelowAPI"), []openapi.Operation{
 	{
 		Method: "GET", Path: "/ws", ID: "connect", Tag: "socket", Summary: "The WebSocket, subprotocol " + wire.Subprotocol + ": everything that happens in rooms.",
 		Answers:  []openapi.Answer{{Status: 101}},
@@ -44,6 +44,34 @@ var ownOperations = []openapi.Operation{
 	{
 		Method: "GET", Path: descriptionPath, ID: "describe", Tag: "operation", Summary: "This document.", Answers: []openapi.Answer{{Status: 200, Type: map[string]any{}}},
 	},
+})
+
+// eventOperations describes what eventRoutes mounts below prefix; suffix makes the names differ.
+func eventOperations(prefix, suffix string) []openapi.Operation {
+	return []openapi.Operation{
+		{
+			Method: "POST", Path: prefix + "/session", ID: "beginSession" + suffix, Tag: "socket",
+			Summary: "Begins or resumes a session where WebSockets are blocked. The body is the auth message, the answer connected.",
+			Body:    &openapi.Body{Type: map[string]any{}}, Answers: []openapi.Answer{{Status: 200, Type: map[string]any{}}},
+			Problems: []wire.ErrorCode{wire.CodeBadMessage, wire.CodeUnauthorized, wire.CodeForbidden, wire.CodeTooLarge, wire.CodeRateLimited, wire.CodeUnavailable},
+		},
+		{
+			Method: "DELETE", Path: prefix + "/session", ID: "endSession" + suffix, Tag: "socket", Auth: openapi.Ticket, Summary: "Leaves every room, and ends the session.",
+			Answers: []openapi.Answer{{Status: 204}}, Problems: []wire.ErrorCode{wire.CodeForbidden},
+		},
+		{
+			Method: "GET", Path: prefix + "/events", ID: "readEvents" + suffix, Tag: "socket", Auth: openapi.Ticket,
+			Summary: "What the server has to say: each event is one message of the protocol. An event close says why it ends.",
+			Answers: []openapi.Answer{{Status: 200, Media: "text/event-stream"}}, Problems: []wire.ErrorCode{wire.CodeForbidden, wire.CodeConflict},
+		},
+		{
+			Method: "POST", Path: prefix + "/send", ID: "sendFrame" + suffix, Tag: "socket", Auth: openapi.Ticket,
+			Summary: "Takes one frame, one message a line. What comes of it stands in the events.",
+			Query:   []openapi.Parameter{{Name: frameHeader, In: "header", Summary: "Numbers the session's frames, from 1: one that comes again is not taken twice."}},
+			Body:    &openapi.Body{Media: "text/plain"}, Answers: []openapi.Answer{{Status: 204}},
+			Problems: []wire.ErrorCode{wire.CodeBadMessage, wire.CodeForbidden, wire.CodeTooLarge, wire.CodeRateLimited},
+		},
+	}
 }
 
 // GuestOperations describes what GuestHandler mounts.
@@ -63,7 +91,7 @@ func (s *Server) serveDescription(engine *gin.Engine) {
 	})
 	routes := engine.Routes()
 	mounted := slices.DeleteFunc(slices.Concat(ownOperations, s.opts.Described), func(op openapi.Operation) bool {
-		return !slices.ContainsFunc(routes, func(route gin.RouteInfo) bool { return Describes(op, route) })
+		return !op.IsWebhook() && !slices.ContainsFunc(routes, func(route gin.RouteInfo) bool { return Describes(op, route) })
 	})
 	document = openapi.Document("Confab", "v1", mounted)
 }

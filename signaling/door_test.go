@@ -1,7 +1,10 @@
 package signaling
 
 import (
+	"net/http"
 	"testing"
+
+	"github.com/gorilla/websocket"
 
 	"confab/signaling/wire"
 )
@@ -69,4 +72,60 @@ func TestKnock(t *testing.T) {
 	cas.wantError("j5", wire.CodeCancelled)
 	cas.want(wire.KindAck, "l2")
 	cas.join(roomName(t))
+}
+
+// loginFrom logs in as a browser does that stands behind a proxy, or says so.
+func (w *world) loginFrom(address, token string) *client {
+	w.t.Helper()
+	ws, resp, err := websocket.DefaultDialer.Dial(w.url("/ws"), http.Header{"X-Forwarded-For": {address}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	w.t.Cleanup(func() { _ = ws.Close() })
+	c := &client{t: w.t, ws: ws}
+	c.send("auth", "", "", wire.Auth{Token: token})
+	c.want(wire.KindConnected, "")
+	return c
+}
+
+// TestBanOfAnAddress bans a guest, who comes again under another name: by the address that a trusted proxy gives, and not
+// by one that the guest claims to have.
+func TestBanOfAnAddress(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		proxies []string
+		want    wire.ErrorCode // to the same address; "" = may join
+	}{
+		{"behind a proxy", []string{"127.0.0.0/8", "::1"}, wire.CodeForbidden},
+		{"without one", nil, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, func(o *Options) { o.TrustedProxies = test.proxies })
+			room := roomName(t)
+			ann, _, _ := w.enter("ann?role=moderator", room)
+			bob := w.loginFrom("203.0.113.7", "bob?guest=1")
+			at := bob.join(room).Self.ID
+			ann.send("moderate", "m1", room, wire.Moderate{Action: wire.ActionBan, Participant: at})
+			ann.want(wire.KindAck, "m1")
+			bob.wantClose(wire.CloseBanned)
+
+			again := w.loginFrom("203.0.113.7", "bobby?guest=1")
+			if test.want == "" {
+				again.join(room)
+			} else {
+				again.send("join", "j1", room, wire.Join{})
+				again.wantError("j1", test.want)
+			}
+			w.loginFrom("203.0.113.8", "cas?guest=1").join(room)
+
+			ann.send("bans", "b1", room, wire.Bans{})
+			if list := body[wire.BanList](ann.want(wire.KindBans, "b1")).Bans; len(list) != 1 || list[0].User != "bob" {
+				t.Errorf("bans: %+v", list)
+			}
+			ann.send("moderate", "m2", room, wire.Moderate{Action: wire.ActionUnban, User: "bob"})
+			ann.want(wire.KindAck, "m2")
+			w.loginFrom("203.0.113.7", "bob?guest=1").join(room)
+		})
+	}
 }

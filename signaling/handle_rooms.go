@@ -18,6 +18,7 @@ func handleRooms(m mux) {
 	Handle(m, inRoom(func(m *rooms.Member, _ wire.Envelope, msg wire.Moderate, answer rooms.Answer) {
 		m.Moderate(msg, answer)
 	}))
+	Handle(m, inRoom(func(m *rooms.Member, _ wire.Envelope, _ wire.Bans, answer rooms.Answer) { m.Bans(answer) }))
 }
 
 // joining is a join that is under way. The room may answer before Registry.Join has returned.

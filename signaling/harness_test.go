@@ -92,6 +92,8 @@ func (v *testVerifier) Verify(_ context.Context, token string) (*Claims, error) 
 			c.Role = wire.Role(value)
 		case "name":
 			c.Name = value
+		case "guest":
+			c.Guest = true
 		case "rooms":
 			c.Rooms = strings.Split(value, ",")
 		case "exp":

@@ -19,7 +19,8 @@ func (s *Server) routes() (*gin.Engine, error) {
 	if err := engine.SetTrustedProxies(s.opts.TrustedProxies); err != nil {
 		return nil, err
 	}
-	engine.Use(s.recover)
+	engine.RedirectTrailingSlash = false // which would pass by the headers
+	engine.Use(s.recover, s.secure)
 	engine.GET("/ws", s.serveSocket)
 	engine.GET("/api/ws", s.serveSocket)
 	s.eventRoutes(engine)
@@ -31,7 +32,7 @@ func (s *Server) routes() (*gin.Engine, error) {
 	}
 	s.serveDescription(engine)
 	if s.opts.Web != nil {
-		app, err := newWebApp(s.opts.Web)
+		app, err := newWebApp(s.opts.Web, s.opts.EmbedOrigins)
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package signaling
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -49,6 +50,7 @@ type opening struct {
 	Number uint64             `json:"n"`
 	ID     wire.ParticipantID `json:"id,omitempty"`
 	Serial uint64             `json:"serial,omitempty"`
+	Source netip.Prefix       `json:"source"` // what the client is counted by at its own node
 	Claims *Claims            `json:"claims"`
 }
 
@@ -69,7 +71,7 @@ func (l *edgeLink) seat(s *Session) (relaySeat, bool) {
 	}
 	l.last++
 	l.sessions[l.last] = s
-	l.out.put(itemOpen, opening{l.last, s.id, s.serial, s.claims}.encode())
+	l.out.put(itemOpen, opening{l.last, s.id, s.serial, s.peer.source, s.claims}.encode())
 	return relaySeat{l, l.last}, true
 }
 

@@ -59,6 +59,7 @@ type Options struct {
 	TicketKey []byte      // signs tickets; at least 32 bytes, the same after a restart
 
 	Origins         []string      // pages that may connect beside those of the same host ("https://chat.example", "*" = any)
+	EmbedOrigins    []string      // pages that may show the app in a frame, as Origins
 	RateLimit       int           // messages a second per session, 10 times as many per address; 0 = no limit
 	ConnectionLimit int           // connections per address; 0 = no limit, also for attempts to authenticate
 	AuthTimeout     time.Duration // from the upgrade to auth; 0 = wire.AuthTimeout

@@ -415,7 +415,7 @@ func (s *Session) verify(ctx context.Context, token string) (*Claims, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.server.opts.AuthTimeout)
 	defer cancel()
 	claims, err := s.server.opts.Verifier.Verify(ctx, token)
-	if err != nil && limited {
+	if err != nil && limited && !wire.AsError(err).Code.Retryable() { // keys that cannot be had are not the token's fault
 		s.peer.takeAuth(now, failedAuthCost-1)
 	}
 	return claims, err

@@ -97,7 +97,7 @@ func (l *ownerLink) take(kind itemKind, body *itemBody) error {
 // open makes the session. It is in no index: its node finds it there.
 func (l *ownerLink) open(o opening) {
 	v := &virtual{link: l, number: o.Number, joins: make(map[wire.RoomID]uint64)}
-	s := &Session{server: l.server, id: o.ID, serial: o.Serial, claims: o.Claims, virtual: v}
+	s := &Session{server: l.server, peer: &address{source: o.Source}, id: o.ID, serial: o.Serial, claims: o.Claims, virtual: v}
 	s.authed.Store(true)
 	v.session = s
 	l.sessions[o.Number] = v

@@ -27,12 +27,23 @@ const testSecret = "0123456789abcdef0123456789abcdef-of-tests"
 // mintToken makes a token for a member of the rooms.
 func mintToken(t *testing.T, user string, rooms ...string) string {
 	t.Helper()
+	return mintRole(t, user, wire.RoleMember, rooms...)
+}
+
+// mintModerator makes a token for a moderator of every room.
+func mintModerator(t *testing.T, user string) string {
+	t.Helper()
+	return mintRole(t, user, wire.RoleModerator, "*")
+}
+
+func mintRole(t *testing.T, user string, role wire.Role, rooms ...string) string {
+	t.Helper()
 	keys, err := signaling.OpenKeyring(t.Context(), signaling.KeyringOptions{Secret: []byte(testSecret)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	token, err := keys.Mint(signaling.Claims{
-		User: wire.UserID(user), Name: user, Role: wire.RoleMember, Grants: signaling.RoleGrants(wire.RoleMember),
+		User: wire.UserID(user), Name: user, Role: role, Grants: signaling.RoleGrants(role),
 		Rooms: rooms, ExpiresAt: time.Now().Add(time.Hour),
 	})
 	if err != nil {
@@ -48,6 +59,7 @@ func mintToken(t *testing.T, user string, rooms ...string) string {
 type chatter struct {
 	// Set by newChatter, then constant.
 	base   string
+	nodes  []string // of a cluster: each connection goes to one of them; nil = to base
 	token  string
 	user   string
 	budget int           // messages to write into each room
@@ -116,7 +128,11 @@ func (c *chatter) takeAsked() time.Duration {
 // live is one connection.
 func (c *chatter) live(ctx context.Context) error {
 	dialer := websocket.Dialer{Subprotocols: []string{wire.Subprotocol}, HandshakeTimeout: patience}
-	conn, response, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(c.base, "http")+"/ws", http.Header{})
+	base := c.base
+	if len(c.nodes) > 0 {
+		base = c.nodes[rand.N(len(c.nodes))]
+	}
+	conn, response, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(base, "http")+"/ws", http.Header{})
 	if err != nil {
 		return err
 	}

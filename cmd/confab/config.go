@@ -126,6 +126,10 @@ func printable(name string, value any) any {
 				shown[i] = maskCredential(shown[i])
 			case "admin-key":
 				shown[i] = maskAdminKey(shown[i])
+			case "webhook-url":
+				shown[i] = maskPath(shown[i])
+			case "webhook-secret":
+				shown[i] = mask
 			}
 		}
 		return shown

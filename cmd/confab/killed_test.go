@@ -220,13 +220,20 @@ func buildNATS(t *testing.T) string {
 // startNATS runs it and waits until it listens. The returned function kills it.
 func startNATS(t *testing.T, program, folder, address string) (kill func()) {
 	t.Helper()
+	return startNATSIn(t, "", program, folder, address)
+}
+
+// startNATSIn is startNATS in a network namespace, with more arguments.
+func startNATSIn(t *testing.T, namespace, program, folder, address string, more ...string) (kill func()) {
+	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	said := &lockedBuffer{}
-	cmd := exec.Command(program, "-js", "-sd", folder, "-a", host, "-p", port)
+	cmd := exec.Command(program, append([]string{"-js", "-sd", folder, "-a", host, "-p", port}, more...)...)
 	cmd.Stderr = said
+	runIn(cmd, namespace)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

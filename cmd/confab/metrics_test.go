@@ -40,7 +40,8 @@ func allMetrics(t *testing.T) map[string]series {
 	t.Helper()
 	cert, key, _ := writeCertificate(t, t.TempDir(), 1)
 	s := settingsOf(t, "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--turn", "on", "--turn-port", "0",
-		"--turn-tls-port", freePort(t), "--turn-cert", cert, "--turn-key", key)
+		"--turn-tls-port", freePort(t), "--turn-cert", cert, "--turn-key", key,
+		"--webhook-url", "http://127.0.0.1:9/", "--webhook-secret", testHookSecret)
 	listener, err := net.Listen("tcp", s.Listen)
 	if err != nil {
 		t.Fatal(err)

@@ -45,6 +45,13 @@ func (c cluster) drain() {
 	}
 }
 
+// leave says that this server runs no room any more.
+func (c cluster) leave() {
+	if c.nodes != nil {
+		c.nodes.Leave()
+	}
+}
+
 // register has /metrics tell of the cluster.
 func (c cluster) register(metrics prometheus.Registerer) error {
 	if c.nodes == nil {

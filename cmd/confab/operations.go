@@ -6,12 +6,14 @@ import (
 	"confab/media/record"
 	"confab/signaling"
 	"confab/signaling/openapi"
+	"confab/signaling/webhook"
 	"confab/signaling/wire"
 )
 
 // operations describes the routes of a server that has everything; the document leaves out what is not mounted.
 func operations() []openapi.Operation {
-	return slices.Concat(signaling.AdminOperations(), signaling.GuestOperations, recordingOperations, gatewayOperations, exportOperations)
+	return slices.Concat(signaling.AdminOperations(), signaling.GuestOperations, recordingOperations, gatewayOperations, exportOperations,
+		[]openapi.Operation{webhook.Operation})
 }
 
 var recordingOperations = []openapi.Operation{

@@ -105,6 +105,7 @@ type parts struct {
 	recordings *recorder
 	bots       crew
 	audit      *audit.Log // nil = none is kept
+	hooks      *hooks     // nil = nobody is told
 	registry   *rooms.Registry
 	backups    *backupSocket // nil = it could not be opened
 }
@@ -141,10 +142,13 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if b.audit, err = openAudit(p, log); err != nil {
 		return nil, err
 	}
+	if b.hooks, err = openHooks(ctx, s, b.records, log); err != nil {
+		return nil, err
+	}
 	b.registry = rooms.NewRegistry(b.records, rooms.Options{
-		History: s.History, Capacity: s.MaxParticipants, ICE: b.ice, Durability: s.Durability, Logger: log,
+		History: s.History, Capacity: s.MaxParticipants, RoomCapacity: s.RoomCapacity, ICE: b.ice, Durability: s.Durability, Logger: log,
 		SFU: b.calls.forRooms(), MeshMax: s.MeshMax, Recorder: b.recordings.forRooms(), Bots: b.bots.forRooms(),
-		Owners: b.cluster().owners(), Audit: b.audit.Act,
+		Owners: b.cluster().owners(), Audit: b.audit.Act, Events: b.hooks.forRooms(),
 	})
 	b.cluster().begin(b.registry)
 	b.backups = openBackupSocket(s.Data, b.records, log)
@@ -160,8 +164,8 @@ func (b *parts) cluster() cluster { return cluster{b.records.Nodes()} }
 func (b *parts) register(s *Settings, appended prometheus.Histogram) error {
 	return errors.Join(
 		registerProcess(b.metrics), registerBuild(b.metrics), registerDisk(b.metrics, "data", s.Data),
-		registerLog(b.metrics, appended, b.records), registerAudit(b.metrics, b.audit), registerRooms(b.metrics, b.registry),
-		registerMedia(b.metrics, b.calls), b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
+		registerLog(b.metrics, appended, b.records), registerAudit(b.metrics, b.audit), b.hooks.register(b.metrics),
+		registerRooms(b.metrics, b.registry), registerMedia(b.metrics, b.calls), b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
 		b.cluster().register(b.metrics),
 	)
 }
@@ -172,7 +176,9 @@ func (b *parts) close(ctx context.Context) error {
 	err := errors.Join(b.backups.close(), b.calls.close(), b.turn.close())
 	if b.registry != nil {
 		err = errors.Join(err, wrap("ending the rooms", b.registry.Close(ctx)))
+		b.cluster().leave() // before what takes longer: others wait for the rooms
 	}
+	b.hooks.close(ctx)
 	return errors.Join(err, b.bots.close(ctx), wrap("closing the audit log", b.audit.Close()), closeLog(ctx, b.records))
 }
 
@@ -273,7 +279,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 	}
 	socket, err := signaling.New(signaling.Options{
 		Registry: behind.registry, Nodes: behind.cluster().links(), Verifier: keys, TicketKey: behind.secret.ticketKey(),
-		Origins: s.Origins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
+		Origins: s.Origins, EmbedOrigins: s.EmbedOrigins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
 		Web: web.Dist, Routes: routes, Described: operations(), Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
 	})

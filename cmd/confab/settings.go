@@ -28,10 +28,12 @@ type Settings struct {
 	AuthSecretFile  string        `help:"File that holds the secret; a line break at its end is not part of it." placeholder:"FILE" group:"settings"`
 	AuthJWKS        string        `name:"auth-jwks" help:"File or URL of a JWK set: tokens by its keys are good too (RS256, ES256, EdDSA)." placeholder:"FILE|URL" group:"settings"`
 	Guests          string        `default:"auto" enum:"auto,on,off" help:"Let people in without an account: auto, on or off. auto is on for this machine's own browsers only." group:"settings"`
+	EmbedOrigins    []string      `help:"Web origins whose pages may show the app in a frame; * is any." placeholder:"ORIGIN" group:"settings"`
 	Origins         []string      `help:"Web origins that may connect besides the server's own, such as https://example.org; * is any." placeholder:"ORIGIN" group:"settings"`
 	TrustedProxies  []string      `help:"Addresses or networks of reverse proxies whose X-Forwarded-For is believed." placeholder:"CIDR" group:"settings"`
 	History         int           `default:"256" help:"Messages that a person sees on entering a room." group:"settings"`
-	MaxParticipants int           `default:"5000" help:"Participants of one room at a time." group:"settings"`
+	MaxParticipants int           `default:"5000" help:"Participants that a room can hold." group:"settings"`
+	RoomCapacity    int           `default:"0" help:"Participants that a room holds unless it is set otherwise; 0 = as many as it can." group:"settings"`
 	RateLimit       int           `default:"50" help:"Messages a second for each session; 0 = no limit." group:"settings"`
 	ConnectionLimit int           `default:"100" help:"Connections of one address at a time; 0 = no limit." group:"settings"`
 	AuthTimeout     time.Duration `default:"30s" help:"Time from connecting to the token." group:"settings"`
@@ -56,6 +58,10 @@ type Settings struct {
 	Bots            string        `help:"File with bots of your own, what answers for them and what they can use; off = no bots. Left out: those that need nothing else." placeholder:"FILE|off" group:"settings"`
 	AdminKey        []string      `help:"Keys of the admin API below /api/v1, as KEY or NAME:KEY, at least 32 bytes each; the audit log tells their names. Without one the API is off." placeholder:"KEY" group:"settings"`
 	AuditLog        string        `help:"File that tells who moderated whom and what the admin API was used for; stdout, or off. Left out: audit.log in the data folder." placeholder:"FILE|stdout|off" group:"settings"`
+	WebhookURL      []string      `name:"webhook-url" help:"Addresses that are told what happens in rooms, by signed requests (Standard Webhooks)." placeholder:"URL" group:"settings"`
+	WebhookSecret   []string      `help:"Secrets that these requests are signed with, as whsec_ and base64; several while one takes the place of another." placeholder:"SECRET" group:"settings"`
+	WebhookText     string        `default:"off" enum:"on,off" help:"Tell the text of messages too: on or off." group:"settings"`
+	WebhookTimeout  time.Duration `default:"10s" help:"Time that an address may take to answer." group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }
@@ -96,10 +102,16 @@ func (s *Settings) check(from origins) error {
 	s.checkLog(bad)
 	s.checkAuth(bad)
 	s.checkAdmin(bad)
+	s.checkWebhooks(bad)
 	s.checkLimits(bad)
 	for _, origin := range s.Origins {
 		if err := checkOrigin(origin); err != nil {
 			bad("origins", "%v", err)
+		}
+	}
+	for _, origin := range s.EmbedOrigins {
+		if err := checkOrigin(origin); err != nil {
+			bad("embed-origins", "%v", err)
 		}
 	}
 	for _, proxy := range s.TrustedProxies {
@@ -248,6 +260,7 @@ func (s *Settings) checkLimits(bad func(name, format string, args ...any)) {
 	}
 	within("history", s.History, 1, 4096)
 	within("max-participants", s.MaxParticipants, 1, 100_000)
+	within("room-capacity", s.RoomCapacity, 0, s.MaxParticipants)
 	within("rate-limit", s.RateLimit, 0, 100_000)
 	within("connection-limit", s.ConnectionLimit, 0, 1_000_000)
 	if s.AuthTimeout < time.Second || s.AuthTimeout > 10*time.Minute {
@@ -269,7 +282,7 @@ func checkListen(listen string) error {
 // checkOrigin takes an origin as browsers send it (RFC 6454 section 6.1) or *.
 func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
-	if origin == "*" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil &&
+	if origin == "*" || err == nil && !strings.ContainsAny(origin, " ;,'\"") && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil &&
 		u.Path == "" && u.RawQuery == "" && u.Fragment == "" {
 		return nil
 	}

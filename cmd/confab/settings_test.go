@@ -80,7 +80,11 @@ func TestConfigMasksSecrets(t *testing.T) {
 	if code != exitOK {
 		t.Fatal(problems)
 	}
-	_, keys, _ := command(t, nil, "config", "--admin-key", hidden+",ops:x"+hidden)
+	_, keys, _ := command(t, nil, "config", "--admin-key", hidden+",ops:x"+hidden,
+		"--webhook-url", "https://hooks.example/"+hidden+"?key="+hidden, "--webhook-secret", "whsec_aGlkZGVuLWhpZGRlbi1oaWRkZW4taGlkZGVu")
+	if strings.Contains(keys, "aGlk") || !strings.Contains(keys, "hooks.example") {
+		t.Error(keys)
+	}
 	if out += keys; !strings.Contains(keys, "ops:"+mask) {
 		t.Error(keys)
 	}
@@ -137,6 +141,11 @@ func TestBadSettings(t *testing.T) {
 		{"a short admin key", []string{"--admin-key", "ops:short"}, nil, "", []string{"--admin-key", "key 1", "5 bytes", "32", "openssl"}},
 		{"an admin key with a bad name", []string{"--admin-key", "The Ops:" + strings.Repeat("s", 32)}, nil, "", []string{"--admin-key", "NAME:KEY"}},
 		{"two admin keys of one name", []string{"--admin-key", "a:" + strings.Repeat("s", 32) + ",a:" + strings.Repeat("t", 32)}, nil, "", []string{"--admin-key", "called a"}},
+		{"a webhook without a secret", []string{"--webhook-url", "https://hooks.example"}, nil, "", []string{"--webhook-secret", "openssl"}},
+		{"a webhook that is no URL", []string{"--webhook-url", "hooks.example"}, nil, "", []string{"--webhook-url", "https://"}},
+		{"a webhook twice", []string{"--webhook-url", "https://h/a,https://h/a"}, nil, "", []string{"--webhook-url", "twice"}},
+		{"a secret of another kind", []string{"--webhook-secret", "secret"}, nil, "", []string{"--webhook-secret", "whsec_"}},
+		{"a webhook that never answers", []string{"--webhook-timeout", "1h"}, nil, "", []string{"--webhook-timeout", "1m"}},
 		{"unknown flag", []string{"--tls-domain", "a"}, nil, "", []string{"--tls-domain"}},
 		{"unknown key", nil, nil, "listen: :1\nhistroy: 5\n", []string{"--config", "line 2", `"histroy"`, "history"}},
 		{"config inside the file", nil, nil, "config: other.yaml\n", []string{"--config", `"config"`}},

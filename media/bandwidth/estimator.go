@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"time"
+
+	"confab/media/prefetch"
 )
 
 // Timing and shares of the estimator.
@@ -110,6 +112,22 @@ func (e *Estimator) Sent(now time.Time, size int, probe uint16) uint16 {
 		e.prober.sent(probe)
 	}
 	return e.history.add(at, size, probe)
+}
+
+// Prefetch asks the processor for what Sent will look at, as far as that is in e. It looks at nothing, so it needs no lock.
+func (e *Estimator) Prefetch() {
+	prefetch.Of(&e.epoch)
+	prefetch.Of(&e.history)
+	prefetch.Of(&e.sending.newest)
+	prefetch.Of(&e.outage)
+}
+
+// PrefetchNext asks for the rest of it.
+func (e *Estimator) PrefetchNext() {
+	prefetch.Of(e.sending.last())
+	if e.history.packets != nil {
+		prefetch.Of(e.history.slot(e.history.next))
+	}
 }
 
 // SetRemote sets the upper bound that the receiver gives by REMB, in bits a second; 0 takes it back. Where no

@@ -266,7 +266,7 @@ func (b *Bus) Close() error {
 	defer close(b.closed)
 	b.appender.drain(closeDrain)
 	if b.nodes != nil {
-		b.nodes.leave()
+		b.nodes.Leave()
 	}
 	b.end(rooms.ErrLogClosed)
 	b.running.Wait()
@@ -314,6 +314,9 @@ func (b *Bus) Ready() error {
 	})
 	if down != nil {
 		return down
+	}
+	if b.nodes != nil && !b.nodes.MayAct() {
+		return fmt.Errorf("%w: neither the other nodes nor NATS have confirmed this node in time", rooms.ErrUnavailable)
 	}
 	if age := b.appender.oldest(); age > readyAppendAge {
 		return fmt.Errorf("%w: an append waits for its confirmation since %s", rooms.ErrUnavailable, age.Round(time.Millisecond))

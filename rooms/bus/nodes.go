@@ -518,9 +518,13 @@ func (n *Nodes) Drain() {
 	n.sendBeat()
 }
 
-// leave says goodbye: the rooms of this node, which have ended, may be taken at once.
-func (n *Nodes) leave() {
+// Leave says goodbye: the rooms of this node, which have ended, may be taken at once. Close does it too.
+func (n *Nodes) Leave() {
 	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return
+	}
 	n.closed, n.draining = true, true
 	for _, l := range n.links {
 		l.fail(errDraining)

@@ -30,7 +30,7 @@ const (
 // An Operation is one method of one path.
 type Operation struct {
 	Method   string
-	Path     string // with {name} for what varies, which becomes a parameter
+	Path     string // with {name} for what varies, which becomes a parameter; without a / it is the name of a webhook, a request that the server makes
 	ID       string // unique; the name of the operation
 	Tag      string
 	Summary  string
@@ -40,6 +40,9 @@ type Operation struct {
 	Answers  []Answer
 	Problems []wire.ErrorCode // that it answers with, besides those of Auth
 }
+
+// IsWebhook reports whether the server makes the request.
+func (op Operation) IsWebhook() bool { return !strings.HasPrefix(op.Path, "/") }
 
 // A Parameter stands in the query or, with In, elsewhere.
 type Parameter struct {
@@ -82,7 +85,7 @@ type object map[string]any
 // and path: a mistake in a table, which every start would show.
 func Document(title, version string, operations []Operation) []byte {
 	s := &schemas{named: object{}, types: map[string]reflect.Type{}}
-	paths, seen := map[string]object{}, map[string]bool{}
+	paths, hooks, seen := map[string]object{}, map[string]object{}, map[string]bool{}
 	for _, op := range operations {
 		for _, name := range []string{op.ID, op.Method + " " + op.Path} {
 			if seen[name] {
@@ -90,10 +93,14 @@ func Document(title, version string, operations []Operation) []byte {
 			}
 			seen[name] = true
 		}
-		if paths[op.Path] == nil {
-			paths[op.Path] = object{}
+		in := paths
+		if op.IsWebhook() {
+			in = hooks
 		}
-		paths[op.Path][strings.ToLower(op.Method)] = s.operation(op)
+		if in[op.Path] == nil {
+			in[op.Path] = object{}
+		}
+		in[op.Path][strings.ToLower(op.Method)] = s.operation(op)
 	}
 	s.ref(reflect.TypeFor[Problem]())
 	doc, err := json.Marshal(object{
@@ -102,7 +109,7 @@ func Document(title, version string, operations []Operation) []byte {
 			"title": title, "version": version,
 			"description": "Errors are {\"error\":{\"code\",\"message\"}}. Ignore fields that you do not know: versions add some.",
 		},
-		"paths": paths,
+		"paths": paths, "webhooks": hooks,
 		"components": object{
 			"schemas": s.named,
 			"securitySchemes": object{
@@ -212,6 +219,9 @@ func problemsOf(op Operation) map[int][]string {
 	}
 	if op.Auth == AdminKey {
 		codes = append(codes, wire.CodeRateLimited, wire.CodeNotFound)
+	}
+	if op.IsWebhook() {
+		return nil
 	}
 	if op.Body != nil {
 		codes = append(codes, wire.CodeBadMessage, wire.CodeTooLarge)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"confab/rooms"
 	"confab/signaling/wire"
 )
 
@@ -24,13 +25,14 @@ var closed = map[reflect.Type][]any{
 	reflect.TypeFor[wire.Status]():          {wire.Online, wire.Reconnecting},
 	reflect.TypeFor[wire.Mode]():            {wire.Mesh, wire.SFU},
 	reflect.TypeFor[wire.Source]():          {wire.Microphone, wire.Camera, wire.Screen, wire.ScreenAudio},
-	reflect.TypeFor[wire.ErrorCode]():       codes(),
+	reflect.TypeFor[wire.ErrorCode]():       values(wire.ErrorCodes),
+	reflect.TypeFor[rooms.EventKind]():      values(rooms.EventKinds),
 }
 
-func codes() []any {
-	var all []any
-	for _, code := range wire.ErrorCodes {
-		all = append(all, code)
+func values[T any](of []T) []any {
+	all := make([]any, 0, len(of))
+	for _, value := range of {
+		all = append(all, value)
 	}
 	return all
 }

@@ -58,6 +58,7 @@ var Catalog = []Entry{
 	{KindThreadHistory, "rooms", nil, ThreadHistory{}, Answered, "", "A thread's window, or all after since."},
 	{KindMediaState, "rooms", SetMedia{}, MediaState{}, State, KindAck, "What a participant sends now, and its hand."},
 	{KindModerate, "rooms", Moderate{}, nil, Request, KindAck, "What moderators do."},
+	{KindBans, "rooms", Bans{}, BanList{}, Answered, KindBans, "Who is banned from the room. Moderators only."},
 	{KindRoom, "rooms", nil, RoomInfo{}, State, "", "What changed of the room's state."},
 
 	{KindSignal, "calls", Signal{}, Signal{}, Signalled, KindAck, "Offer, answer, candidate or end of candidates, relayed unread."},
@@ -100,9 +101,9 @@ var Enums = map[reflect.Type][]string{
 		string(RecordingDiskFull), string(RecordingDiskSlow), string(RecordingFailed),
 	},
 	reflect.TypeFor[Action](): {
-		string(ActionMute), string(ActionUnmute), string(ActionKick), string(ActionBan), string(ActionLock), string(ActionUnlock),
+		string(ActionMute), string(ActionUnmute), string(ActionKick), string(ActionBan), string(ActionUnban), string(ActionLock), string(ActionUnlock),
 		string(ActionPromote), string(ActionDemote), string(ActionAdmit), string(ActionDeny), string(ActionEnd),
-		string(ActionRecord), string(ActionStopRecording),
+		string(ActionRecord), string(ActionStopRecording), string(ActionCapacity),
 	},
 	reflect.TypeFor[QualityReason](): {
 		string(QualityFull), string(QualitySize), string(QualityHidden), string(QualityBandwidth), string(QualityServer),

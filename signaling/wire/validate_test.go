@@ -78,6 +78,7 @@ func TestValidate(t *testing.T) {
 		{"unsubscribe-thread", UnsubscribeThread{}, "", ""},
 		{"media-state", SetMedia{}, "", ""},
 
+		{"bans", Bans{}, "", ""},
 		{"lock", Moderate{Action: ActionLock}, "", ""},
 		{"mute", Moderate{Action: ActionMute, Participant: "p", Source: Screen}, "", ""},
 		{"unmute", Moderate{Action: ActionUnmute, Participant: "p", Source: Camera}, "", ""},
@@ -86,6 +87,11 @@ func TestValidate(t *testing.T) {
 		{"mute, no such source", Moderate{Action: ActionMute, Participant: "p", Source: "nose"}, CodeBadMessage, "source"},
 		{"kick nobody", Moderate{Action: ActionKick}, CodeBadMessage, "kick needs a participant"},
 		{"no action", Moderate{}, CodeBadMessage, "action"},
+		{"unban", Moderate{Action: ActionUnban, User: "u"}, "", ""},
+		{"unban nobody", Moderate{Action: ActionUnban, Participant: "p"}, CodeBadMessage, "unban needs a user"},
+		{"capacity", Moderate{Action: ActionCapacity, Capacity: 12}, "", ""},
+		{"capacity of the server", Moderate{Action: ActionCapacity}, "", ""},
+		{"negative capacity", Moderate{Action: ActionCapacity, Capacity: -1}, CodeBadMessage, "capacity"},
 		{"record", Moderate{Action: ActionRecord}, "", ""},
 		{"unknown action", Moderate{Action: "smile", Participant: "p"}, CodeBadMessage, "action"},
 

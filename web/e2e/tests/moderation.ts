@@ -37,6 +37,18 @@ test('moderation: who is removed is told, and may come back unless banned', asyn
   await alan.find('lobby-join').click();
   await alan.find('lobby-failure').waitFor();
   assertEqual(await ada.people(), ['Ada', 'Grace'], 'people after the attempt');
+
+  // A ban is taken back where the people are.
+  await ada.find('bans').locator('summary').click();
+  await ada.find('ban').waitFor();
+  assertEqual(await ada.find('ban').locator('bdi').allTextContents(), ['Alan'], 'who is banned');
+  assertEqual(await violations(ada.page), [], 'what axe finds');
+  assertEqual(await grace.find('bans').count(), 0, 'lists of bans of a member');
+  await ada.find('unban').click();
+  await ada.announced(/Alan may come back/);
+  await alan.find('lobby-join').click();
+  await alan.entered();
+  await peopleSeenBy(ada, ['Ada', 'Alan', 'Grace']);
 });
 
 /** Asks to be let into a locked room. */

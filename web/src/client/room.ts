@@ -13,7 +13,7 @@ import { fullJitter } from './retry';
 import { Roster } from './roster';
 import type { ParticipantView } from './roster';
 import type {
-  CallStats, JoinOptions, LocalMedia, Participant, Room, RoomEvents, RoomInfo, RoomState, Thread,
+  CallStats, JoinOptions, LocalMedia, ModerateTarget, Participant, Room, RoomEvents, RoomInfo, RoomState, Thread,
 } from './types';
 import type * as wire from './wire';
 
@@ -96,7 +96,7 @@ export class RoomSession implements Room {
     this.lowBandwidth.set(on);
   }
 
-  async moderate(action: wire.ModerateAction, target: { participant?: string; source?: wire.Source } = {}): Promise<void> {
+  async moderate(action: wire.ModerateAction, target: ModerateTarget = {}): Promise<void> {
     await this.request('moderate', { action, ...target } satisfies wire.Moderate);
   }
 

@@ -72,6 +72,8 @@ export interface ConnectionDetail {
   readonly nextRetryAt: number | null;
   /** Whether the server took up the earlier session. */
   readonly recovered: boolean;
+  /** Whether the connection goes over plain HTTP, which is slower, because WebSockets did not work. */
+  readonly fallback: boolean;
 }
 
 export interface RetryContext {
@@ -246,6 +248,17 @@ export interface RoomEvents {
   muted: { source: 'microphone' | 'camera' | 'screen' };
 }
 
+/** Whom or what `moderate` is about. */
+export interface ModerateTarget {
+  participant?: string;
+  /** Of `mute` and `unmute`. */
+  source?: Source;
+  /** Of `unban`; who is banned answers the request `bans`. */
+  user?: string;
+  /** Of `capacity`: how many participants the room holds; absent = as the server has it. */
+  capacity?: number;
+}
+
 export interface Room {
   readonly id: string;
   readonly state: Readable<RoomState>;
@@ -280,7 +293,7 @@ export interface Room {
   setHand(up: boolean): void;
   setLowBandwidth(on: boolean): void;
   /** Moderators only, else `forbidden`. `mute` without a source mutes the microphone. */
-  moderate(action: ModerateAction, target?: { participant?: string; source?: Source }): Promise<void>;
+  moderate(action: ModerateAction, target?: ModerateTarget): Promise<void>;
   /** One reading of getStats of all peer connections. */
   stats(): Promise<CallStats>;
   /** Resolves when the server knows, or at once when the connection is lost. */

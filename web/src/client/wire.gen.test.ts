@@ -155,7 +155,7 @@ const fromClients: Golden<ClientMessages> = {
       "type": "moderate",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "data": {"action": "mute", "participant": "p-9tz02k", "source": "screen"}
+      "data": {"action": "mute", "participant": "p-9tz02k", "source": "screen", "user": "grace", "capacity": 50}
     },
     {
       "type": "moderate",
@@ -163,6 +163,9 @@ const fromClients: Golden<ClientMessages> = {
       "room": "daily",
       "data": {"action": "lock"}
     },
+  ],
+  bans: [
+    {"type": "bans", "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11", "room": "daily", "data": {}},
   ],
   'webrtc-signal': [
     {
@@ -913,6 +916,22 @@ const fromServer: Golden<ServerMessages> = {
       "from": "p-9tz02k",
       "ts": 1767225660500,
       "data": {"microphone": true, "camera": false, "screen": true, "hand": true}
+    },
+  ],
+  bans: [
+    {
+      "type": "bans",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "ts": 1767225660500,
+      "data": {"bans": [{"user": "linus", "name": "Linus", "at": 1767225690000}]}
+    },
+    {
+      "type": "bans",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "ts": 1767225660500,
+      "data": {"bans": []}
     },
   ],
   room: [

@@ -89,6 +89,7 @@ export const MODERATE_ACTIONS = [
   'unmute',
   'kick',
   'ban',
+  'unban',
   'lock',
   'unlock',
   'promote',
@@ -98,6 +99,7 @@ export const MODERATE_ACTIONS = [
   'end',
   'record',
   'stop-recording',
+  'capacity',
 ] as const;
 /** ModerateAction is what a moderator does. */
 export type ModerateAction = (typeof MODERATE_ACTIONS)[number];
@@ -635,10 +637,31 @@ export interface SetMedia {
 /** Moderate is a moderator's request. */
 export interface Moderate {
   action: ModerateAction;
-  /** whom; not for lock, unlock, end and those of recording */
+  /** whom; not for lock, unlock, end, unban, capacity and those of recording */
   participant?: string;
   /** what to mute or unmute; absent = microphone */
   source?: Source;
+  /** whose ban unban takes back */
+  user?: string;
+  /** of capacity; absent = as the server has it */
+  capacity?: number;
+}
+
+/** Bans asks who is banned. */
+export type Bans = Record<string, never>;
+
+/** A Ban keeps a user out of a room. */
+export interface Ban {
+  user: string;
+  /** at the time; absent = not known */
+  name?: string;
+  /** Unix time in milliseconds; absent = not known */
+  at?: number;
+}
+
+/** BanList answers Bans, the newest first. */
+export interface BanList {
+  bans: Ban[];
 }
 
 /** A SessionDescription is an RTCSessionDescriptionInit (W3C WebRTC section 4.6.2). */
@@ -904,6 +927,8 @@ export interface ClientMessages {
   'media-state': SetMedia;
   /** What moderators do. */
   moderate: Moderate;
+  /** Who is banned from the room. Moderators only. */
+  bans: Bans;
   /** Offer, answer, candidate or end of candidates, relayed unread. */
   'webrtc-signal': Signal;
   /** How this room's media flows from now on. From a client: it cannot reach a participant directly. */
@@ -963,6 +988,8 @@ export interface ServerMessages {
   'thread-history': ThreadHistory;
   /** What a participant sends now, and its hand. */
   'media-state': MediaState;
+  /** Who is banned from the room. Moderators only. */
+  bans: BanList;
   /** What changed of the room's state. */
   room: RoomUpdate;
   /** Offer, answer, candidate or end of candidates, relayed unread. */
@@ -1026,6 +1053,7 @@ export const ANSWERS = {
   'unsubscribe-thread': 'ack',
   'media-state': 'ack',
   moderate: 'ack',
+  bans: 'bans',
   'webrtc-signal': 'ack',
   'media-mode': 'ack',
   'ice-servers': 'ice-servers',

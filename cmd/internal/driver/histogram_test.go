@@ -1,4 +1,4 @@
-package main
+package driver
 
 import (
 	"testing"
@@ -6,27 +6,27 @@ import (
 )
 
 func TestQuantilesAreRightWithinThreePercent(t *testing.T) {
-	var h, half histogram
+	var h, half Histogram
 	for i := 1; i <= 100_000; i++ {
 		to := &h
 		if i%2 == 0 {
 			to = &half
 		}
-		to.add(time.Duration(i) * time.Microsecond)
+		to.Add(time.Duration(i) * time.Microsecond)
 	}
-	h.merge(&half)
+	h.Merge(&half)
 	for _, c := range []struct {
 		q    float64
 		want time.Duration
 	}{{0.5, 50 * time.Millisecond}, {0.95, 95 * time.Millisecond}, {0.99, 99 * time.Millisecond}, {0.00001, time.Microsecond}} {
-		if got := h.quantile(c.q); got < c.want*97/100 || got > c.want*103/100 {
+		if got := h.Quantile(c.q); got < c.want*97/100 || got > c.want*103/100 {
 			t.Errorf("quantile %v is %v; want %v within 3 %%", c.q, got, c.want)
 		}
 	}
 }
 
 func TestQuantileOfNothingIsZero(t *testing.T) {
-	if got := new(histogram).quantile(0.5); got != 0 {
+	if got := new(Histogram).Quantile(0.5); got != 0 {
 		t.Errorf("got %v; want 0", got)
 	}
 }

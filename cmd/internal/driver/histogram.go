@@ -1,4 +1,4 @@
-package main
+package driver
 
 import (
 	"math"
@@ -12,12 +12,13 @@ const (
 	buckets = (64 - subBits) << subBits
 )
 
-// A histogram counts durations. add may be called from any goroutine; the zero value is empty.
-type histogram struct {
+// A Histogram counts durations. Add may be called from any goroutine; the zero value is empty.
+type Histogram struct {
 	counts [buckets]atomic.Uint32
 }
 
-func (h *histogram) add(d time.Duration) {
+// Add counts one.
+func (h *Histogram) Add(d time.Duration) {
 	h.counts[bucketOf(uint64(max(d, 0)))].Add(1)
 }
 
@@ -33,8 +34,8 @@ func middleOf(bucket int) time.Duration {
 	return time.Duration(low + (uint64(1)<<shift)/2)
 }
 
-// merge adds what other has counted.
-func (h *histogram) merge(other *histogram) {
+// Merge adds what other has counted.
+func (h *Histogram) Merge(other *Histogram) {
 	for i := range other.counts {
 		if n := other.counts[i].Load(); n > 0 {
 			h.counts[i].Add(n)
@@ -42,27 +43,31 @@ func (h *histogram) merge(other *histogram) {
 	}
 }
 
-// reset forgets everything. What is added meanwhile may be forgotten or not.
-func (h *histogram) reset() {
+// Reset forgets everything. What is added meanwhile may be forgotten or not.
+func (h *Histogram) Reset() {
 	for i := range h.counts {
 		h.counts[i].Store(0)
 	}
 }
 
-// copy returns what has been counted so far.
-func (h *histogram) copy() *histogram {
-	other := new(histogram)
-	other.merge(h)
+// Copy returns what has been counted so far.
+func (h *Histogram) Copy() *Histogram {
+	other := new(Histogram)
+	other.Merge(h)
 	return other
 }
 
-// quantile returns the value below which the fraction q of all lie; 0 when it is empty.
-func (h *histogram) quantile(q float64) time.Duration {
-	var total uint64
+// Count returns how many there are.
+func (h *Histogram) Count() (n uint64) {
 	for i := range h.counts {
-		total += uint64(h.counts[i].Load())
+		n += uint64(h.counts[i].Load())
 	}
-	rank := uint64(math.Ceil(q * float64(total)))
+	return n
+}
+
+// Quantile returns the value below which the fraction q of all lie; 0 when it is empty.
+func (h *Histogram) Quantile(q float64) time.Duration {
+	rank := uint64(math.Ceil(q * float64(h.Count())))
 	var seen uint64
 	for i := range h.counts {
 		if seen += uint64(h.counts[i].Load()); seen >= rank && seen > 0 {
