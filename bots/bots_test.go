@@ -32,10 +32,11 @@ type script struct {
 
 // A turn emits text in pieces, waits for gate if there is one, then ends.
 type turn struct {
-	pieces []string
-	gate   chan struct{}
-	calls  []provider.Call
-	err    error
+	pieces   []string
+	gate     chan struct{}
+	calls    []provider.Call
+	thoughts []provider.Thought
+	err      error
 }
 
 func (s *script) Answer(ctx context.Context, r provider.Request, emit func(provider.Part)) (provider.Turn, error) {
@@ -50,10 +51,10 @@ func (s *script) Answer(ctx context.Context, r provider.Request, emit func(provi
 		select {
 		case <-t.gate:
 		case <-ctx.Done():
-			return provider.Turn{Model: "script"}, context.Cause(ctx)
+			return provider.Turn{Model: "script", Usage: provider.Usage{Input: 10}}, context.Cause(ctx)
 		}
 	}
-	out := provider.Turn{Stop: provider.Stopped, Calls: t.calls, Usage: provider.Usage{Input: 10, Output: 5}, Model: "script"}
+	out := provider.Turn{Stop: provider.Stopped, Calls: t.calls, Thoughts: t.thoughts, Usage: provider.Usage{Input: 10, Output: 5}, Model: "script"}
 	if len(t.calls) > 0 {
 		out.Stop = provider.Tools
 	}
@@ -98,7 +99,14 @@ type lab struct {
 
 func newLab(t *testing.T, opts Options) *lab {
 	t.Helper()
-	log, err := bus.Open(t.Context(), bus.Options{DataDir: t.TempDir()})
+	l, closeLab := openLab(t, t.TempDir(), opts)
+	t.Cleanup(closeLab)
+	return l
+}
+
+func openLab(t *testing.T, folder string, opts Options) (*lab, func()) {
+	t.Helper()
+	log, err := bus.Open(t.Context(), bus.Options{DataDir: folder})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,15 +114,18 @@ func newLab(t *testing.T, opts Options) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := rooms.NewRegistry(log, rooms.Options{Bots: service})
-	t.Cleanup(func() {
+	ropts := rooms.Options{Bots: service}
+	if opts.Hearing != nil {
+		ropts.SFU, ropts.MeshMax = noMedia{}, 4
+	}
+	g := rooms.NewRegistry(log, ropts)
+	return &lab{g, t, service}, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := errors.Join(g.Close(ctx), service.Close(ctx), log.Close()); err != nil {
 			t.Error(err)
 		}
-	})
-	return &lab{g, t, service}
+	}
 }
 
 // scripted is a lab with one bot, Echo, whose model is the script.
@@ -278,9 +289,10 @@ func TestMention(t *testing.T) {
 
 // TestToolsAndApproval: a tool that reads runs, one that writes waits for a word, and runs with what was shown.
 func TestToolsAndApproval(t *testing.T) {
+	thoughts := []provider.Thought{{By: "main", Data: json.RawMessage(`{"signed":true}`)}}
 	s := &script{turns: []turn{
 		{calls: []provider.Call{{ID: "c1", Name: "list_participants", Input: json.RawMessage(`{}`)}, {ID: "c2", Name: "no_such", Input: json.RawMessage(`{}`)}}},
-		{calls: []provider.Call{{ID: "c3", Name: "file_away", Input: json.RawMessage(`{"title":"x"}`)}}},
+		{pieces: []string{"Let me see. "}, thoughts: thoughts, calls: []provider.Call{{ID: "c3", Name: "file_away", Input: json.RawMessage(`{"title":"x"}`)}}},
 		{calls: []provider.Call{{ID: "c4", Name: "file_away", Input: json.RawMessage(`{"title":"y"}`)}}},
 		{pieces: []string{"filed"}},
 	}}
@@ -298,7 +310,7 @@ func TestToolsAndApproval(t *testing.T) {
 		}
 	}
 	done, chat := ada.answered(1)
-	if done.Status != wire.RunCompleted || chat.Text != "filed" || len(chat.Run.Tools) != 3 {
+	if done.Status != wire.RunCompleted || chat.Text != "Let me see. filed" || len(chat.Run.Tools) != 3 {
 		t.Errorf("%+v, %+v", done, chat.Run)
 	}
 	if len(file.done) != 1 || file.done[0] != `{"title":"x"}` {
@@ -307,6 +319,12 @@ func TestToolsAndApproval(t *testing.T) {
 	last := s.request(3).Messages
 	if refused := last[len(last)-1].Results[0]; !refused.Failed || refused.Output != "nobody allowed it" {
 		t.Errorf("the refusal is %+v", refused)
+	}
+	for i, m := range last[len(last)-6:] { // three times the bot's calls and their results
+		thinks := i == 2
+		if (m.Text == "Let me see. ") != thinks || (len(m.Thoughts) == 1 && string(m.Thoughts[0].Data) == `{"signed":true}`) != thinks {
+			t.Errorf("message %d of the last turn is %+v", i, m)
+		}
 	}
 	if unknown := s.request(1).Messages[len(s.request(1).Messages)-1].Results[1]; !unknown.Failed {
 		t.Errorf("a tool that there is not: %+v", unknown)
@@ -408,15 +426,81 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// TestTokensADay: what a bot has used today bounds what it says, to the room and to one user, over a restart too.
 func TestTokensADay(t *testing.T) {
-	s := &script{turns: []turn{{pieces: []string{"a"}}}}
-	_, ada := scripted(t, s, func(p *Persona) { p.Limits = PersonaLimits{TokensPerDay: 20} })
-	for n := range 2 {
-		ada.say(fmt.Sprint("c", n), fmt.Sprint("@echo question no. ", n))
-		ada.answered(n + 1)
+	for name, tt := range map[string]struct {
+		limits PersonaLimits
+		grace  bool // may still ask when ada may not
+	}{
+		"of a room": {PersonaLimits{TokensPerDay: 20}, false},
+		"of a user": {PersonaLimits{UserTokensPerDay: 20}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, folder := &script{turns: []turn{{pieces: []string{"a"}}}}, t.TempDir() // of 15 tokens
+			opts := Options{
+				Personas: []Persona{{ID: "echo", Name: "Echo", Description: "Says things.", Provider: "main", Limits: tt.limits}},
+				Models:   map[string]provider.Model{"main": s},
+			}
+			l, closeLab := openLab(t, folder, opts)
+			ada := l.enter("p1", "ada", wire.RoleModerator)
+			ada.toggle("echo", true)
+			for n := range 2 {
+				ada.say(fmt.Sprint("c", n), fmt.Sprint("@echo question no. ", n))
+				ada.answered(n + 1)
+			}
+			for again := range 2 {
+				if _, err := ada.ask(wire.AIRequest{Bot: "echo", Prompt: "3"}); wire.AsError(err) == nil || !strings.Contains(err.Error(), "today") {
+					t.Errorf("after the day's tokens and %d restarts: %v", again, err)
+				}
+				ada.say(fmt.Sprint("d", again), "@echo one more")
+				if done, _ := ada.answered(3 - 2*again); done.Message != 0 || done.Error == nil || done.Error.Code != wire.CodeRateLimited {
+					t.Errorf("a mention after the day's tokens and %d restarts: %+v", again, done)
+				}
+				closeLab()
+				l, closeLab = openLab(t, folder, opts)
+				ada = l.enter("p1", "ada", wire.RoleModerator)
+			}
+			if _, err := l.enter("p2", "grace", wire.RoleMember).ask(wire.AIRequest{Bot: "echo", Prompt: "3"}); (err == nil) != tt.grace {
+				t.Errorf("another user: %v", err)
+			}
+			closeLab()
+		})
 	}
-	if _, err := ada.ask(wire.AIRequest{Bot: "echo", Prompt: "3"}); wire.AsError(err) == nil || !strings.Contains(err.Error(), "today") {
-		t.Errorf("after the day's tokens: %v", err)
+}
+
+// ends is a Metrics that says that runs have ended, with all that is counted of them.
+type ends struct {
+	Metrics
+	told chan wire.RunStatus
+}
+
+func (e ends) Run(_ wire.BotID, status wire.RunStatus, _, _ time.Duration, _ provider.Usage, _ bool) {
+	e.told <- status
+}
+func (ends) Asked(bool) {}
+
+// TestTokensOfStopped: what a stopped answer has used is counted too.
+func TestTokensOfStopped(t *testing.T) {
+	s, counted := &script{turns: []turn{{pieces: []string{"a"}, gate: make(chan struct{})}}}, ends{told: make(chan wire.RunStatus, 1)}
+	l := newLab(t, Options{
+		Personas: []Persona{{ID: "echo", Name: "Echo", Description: "Says things.", Provider: "main", Limits: PersonaLimits{TokensPerDay: 10}}},
+		Models:   map[string]provider.Model{"main": s}, Metrics: counted,
+	})
+	ada := l.enter("p1", "ada", wire.RoleModerator)
+	ada.toggle("echo", true)
+	ack, err := ada.ask(wire.AIRequest{Bot: "echo", Prompt: "begin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada.next("the beginning", func(e wire.Envelope) bool { return e.Type == wire.KindStreamChunk })
+	if _, err := await(t.Context(), func(a rooms.Answer) { ada.CancelRun(wire.AICancel{Run: ack.Run}, a) }); err != nil {
+		t.Fatal(err)
+	}
+	if status := <-counted.told; status != wire.RunCancelled {
+		t.Errorf("it ended as %s", status)
+	}
+	if _, err := ada.ask(wire.AIRequest{Bot: "echo", Prompt: "more"}); err == nil || !strings.Contains(err.Error(), "today") {
+		t.Errorf("after it: %v", err)
 	}
 }
 

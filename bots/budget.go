@@ -6,33 +6,25 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"confab/bots/provider"
+	"confab/rooms"
 	"confab/signaling/wire"
 )
 
 const (
-	maxAskers   = 10_000 // users whose pace is remembered
-	maxSpenders = 10_000 // rooms whose tokens are counted
+	maxAskers = 10_000 // users whose pace is remembered
 	// Somebody who asks too much is told so at most this often, where nothing else would tell them.
 	tellEvery = 10 * time.Second
 )
 
-// A budget bounds what people ask of bots.
+// A budget bounds how fast people ask bots. What bots use in a day is kept by the rooms, over a restart too.
 type budget struct {
 	mu     sync.Mutex
 	askers map[asker]*pace // guarded by mu
-	spent  map[spender]int // tokens of today; guarded by mu
-	day    string          // today, in UTC; guarded by mu
 }
 
 type asker struct {
 	bot  wire.BotID
 	user wire.UserID
-}
-
-type spender struct {
-	bot  wire.BotID
-	room wire.RoomID
 }
 
 // A pace is how fast one user asks one bot.
@@ -42,45 +34,64 @@ type pace struct {
 	told    time.Time
 }
 
-func newBudget() *budget {
-	return &budget{askers: make(map[asker]*pace), spent: make(map[spender]int)}
-}
+func newBudget() *budget { return &budget{askers: make(map[asker]*pace)} }
 
-// ask takes one question, or says why not; tell = and it is time to say so in the room.
-func (b *budget) ask(to *bot, room wire.RoomID, user wire.UserID) (refusal *wire.Error, tell bool) {
+// ask takes one question, or says why not.
+func (b *budget) ask(to *bot, user wire.UserID) *wire.Error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	b.newDay(now)
-	p := b.paceOf(asker{to.ID, user}, to.Limits.RequestsPerMinute, now)
-	if limit := to.Limits.TokensPerDay; limit > 0 && b.spent[spender{to.ID, room}] >= limit {
-		midnight := now.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
-		refusal = &wire.Error{
-			Code: wire.CodeRateLimited, Text: to.Name + " has used up what it may say in this room today; it may again at 00:00 UTC",
+	r := b.paceOf(to, user, now).limiter.ReserveN(now, 1)
+	wait := r.DelayFrom(now)
+	if wait <= 0 {
+		return nil
+	}
+	r.CancelAt(now)
+	return &wire.Error{
+		Code: wire.CodeRateLimited, RetryAfter: wait,
+		Text: "you ask " + to.Name + " more often than it may be asked; try again in " + wait.Round(time.Second).String(),
+	}
+}
+
+// tells reports whether it is time to say in the room that somebody is not answered. Who asks must then say it.
+func (b *budget) tells(to *bot, user wire.UserID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	p := b.paceOf(to, user, now)
+	if now.Sub(p.told) < tellEvery {
+		return false
+	}
+	p.told = now
+	return true
+}
+
+// overspent says why a bot has no more to say today; nil = it has.
+func overspent(b *bot, used rooms.Spent) *wire.Error {
+	now := time.Now().UTC()
+	midnight := now.Truncate(24 * time.Hour).Add(24 * time.Hour)
+	switch l := b.Limits; {
+	case l.TokensPerDay > 0 && used.Room >= l.TokensPerDay:
+		return &wire.Error{
+			Code: wire.CodeRateLimited, Text: b.Name + " has used up what it may say in this room today; it may again at 00:00 UTC",
 			RetryAfter: midnight.Sub(now),
 		}
-	} else if r := p.limiter.ReserveN(now, 1); r.DelayFrom(now) > 0 {
-		wait := r.DelayFrom(now)
-		r.CancelAt(now)
-		refusal = &wire.Error{
-			Code: wire.CodeRateLimited, RetryAfter: wait,
-			Text: "you ask " + to.Name + " more often than it may be asked; try again in " + wait.Round(time.Second).String(),
+	case l.UserTokensPerDay > 0 && used.User >= l.UserTokensPerDay:
+		return &wire.Error{
+			Code: wire.CodeRateLimited, Text: b.Name + " has used up what it may say to you in this room today; it may again at 00:00 UTC",
+			RetryAfter: midnight.Sub(now),
 		}
-	}
-	if refusal != nil && now.Sub(p.told) >= tellEvery {
-		p.told, tell = now, true
-	}
-	return refusal, tell
-}
-
-func (b *budget) newDay(now time.Time) {
-	if today := now.UTC().Format(time.DateOnly); today != b.day {
-		b.day = today
-		clear(b.spent)
+	default:
+		return nil
 	}
 }
 
-func (b *budget) paceOf(who asker, perMinute int, now time.Time) *pace {
+// counted reports whether anything bounds what the bot uses in a day.
+func (l PersonaLimits) counted() bool { return l.TokensPerDay > 0 || l.UserTokensPerDay > 0 }
+
+// paceOf returns the pace of a user. mu is held.
+func (b *budget) paceOf(to *bot, user wire.UserID, now time.Time) *pace {
+	who, perMinute := asker{to.ID, user}, to.Limits.RequestsPerMinute
 	p := b.askers[who]
 	if p == nil {
 		if len(b.askers) >= maxAskers {
@@ -105,19 +116,5 @@ func (b *budget) forgetIdle(now time.Time) {
 			return
 		}
 		delete(b.askers, who)
-	}
-}
-
-// spend counts what an answer has used.
-func (b *budget) spend(by *bot, room wire.RoomID, usage provider.Usage) {
-	if by.Limits.TokensPerDay == 0 {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.newDay(time.Now())
-	who := spender{by.ID, room}
-	if _, known := b.spent[who]; known || len(b.spent) < maxSpenders {
-		b.spent[who] += usage.Input + usage.Output
 	}
 }

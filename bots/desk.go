@@ -24,6 +24,7 @@ type question struct {
 	follows     bool             // it means something only after what was said before
 	hops        int
 	lastRead    wire.Seq
+	spoken      bool // it was said aloud, and a machine has written it down
 }
 
 // A desk takes the questions to one bot in one room: so many are answered at a time, so many wait, in their order.
@@ -41,38 +42,45 @@ func newDesk(s *seat) *desk {
 // ask takes a question, or says why not: to answer when there is one, else in the room.
 func (d *desk) ask(q *question, answer rooms.Answer) {
 	service := d.seat.hall.service
-	refusal, tell := service.budget.ask(d.seat.bot, d.seat.hall.room, q.by.User)
-	if refusal == nil {
-		select {
-		case d.admitted <- struct{}{}:
-			service.running.Go(func() {
-				defer func() { <-d.admitted }()
-				d.serve(q, answer)
-			})
-			return
-		default:
-			refusal, tell = &wire.Error{
-				Code: wire.CodeRateLimited, Text: d.seat.bot.Name + " has too many questions waiting; ask again in a moment", RetryAfter: 5 * time.Second,
-			}, true
-		}
+	if refusal := service.budget.ask(d.seat.bot, q.by.User); refusal != nil {
+		d.refuse(q, answer, refusal)
+		return
 	}
-	switch {
-	case answer != nil:
-		answer(nil, refusal)
-	case tell:
-		service.running.Go(func() { d.refuse(q, refusal) })
+	select {
+	case d.admitted <- struct{}{}:
+		service.running.Go(func() {
+			defer func() { <-d.admitted }()
+			d.serve(q, answer)
+		})
+	default:
+		d.refuse(q, answer, &wire.Error{
+			Code: wire.CodeRateLimited, Text: d.seat.bot.Name + " has too many questions waiting; ask again in a moment", RetryAfter: 5 * time.Second,
+		})
 	}
 }
 
-// refuse says in the room why a question is not answered. It leaves no message.
-func (d *desk) refuse(q *question, refusal *wire.Error) {
-	if u, err := d.start(q); err == nil {
-		u.End(rooms.RunEnd{Status: wire.RunFailed, Err: refusal, Quiet: true})
+// refuse says why a question is not answered: in the room, where no answer waits for it, by a run that leaves no
+// message. There it is said now and then only, however often somebody asks.
+func (d *desk) refuse(q *question, answer rooms.Answer, refusal *wire.Error) {
+	service := d.seat.hall.service
+	switch {
+	case answer != nil:
+		answer(nil, refusal)
+	case service.budget.tells(d.seat.bot, q.by.User):
+		service.running.Go(func() {
+			if u, err := d.start(q); err == nil {
+				u.End(rooms.RunEnd{Status: wire.RunFailed, Err: refusal, Quiet: true})
+			}
+		})
 	}
 }
 
 // serve answers a question when its turn has come.
 func (d *desk) serve(q *question, answer rooms.Answer) {
+	if refusal := d.overspent(q); refusal != nil {
+		d.refuse(q, answer, refusal)
+		return
+	}
 	u, err := d.start(q)
 	if answer != nil {
 		answer(wire.Ack{Run: q.run}, err)
@@ -92,6 +100,26 @@ func (d *desk) serve(q *question, answer rooms.Answer) {
 	}
 	defer func() { <-d.slots }()
 	newRunner(d.seat, q, u).run()
+}
+
+// overspent says why the bot has no more to say to who asks today; nil = it has, or that cannot be known.
+func (d *desk) overspent(q *question) *wire.Error {
+	if !d.seat.bot.Limits.counted() {
+		return nil
+	}
+	used := make(chan *wire.Error, 1)
+	d.seat.place.Spent(q.by.User, func(s rooms.Spent, err error) {
+		if err != nil { // which the run will meet too, and tell
+			s = rooms.Spent{}
+		}
+		used <- overspent(d.seat.bot, s)
+	})
+	select {
+	case refusal := <-used:
+		return refusal
+	case <-d.seat.hall.ctx.Done():
+		return nil
+	}
 }
 
 // start begins the run in the room.

@@ -29,6 +29,7 @@ type Persona struct {
 	Aliases      []string      `yaml:"aliases"`
 	Ways         []string      `yaml:"ways"` // mention, name, reply, follow-up; absent = all
 	Prompts      []string      `yaml:"prompts"`
+	Voice        string        `yaml:"voice"` // as the speech endpoint names it; empty = the file's
 	Limits       PersonaLimits `yaml:"limits"`
 }
 
@@ -38,6 +39,7 @@ type PersonaLimits struct {
 	Concurrent        int `yaml:"concurrent"`        // answers at a time in one room; 0 = 3
 	Queue             int `yaml:"queue"`             // questions that wait in one room; 0 = 8
 	TokensPerDay      int `yaml:"tokensPerDay"`      // of one room, in and out; 0 = no bound
+	UserTokensPerDay  int `yaml:"userTokensPerDay"`  // of one user in one room; 0 = no bound
 	MaxTokens         int `yaml:"maxTokens"`         // of one answer; 0 = the model's own bound
 	ContextTokens     int `yaml:"contextTokens"`     // of what is said to a model of the conversation; 0 = 4,000
 }
@@ -108,11 +110,13 @@ func (p Persona) check() error {
 		return errors.New("description says in a sentence what the bot does; people see it before they let it in")
 	case len(p.Instructions) > maxInstructions:
 		return fmt.Errorf("instructions of more than %d bytes", maxInstructions)
+	case len(p.Voice) > maxVoice:
+		return fmt.Errorf("voice: name one as the speech server does, in up to %d bytes", maxVoice)
 	case p.Provider == "" && len(p.Skills) == 0:
 		return errors.New("it has neither a provider nor skills of the built-in engine; give it one of them")
 	}
 	l := p.Limits
-	for _, n := range []int{l.RequestsPerMinute, l.Concurrent, l.Queue, l.TokensPerDay, l.MaxTokens, l.ContextTokens} {
+	for _, n := range []int{l.RequestsPerMinute, l.Concurrent, l.Queue, l.TokensPerDay, l.UserTokensPerDay, l.MaxTokens, l.ContextTokens} {
 		if n < 0 {
 			return errors.New("a limit is no negative number; leave it out for the usual one")
 		}

@@ -81,7 +81,6 @@ func (r *runner) run() {
 }
 
 func (r *runner) account(end rooms.RunEnd) {
-	r.service.budget.spend(r.bot, r.seat.hall.room, r.usage)
 	if m := r.service.opts.Metrics; m != nil {
 		first := time.Duration(0)
 		if !r.first.IsZero() {
@@ -126,8 +125,9 @@ func (r *runner) turns(ctx context.Context, req provider.Request) rooms.RunEnd {
 			req.Tools = nil // it has looked enough
 		}
 		r.at(wire.PhaseModel)
+		before := len(r.text)
 		turn, err := r.bot.model.Answer(ctx, req, r.emit)
-		r.usage = r.usage.Add(turn.Usage)
+		r.spend(turn.Usage)
 		if turn.Model != "" {
 			r.model = turn.Model
 		}
@@ -148,9 +148,19 @@ func (r *runner) turns(ctx context.Context, req provider.Request) rooms.RunEnd {
 				return r.failed(context.Cause(ctx))
 			}
 		}
-		req.Messages = append(req.Messages, provider.Message{Role: provider.Assistant, Calls: calls}, results)
+		req.Messages = append(req.Messages, provider.Message{
+			Role: provider.Assistant, Text: string(r.text[before:]), Thoughts: turn.Thoughts, Calls: calls,
+		}, results)
 	}
 	return r.done(provider.Length)
+}
+
+// spend counts what a turn has used, also of an answer that was stopped meanwhile.
+func (r *runner) spend(used provider.Usage) {
+	r.usage = r.usage.Add(used)
+	if r.bot.Limits.counted() {
+		r.out.Spend(used.Input + used.Output)
+	}
 }
 
 func (r *runner) done(stop provider.Stop) rooms.RunEnd {

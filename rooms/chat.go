@@ -65,6 +65,7 @@ func (r *Room) firstChat(m *Member, t *thread, id wire.RequestID, msg wire.Chat,
 }
 
 func (r *Room) edit(m *Member, t *timeline, id wire.RequestID, msg wire.Edit, answer Answer) {
+	answer = r.auditedChange(m, t, ActEdit, msg.Message, answer)
 	if _, err := r.mayChange(m, t, msg.Message); err != nil {
 		if !r.repeated(m, t, id, answer) {
 			answer(nil, err)
@@ -75,6 +76,7 @@ func (r *Room) edit(m *Member, t *timeline, id wire.RequestID, msg wire.Edit, an
 }
 
 func (r *Room) remove(m *Member, t *timeline, id wire.RequestID, msg wire.Delete, answer Answer) {
+	answer = r.auditedChange(m, t, ActDelete, msg.Message, answer)
 	was, err := r.mayChange(m, t, msg.Message)
 	if err != nil {
 		if !r.repeated(m, t, id, answer) {
@@ -119,6 +121,7 @@ func (r *Room) react(m *Member, t *timeline, id wire.RequestID, msg wire.Reactio
 }
 
 func (r *Room) clear(m *Member, t *timeline, id wire.RequestID, answer Answer) {
+	answer = r.audited(m, Act{Action: ActClear, Thread: t.name()}, answer)
 	if err := r.mayWrite(m); err != nil {
 		answer(nil, err)
 		return
@@ -311,6 +314,7 @@ func (r *Room) onRecord(rec Record) {
 		frame := r.main.apply(rec, c)
 		r.recordChat(frame)
 		r.echo(p, rec.Seq, frame)
+		r.messageStored(c, rec, nil)
 	}
 	if r.threads != nil {
 		r.rootChanged(c)
@@ -326,7 +330,7 @@ func (r *Room) echo(p *pendingAppend, seq wire.Seq, frame []byte) {
 		return
 	}
 	ack := wire.Ack{Seq: seq, Durability: r.registry.opts.Durability}
-	if p.id == "" || p.by.state != memberOnline || p.by.seat != nil || r.gathers() {
+	if p.id == "" || p.by.state != memberOnline || p.by.seat != nil || p.by.absent || r.gathers() {
 		r.broadcast(frame, nil) // a bot says that it is done when it has the answer
 		r.settle(p, p.answers[:1], ack, nil)
 	} else {

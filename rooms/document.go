@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -23,13 +24,20 @@ type document struct {
 	Admitted []wire.UserID                 `json:"admitted,omitempty"` // may come back while it is locked
 	Roles    map[wire.UserID]wire.Role     `json:"roles,omitempty"`    // given by moderators, for this meeting
 	Muted    map[wire.UserID][]wire.Source `json:"muted,omitempty"`    // of encoders, by moderators, for this meeting
-	Bans     []wire.UserID                 `json:"bans,omitempty"`     // oldest first
+	Bans     []ban                         `json:"bans,omitempty"`     // oldest first
 	Reads    map[wire.UserID]wire.Seq      `json:"reads,omitempty"`
 	Threads  []storedThread                `json:"threads,omitempty"`
 	Epoch    string                        `json:"epoch,omitempty"` // that the positions in threads belong to
 	Bots     []wire.BotID                  `json:"bots,omitempty"`  // that are let in, in that order
 	Runs     []openRun                     `json:"runs,omitempty"`  // of bots, that go on
 	Later    []promise                     `json:"later,omitempty"`
+	Spent    spending                      `json:"spent,omitzero"`
+
+	Title       string         `json:"title,omitempty"`
+	Capacity    int            `json:"capacity,omitempty"`    // participants; 0 = as the server has it
+	StaysLocked bool           `json:"staysLocked,omitempty"` // an operator has locked it, and no meeting's end unlocks it
+	Began       int64          `json:"began,omitempty"`       // when the meeting began, Unix time in milliseconds; kept where events are told
+	Members     []storedMember `json:"members,omitempty"`     // where another process may take the room over
 }
 
 // saveQueue holds who waits for the document to be saved. One save runs at a time.
@@ -73,14 +81,19 @@ func (r *Room) runSave() {
 	if q.busy || !q.dirty {
 		return
 	}
+	if r.abandoned {
+		r.dropSaves(ErrOtherOwner)
+		return
+	}
 	waiting := q.waiting
 	q.busy, q.dirty, q.waiting = true, false, nil
+	r.unkept = false
 	doc := r.doc
 	doc.Reads = r.reads
 	if doc.Threads = r.storedThreads(); doc.Threads != nil {
 		doc.Epoch = r.threads.epoch
 	}
-	doc.Reads, doc.Runs = r.reads, r.openRuns()
+	doc.Reads, doc.Runs, doc.Members = r.reads, r.openRuns(), r.storedMembers()
 	data := mustJSON(doc)
 	r.background(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
@@ -90,9 +103,13 @@ func (r *Room) runSave() {
 			q.busy = false
 			if err != nil {
 				r.logger.Error("cannot save the room's state", "error", err)
+				r.unkept = r.doc.Spent.Bots != nil
 			}
 			for _, then := range waiting {
 				then(err)
+			}
+			if errors.Is(err, ErrOtherOwner) && !r.abandoned {
+				r.abandon()
 			}
 			r.runSave()
 		}
@@ -125,36 +142,71 @@ func (r *Room) grantsOf(m *Member) wire.Grants {
 // newMeeting forgets the rules of the last meeting when nobody is left of it. After a start it waits until those
 // who were there have had time to come back.
 func (r *Room) newMeeting() {
-	if !r.empty() || time.Since(r.registry.started) < returnWindow {
+	if !r.empty() || r.vacated() || time.Since(r.registry.started) < returnWindow {
 		return
 	}
 	r.endMeeting()
 }
 
-// endMeeting unlocks the room, takes back given roles and the voices of bots, and unmutes encoders.
+// endMeeting unlocks the room, unless an operator has locked it, takes back given roles and the voices and ears
+// of bots, and unmutes encoders.
 func (r *Room) endMeeting() {
 	r.dropVoices()
-	if !r.doc.Locked && len(r.doc.Roles) == 0 && len(r.doc.Muted) == 0 {
+	if r.door != nil {
+		r.door.addresses = nil
+	}
+	began := r.doc.Began
+	r.meetingOver()
+	if began == 0 && r.doc.Locked == r.doc.StaysLocked && len(r.doc.Admitted) == 0 && len(r.doc.Roles) == 0 && len(r.doc.Muted) == 0 {
 		return
 	}
-	r.doc.Locked, r.doc.Admitted = false, nil
+	r.doc.Locked, r.doc.Admitted = r.doc.StaysLocked, nil
 	clear(r.doc.Roles)
 	clear(r.doc.Muted)
 	r.save(nil)
+	r.openDoor()
 }
 
 // mayEnter reports why m must stay outside, nil when it may come in.
 func (r *Room) mayEnter(m *Member) error {
-	if slices.Contains(r.doc.Bans, m.User) {
+	if r.banned(m) {
 		return wire.Errorf(wire.CodeForbidden, "you are banned from this room")
 	}
 	if r.doc.Locked && r.roleOf(m) != wire.RoleModerator && !slices.Contains(r.doc.Admitted, m.User) {
-		return wire.Errorf(wire.CodeRoomLocked, "the room is locked; ask somebody inside to unlock it")
+		return wire.Errorf(wire.CodeRoomLocked, "the room is locked; knock, or ask somebody inside to unlock it")
 	}
-	if len(r.members)-r.seats >= r.registry.opts.Capacity {
+	return r.hasRoom()
+}
+
+// hasRoom reports that the room is full, nil when there is a place.
+func (r *Room) hasRoom() error {
+	if len(r.members)-r.seats >= r.capacity() {
 		return &wire.Error{Code: wire.CodeRoomFull, Text: "the room is full; try again when somebody has left", RetryAfter: 5 * time.Second}
 	}
 	return nil
+}
+
+// capacity is how many participants the room holds: its own setting, else the server's.
+func (r *Room) capacity() int {
+	most := r.registry.opts.Capacity
+	if r.doc.Capacity > 0 {
+		return min(r.doc.Capacity, most)
+	}
+	return min(r.registry.opts.RoomCapacity, most)
+}
+
+// setCapacity changes how many participants the room holds, 0 = as the server has it. Who is inside stays.
+func (r *Room) setCapacity(m *Member, capacity int, answer Answer) {
+	switch most := r.registry.opts.Capacity; {
+	case m.Guest: // the setting outlives the meeting
+		answer(nil, wire.Errorf(wire.CodeForbidden, "a guest who moderates may not set this"))
+	case capacity > most:
+		answer(nil, wire.Errorf(wire.CodeConflict, "a room of this server holds at most %d", most))
+	default:
+		r.doc.Capacity = capacity
+		r.openDoor()
+		r.saveThenAck(answer)
+	}
 }
 
 // firstGuest makes the first guest of a meeting its moderator.

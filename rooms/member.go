@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"encoding/json"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -19,6 +20,8 @@ type Identity struct {
 	Guest       bool // of a guest token: the first such person in a room becomes its moderator
 	// Connection grows with each connection of a participant: an older one never takes the place of a newer.
 	Connection uint64
+	// Address is what the participant's client is counted by: an IPv4 address, or the /64 of an IPv6 one. Zero = unknown.
+	Address netip.Prefix
 }
 
 // A Member is a session's hold on a room: the handle through which it acts there. Every method posts one command;
@@ -47,6 +50,8 @@ type Member struct {
 	unreachable bool // it cannot reach somebody directly
 	seat        Seat // of a bot of this server; nil = of nobody else
 	hushed      bool // a bot that a moderator has muted
+	hears       bool // a bot that hears what people say
+	absent      bool // an operator: it is not among the room's members, and answers are all that it hears
 }
 
 // memberState is where a member stands.
@@ -56,6 +61,8 @@ const (
 	memberPending memberState = iota // asked to join
 	memberOnline
 	memberReconnecting
+	memberKnocking  // waits at the locked door
+	memberKnockLost // the same, without a connection
 	memberGone
 )
 
@@ -155,14 +162,23 @@ func (m *Member) Moderate(msg wire.Moderate, answer Answer) {
 	m.act(answer, func() { m.room.moderate(m, msg, answer) })
 }
 
-// Leave leaves the room at once.
+// Bans answers a moderator with wire.BanList. Errors: forbidden.
+func (m *Member) Bans(answer Answer) {
+	m.act(answer, func() { m.room.bans(m, answer) })
+}
+
+// Leave leaves the room at once, or stops waiting at its door.
 func (m *Member) Leave(answer Answer) {
 	m.room.post(answer, func() {
-		if m.state == memberGone || m.state == memberPending {
+		switch m.state {
+		case memberGone, memberPending:
 			answer(nil, wire.Errorf(wire.CodeNotJoined, "this session is not in the room"))
 			return
+		case memberKnocking, memberKnockLost:
+			m.room.doorLeft(m)
+		case memberOnline, memberReconnecting:
+			m.room.drop(m, "left")
 		}
-		m.room.drop(m, "left")
 		answer(wire.Ack{}, nil)
 	})
 }
@@ -180,13 +196,29 @@ func (m *Member) Update(id Identity) {
 // Expel puts the member out, as denied: its new token is not for this room.
 func (m *Member) Expel() {
 	m.room.post(noAnswer, func() {
-		if m.state == memberOnline || m.state == memberReconnecting {
+		switch m.state {
+		case memberOnline, memberReconnecting:
 			m.room.putOut(m, wire.Denied, "the new token is not for this room")
+		case memberKnocking, memberKnockLost:
+			m.room.sendAway(m.User, wire.Denied)
+		case memberPending, memberGone:
 		}
 	})
 }
 
 func noAnswer(wire.ServerMessage, error) {}
+
+// participant is the member as others see it.
+func (m *Member) participant() wire.Participant {
+	status := wire.Online
+	if m.state == memberReconnecting {
+		status = wire.Reconnecting
+	}
+	return wire.Participant{
+		ID: m.Participant, User: m.User, Name: m.Name, Kind: m.Kind, Role: m.room.roleOf(m), Status: status,
+		JoinedAt: m.joinedAt.UnixMilli(), Media: m.media,
+	}
+}
 
 // describe returns the member as wire.Participant in JSON, kept until the member changes. It is written by hand: the
 // encoder's stack would stay with every room that somebody has joined.
@@ -195,7 +227,7 @@ func (m *Member) describe() []byte {
 		return m.described
 	}
 	status := wire.Online
-	if m.state == memberReconnecting {
+	if m.state == memberReconnecting || m.state == memberKnockLost {
 		status = wire.Reconnecting
 	}
 	out := make([]byte, 0, 320)

@@ -9,6 +9,7 @@ import (
 // moderate does what a moderator asks. The acknowledgement comes when the effect is stored, where it must outlive
 // the process.
 func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
+	answer = r.audited(m, r.moderation(msg), answer)
 	if r.roleOf(m) != wire.RoleModerator {
 		answer(nil, wire.Errorf(wire.CodeForbidden, "only a moderator may do this"))
 		return
@@ -23,12 +24,21 @@ func (r *Room) moderate(m *Member, msg wire.Moderate, answer Answer) {
 	case wire.ActionRecord, wire.ActionStopRecording:
 		r.record(m, msg.Action == wire.ActionRecord, answer)
 		return
+	case wire.ActionUnban:
+		r.unban(msg.User, answer)
+		return
+	case wire.ActionCapacity:
+		r.setCapacity(m, msg.Capacity, answer)
+		return
 	case wire.ActionAdmit, wire.ActionDeny:
-		answer(nil, wire.Errorf(wire.CodeNotFound, "nobody with this id waits at the door"))
+		r.answerDoor(msg, answer)
 		return
 	default: // what acts on a participant
 	}
 	target := r.members[msg.Participant]
+	if k := r.knockOf(msg.Participant); k != nil && msg.Action == wire.ActionBan {
+		target = k.m
+	}
 	if target == nil {
 		answer(nil, wire.Errorf(wire.CodeNotFound, "there is no such participant in this room"))
 		return
@@ -153,16 +163,14 @@ func (r *Room) kick(target *Member, why wire.RemovedReason, answer Answer) {
 			r.putOut(m, why, "")
 		}
 	}
+	r.sendAway(user, why)
 	r.unwatchIf(func(w *Watch) bool { return w.User == user })
 	r.loseFollowers(wire.Errorf(wire.CodeForbidden, "a moderator has put you out of this room"), func(f *Follower) bool {
 		return f.place.User == user
 	})
 	r.doc.Admitted = slices.DeleteFunc(r.doc.Admitted, func(u wire.UserID) bool { return u == user })
-	if why == wire.Banned && !slices.Contains(r.doc.Bans, user) {
-		r.doc.Bans = append(r.doc.Bans, user)
-		if len(r.doc.Bans) > maxBans {
-			r.doc.Bans = slices.Delete(r.doc.Bans, 0, len(r.doc.Bans)-maxBans)
-		}
+	if why == wire.Banned {
+		r.ban(target)
 	}
 	r.saveThenAck(answer)
 }
@@ -185,6 +193,8 @@ func (r *Room) end(answer Answer) {
 		}
 		r.putOut(m, wire.Ended, "")
 	}
+	r.sendAllAway(wire.Ended)
+	r.occupied()
 	r.endMeeting()
 	r.saveThenAck(answer)
 }
@@ -192,6 +202,16 @@ func (r *Room) end(answer Answer) {
 func (r *Room) setLocked(locked bool, answer Answer) {
 	if r.doc.Locked == locked {
 		answer(wire.Ack{Duplicate: true}, nil)
+		return
+	}
+	r.doc.StaysLocked = r.doc.StaysLocked && locked
+	r.lock(locked)
+	r.saveThenAck(answer)
+}
+
+// lock locks or unlocks the room. Who is inside may come back. The caller saves the document.
+func (r *Room) lock(locked bool) {
+	if r.doc.Locked == locked {
 		return
 	}
 	r.doc.Locked, r.doc.Admitted = locked, nil
@@ -203,7 +223,7 @@ func (r *Room) setLocked(locked bool, answer Answer) {
 		}
 	}
 	r.broadcastState(wire.Encode(wire.Envelope{Room: r.id}, wire.RoomInfo{Locked: &locked}), "room/"+string(r.id), nil)
-	r.saveThenAck(answer)
+	r.openDoor()
 }
 
 // setRole gives a person a role for this meeting.
@@ -221,6 +241,7 @@ func (r *Room) setRole(target *Member, role wire.Role, answer Answer) {
 		if m.User == target.User {
 			r.grantsChanged(m)
 			r.announce(m, wire.PresenceUpdated, "")
+			r.tellDoorTo(m)
 		}
 	}
 	r.saveThenAck(answer)

@@ -17,6 +17,13 @@ type Outlet interface {
 	Removed(room wire.RoomID, why wire.RemovedReason)
 }
 
+// A Mover is an Outlet whose client can look for a room that is run elsewhere now. Others are put out, as from a room
+// that was ended.
+type Mover interface {
+	// Moved says that the room has ended here and sends nothing more, though its members have not left it.
+	Moved(room wire.RoomID)
+}
+
 // An Answer gives a request its one answer: body when err is nil. A nil body with a nil err means that the
 // answer was sent as a frame already. It is called exactly once and never blocks.
 type Answer func(body wire.ServerMessage, err error)

@@ -21,8 +21,8 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		return
 	}
 	if old := r.members[m.Participant]; old != nil {
-		if old.Connection > m.Connection {
-			r.reject(m, answer, wire.Errorf(wire.CodeConflict, "a newer connection of this session is in the room"))
+		if old.Connection > m.Connection && old.state == memberOnline { // else their clocks differ: it came by another node
+			r.reject(m, answer, errNewerConnection())
 			return
 		}
 		r.takeOver(old, m, reqID, join)
@@ -30,11 +30,38 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		return
 	}
 	r.newMeeting()
-	if err := r.mayEnter(m); err != nil {
+	before := r.knockOf(m.Participant)
+	if before != nil && before.m.Connection > m.Connection {
+		r.reject(m, answer, errNewerConnection())
+		return
+	}
+	err := r.mayEnter(m)
+	if err != nil && join.Knock && isLocked(err) {
+		r.wait(m, before, reqID, join, answer)
+		return
+	}
+	if before != nil && r.leaveDoor(before) {
+		r.dismiss(before, wire.Errorf(wire.CodeConflict, "this session has asked again"))
+		r.tellDoor()
+	}
+	if err != nil {
 		r.reject(m, answer, err)
 		return
 	}
+	r.enter(m, reqID, join.Since, answer)
+}
+
+func errNewerConnection() *wire.Error {
+	return wire.Errorf(wire.CodeConflict, "a newer connection of this session is in the room")
+}
+
+// enter makes m, which may come in, a member, and answers its join.
+func (r *Room) enter(m *Member, reqID wire.RequestID, since *wire.Cursor, answer Answer) {
+	r.occupied()
 	r.firstGuest(m)
+	if r.eventful(m) {
+		r.meetingBegun()
+	}
 	r.flushBatch() // what is gathered is in the newcomer's history already
 	m.joinedAt = now()
 	r.members[m.Participant] = m
@@ -51,12 +78,17 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 		r.doc.Admitted = append(r.doc.Admitted, m.User)
 		r.save(nil)
 	}
-	m.out.SendJoined(r.joinedFrame(m, reqID, join.Since))
+	m.out.SendJoined(r.joinedFrame(m, reqID, since))
 	if m.Kind == wire.Ingress && len(r.doc.Muted[m.User]) > 0 {
 		r.grantsChanged(m) // before it begins to publish; it does not read its joined
 	}
+	r.keepMembers()
 	answer(nil, nil)
 	r.announce(m, wire.PresenceJoined, "")
+	if r.eventful(m) {
+		who := m.participant()
+		r.happened(Event{Kind: ParticipantJoined, Participant: &who})
+	}
 }
 
 func (r *Room) reject(m *Member, answer Answer, err error) {
@@ -112,6 +144,10 @@ func (r *Room) drop(m *Member, reason string) {
 		r.hearers = slices.Delete(r.hearers, i, i+1)
 	}
 	r.announce(m, wire.PresenceLeft, reason)
+	if r.eventful(m) {
+		who := m.participant()
+		r.happened(Event{Kind: ParticipantLeft, Participant: &who, Reason: reason})
+	}
 	if sfu := r.registry.opts.SFU; sfu != nil && m.seat == nil {
 		sfu.Leave(r.id, m.Participant)
 	}
@@ -123,29 +159,35 @@ func (r *Room) drop(m *Member, reason string) {
 	}
 	r.unwatchIf(func(w *Watch) bool { return w.of == m.Participant })
 	r.updateMode()
+	r.keepMembers()
 	if m.seat != nil {
 		return // it holds no reference, and no meeting
 	}
 	r.registry.release(r)
+	r.openDoor() // there is a place now
 	if r.empty() {
-		r.endMeeting()
+		if r.doc.Locked {
+			r.vacate()
+		} else {
+			r.endMeeting()
+		}
 		r.save(nil) // read marks
 	}
 }
 
 // disconnect keeps a member whose connection is lost for wire.ReconnectWindow.
 func (r *Room) disconnect(m *Member) {
+	if m.state == memberKnocking {
+		r.doorLost(m)
+		return
+	}
 	if m.state != memberOnline {
 		return
 	}
 	r.clearTyping(m)
 	r.unfollowAll(m)
 	m.state = memberReconnecting
-	m.lost = r.after(wire.ReconnectWindow, func() {
-		if m.state == memberReconnecting {
-			r.drop(m, "lost")
-		}
-	})
+	r.awaitReturn(m)
 	r.announce(m, wire.PresenceUpdated, "")
 }
 
@@ -156,12 +198,20 @@ func (r *Room) update(m *Member, id Identity) {
 	}
 	before := r.roleOf(m)
 	id.Participant, id.User, id.Connection = m.Participant, m.User, m.Connection
+	if m.state == memberKnocking || m.state == memberKnockLost {
+		m.Identity = id
+		r.openDoor() // the new token may be a moderator's
+		return
+	}
 	changed := id.Name != m.Name
 	m.Identity = id
 	m.changed()
 	r.grantsChanged(m)
 	if changed || r.roleOf(m) != before {
 		r.announce(m, wire.PresenceUpdated, "")
+	}
+	if r.roleOf(m) != before {
+		r.tellDoorTo(m)
 	}
 }
 
@@ -278,6 +328,7 @@ func (r *Room) changeMedia(m *Member, next wire.Media) {
 	}
 	m.media = next
 	m.changed()
+	r.keepMembers()
 	r.sendState(m, wire.MediaState(next), "media", nil)
 	r.updateMode()
 }
@@ -332,8 +383,16 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	out = r.appendMedia(append(out, `,"media":`...), m)
 	out = append(append(append(out, `,"epoch":"`...), r.main.epoch...), '"')
 	out = strconv.AppendBool(append(out, `,"room":{"locked":`...), r.doc.Locked)
+	if r.doc.Title != "" {
+		out = wire.AppendString(append(out, `,"title":`...), r.doc.Title)
+	}
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')
-	out = append(strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil), '}')
+	out = strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil)
+	out = r.appendHearing(append(out, `,"hearing":`...))
+	if r.roleOf(m) == wire.RoleModerator { // nobody too: they may have known somebody before
+		out = r.appendKnocking(append(out, `,"knocking":`...))
+	}
+	out = append(out, '}')
 	if len(r.reads) > 0 {
 		out = append(append(out, `,"reads":`...), mustJSON(r.reads)...)
 	}

@@ -65,6 +65,7 @@ func (r *Room) startRecording(recorder Recorder, by wire.UserID, answer Answer) 
 				return
 			}
 			r.recordingStarted(active)
+			r.happened(Event{Kind: RecordingStarted, By: by})
 			answer(wire.Ack{}, nil)
 		}
 	})
@@ -108,6 +109,7 @@ func (r *Room) recordingEnded() {
 		said.RecordingEnded = r.recording.active.Ended()
 	default: // the room ends first
 	}
+	r.happened(Event{Kind: RecordingEnded, Reason: string(said.RecordingEnded)})
 	r.recording = recording{}
 	r.sayRecording(said)
 	r.updateMode()

@@ -16,8 +16,10 @@ import (
 type Options struct {
 	// History is the window: how many messages a joining client gets. 0 = wire.DefaultHistory.
 	History int
-	// Capacity is how many participants a room holds; 0 = 5,000.
-	Capacity int
+	// Capacity is how many participants a room can hold; 0 = 5,000. RoomCapacity is how many one holds that has no
+	// setting of its own; 0 = Capacity.
+	Capacity     int
+	RoomCapacity int
 	// ICE returns the STUN and TURN servers that a participant may use; nil = none. It is called for each join and
 	// must not block.
 	ICE func(wire.ParticipantID) wire.ICEServers
@@ -32,9 +34,15 @@ type Options struct {
 	Recorder Recorder
 	// Bots answer in rooms; nil = there are none.
 	Bots Bots
+	// Owners say which process runs a room; nil = this one runs every room.
+	Owners Owners
 	// Durability is what acknowledgements say of how a record is stored ("file", "fsync"); empty = nothing.
 	Durability string
-	Logger     *slog.Logger // nil = slog.Default
+	// Events is told of what happens in rooms, Audit of what is done to others there, each room's in order; nil = nobody
+	// is. They are called by who is at work in the room, and must not block.
+	Events func(Event)
+	Audit  func(Act)
+	Logger *slog.Logger // nil = slog.Default
 }
 
 const (
@@ -74,6 +82,9 @@ func NewRegistry(log Log, opts Options) *Registry {
 	}
 	if opts.Capacity <= 0 {
 		opts.Capacity = defaultCapacity
+	}
+	if opts.RoomCapacity <= 0 {
+		opts.RoomCapacity = opts.Capacity
 	}
 	if opts.BackToMesh <= 0 {
 		opts.BackToMesh = defaultBackToMesh
@@ -155,7 +166,9 @@ func (g *Registry) Stats() Stats {
 //
 // On success the room calls out.SendJoined with the frame that answers reqID, then answer(nil, nil). Else
 // answer gets a *wire.Error (forbidden: banned; room-locked, room-full, unavailable), and later commands on the
-// Member are answered not-joined. A participant that is in the room already is taken over: its old Outlet hears
+// Member are answered not-joined. A join that knocks at a locked room waits for its answer, up to wire.KnockTimeout:
+// answer(nil, nil) also when out was sent a wire.Removed with reqID, timeout when nobody came, cancelled when the
+// session is gone, conflict when it has asked again. A participant that is in the room already is taken over: its old Outlet hears
 // nothing more.
 func (g *Registry) Join(id Identity, room wire.RoomID, reqID wire.RequestID, join wire.Join, out Outlet, answer Answer) *Member {
 	m := &Member{Identity: id, room: nil, out: out}
@@ -199,11 +212,27 @@ func (g *Registry) hold(id wire.RoomID) *Room {
 // ended takes a room out that is no more.
 func (g *Registry) ended(r *Room) {
 	g.mu.Lock()
-	if g.rooms[r.id] == r {
-		delete(g.rooms, r.id)
-	}
+	g.letGo(r)
 	g.mu.Unlock()
 	g.running.Done()
+}
+
+// letGo takes a room out, and leaves it to other processes. mu is held, so that it is not taken up again before.
+func (g *Registry) letGo(r *Room) {
+	if g.rooms[r.id] != r {
+		return
+	}
+	delete(g.rooms, r.id)
+	if g.opts.Owners != nil && !g.closed { // at the end of the process all rooms are left together
+		g.opts.Owners.Release(r.id)
+	}
+}
+
+// retain adds a reference to a room that is being loaded or at work.
+func (g *Registry) retain(r *Room) {
+	g.mu.Lock()
+	r.refs++
+	g.mu.Unlock()
 }
 
 // release gives one reference back. Called by who is at work in the room.
@@ -221,8 +250,26 @@ func (g *Registry) forget(r *Room) bool {
 	if r.refs > 0 {
 		return false
 	}
+	g.letGo(r)
+	return true
+}
+
+// Abandon ends every room because other processes may run it now. Nobody is told that members left: their sessions are
+// sent to look for the room anew (Mover).
+func (g *Registry) Abandon() {
+	g.mu.Lock()
+	all := slices.Collect(maps.Values(g.rooms))
+	g.mu.Unlock()
+	for _, r := range all {
+		r.post(noAnswer, r.abandon)
+	}
+}
+
+// remove takes a room out that is no longer this process's: who comes now is not given to it.
+func (g *Registry) remove(r *Room) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.rooms[r.id] == r {
 		delete(g.rooms, r.id)
 	}
-	return true
 }

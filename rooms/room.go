@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"sync"
@@ -49,13 +50,18 @@ type Room struct {
 	pending   map[string]*pendingAppend // by deduplication id
 	doc       document
 	call      call
+	door      *door // nil = nobody has needed one
 	recording recording
 	seats     int         // members that are bots of this server
 	bots      []byte      // the bots it may have, as JSON; nil = has changed
 	runs      []*Run      // in the order they began
 	later     *time.Timer // until the next promise of a bot
 	keep      *time.Timer
+	keepList  *time.Timer        // runs until the list of members is saved
 	keeping   bool               // keep runs
+	unkept    bool               // something was spent since the document was last saved
+	orphans   []openRun          // of the last process, in threads that could not be opened yet
+	retry     *time.Timer        // until orphans are looked at again
 	watches   map[*Watch]bool    // nil = none yet
 	followers map[*Follower]bool // nil = none yet
 	saves     saveQueue
@@ -69,6 +75,7 @@ type Room struct {
 	idling    bool // idle runs
 	over      bool // the room ends after this command
 	loadErr   error
+	abandoned bool // another process may run it
 	stopFeed  func()
 }
 
@@ -237,6 +244,7 @@ func (r *Room) shut() {
 	r.shutThreads()
 	r.stopTimers()
 	r.dropRuns()
+	r.shutDoor()
 	r.loseFollowers(errGoingDown(), func(*Follower) bool { return true })
 	r.unseatAll()
 	r.mu.Lock()
@@ -244,10 +252,18 @@ func (r *Room) shut() {
 	r.queue, r.taken, r.phase = nil, 0, roomEnded
 	r.space.Broadcast()
 	r.mu.Unlock()
+	refusal := errRoomOver()
+	if r.abandoned {
+		refusal = errRoomMoved()
+	}
 	for _, c := range rest {
-		c.answer(nil, errRoomOver())
+		c.answer(nil, refusal)
 	}
 	r.registry.ended(r)
+}
+
+func errRoomMoved() error {
+	return wire.Errorf(wire.CodeUnavailable, "the room is moving to another node; try again")
 }
 
 func errRoomOver() error {
@@ -295,6 +311,9 @@ func (r *Room) do(c command) {
 // goIfIdle ends the room when nobody needs it any more.
 func (r *Room) goIfIdle() {
 	r.idling = false // armed again, if it is still empty
+	if len(r.knocks()) > 0 {
+		r.newMeeting() // nobody has come back to the one that was locked before a restart
+	}
 	r.over = r.empty() && r.quiet() && r.registry.forget(r)
 }
 
@@ -333,6 +352,8 @@ func (r *Room) stopTimers() {
 	r.idle.Stop()
 	r.overdue.Stop()
 	stopTimer(&r.keep)
+	stopTimer(&r.retry)
+	stopTimer(&r.keepList)
 	stopTimer(&r.later)
 	r.batch.timer.Stop()
 	r.states.timer.Stop()
@@ -354,7 +375,7 @@ func (r *Room) open(ctx context.Context) {
 		r.shut()
 		return
 	}
-	if r.loadErr = err; err != nil {
+	if r.loadErr = err; err != nil && !errors.Is(err, ErrOtherOwner) {
 		r.logger.Error("cannot open the room", "error", err)
 	}
 	r.armIdle()
@@ -366,6 +387,11 @@ func (r *Room) open(ctx context.Context) {
 
 // load reads the room's document and its timeline. Nothing else touches the room meanwhile.
 func (r *Room) load(ctx context.Context) error {
+	if owners := r.registry.opts.Owners; owners != nil {
+		if err := owners.Hold(ctx, r.id); err != nil {
+			return err
+		}
+	}
 	doc, err := r.registry.log.LoadState(ctx, r.id)
 	if err != nil {
 		return err
@@ -379,6 +405,7 @@ func (r *Room) load(ctx context.Context) error {
 	r.main.load(tail)
 	r.eraseLeftovers(r.main)
 	r.seatAll()
+	r.restoreMembers()
 	r.endOrphans()
 	r.armLater()
 	return nil

@@ -24,6 +24,8 @@ const (
 	maxThinking   = 16 << 10 // bytes that are kept of a run's thoughts
 	maxToolOutput = 2 << 10  // bytes of a tool's output that people are shown
 	maxRunTools   = 32       // uses of tools that are kept of a run
+	maxShownUses  = 8        // of them of which the log keeps what went in and came out
+	maxShownChars = 500      // of either
 )
 
 var (
@@ -294,14 +296,36 @@ func (u *Run) receipt(end RunEnd) *wire.RunReceipt {
 	if !u.first.IsZero() {
 		c.FirstTokenMS = max(u.first.Sub(u.began).Milliseconds(), 1)
 	}
-	for _, t := range u.done {
-		use := wire.ToolUse{Tool: t.Tool, OK: t.OK, MS: t.MS}
-		if i := slices.IndexFunc(u.tools, func(x wire.ToolExecuting) bool { return x.Call == t.Call }); i >= 0 {
-			use.Title = u.tools[i].Title
-		}
-		c.Tools = append(c.Tools, use)
-	}
+	c.Tools = u.toolUses()
 	return c
+}
+
+// toolUses is what the receipt says of tools: for who comes later, the first of them with what went in and came out.
+func (u *Run) toolUses() []wire.ToolUse {
+	var uses []wire.ToolUse
+	for n, t := range u.done {
+		use := wire.ToolUse{Tool: t.Tool, OK: t.OK, MS: t.MS}
+		var input string
+		if i := slices.IndexFunc(u.tools, func(x wire.ToolExecuting) bool { return x.Call == t.Call }); i >= 0 {
+			use.Title, input = u.tools[i].Title, string(u.tools[i].Input)
+		}
+		if n < maxShownUses {
+			use.Input, use.Output, use.Error = beginning(input), beginning(t.Output), beginning(t.Error)
+		}
+		uses = append(uses, use)
+	}
+	return uses
+}
+
+// beginning is what a receipt keeps of a text: its first characters.
+func beginning(text string) string {
+	n := 0
+	for i := range text {
+		if n++; n > maxShownChars {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 func (r *Room) completeRun(u *Run, c *wire.RunReceipt, seq wire.Seq) {

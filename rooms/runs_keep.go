@@ -7,6 +7,9 @@ import (
 	"confab/signaling/wire"
 )
 
+// orphanRetry is how long runs wait whose thread could not be opened.
+const orphanRetry = 2 * time.Second
+
 // An openRun is a run that goes on, in the room's document: what a killed server leaves of it.
 type openRun struct {
 	Start  wire.AgentStarted `json:"start"`
@@ -18,10 +21,11 @@ type openRun struct {
 }
 
 func (r *Room) openRuns() []openRun {
-	if len(r.runs) == 0 {
+	if len(r.runs)+len(r.orphans) == 0 {
 		return nil
 	}
-	all := make([]openRun, 0, len(r.runs))
+	all := make([]openRun, 0, len(r.runs)+len(r.orphans))
+	all = append(all, r.orphans...)
 	for _, u := range r.runs {
 		o := openRun{Start: u.AgentStarted, Thread: u.Thread, Hops: u.Hops, Began: u.began.UnixMilli(), Text: string(u.text)}
 		if !u.first.IsZero() {
@@ -38,32 +42,69 @@ func (r *Room) endOrphans() {
 	orphans := r.doc.Runs
 	r.doc.Runs = nil
 	for _, o := range orphans {
-		by := r.seatOf(o.Start.Bot)
-		if by == nil {
-			info := r.botInfo(o.Start.Bot)
-			if info == nil {
-				info = &wire.BotInfo{Bot: o.Start.Bot, User: wire.BotUser(o.Start.Bot), Name: string(o.Start.Bot)}
-			}
-			by = r.botMember(*info)
-		}
 		if o.Thread == "" {
-			r.endOrphan(by, r.main, o)
+			r.endOrphan(r.main, o)
+		} else {
+			r.orphans = append(r.orphans, o)
+		}
+	}
+	r.endThreadOrphans()
+}
+
+// endThreadOrphans ends those that were left in threads. One whose thread cannot be opened is tried again as long as
+// the room is open, and when it is next loaded: it stands in the document until it has its end.
+func (r *Room) endThreadOrphans() {
+	for _, o := range slices.Clone(r.orphans) {
+		t := r.threadTable().all[o.Thread]
+		if t == nil { // it is no longer listed, and a private one must not come back as everybody's
+			r.forgetOrphan(o)
 			continue
 		}
-		t := r.threadTable().all[o.Thread]
-		if t == nil {
-			continue // it is no longer listed, and a private one must not come back as everybody's
-		}
 		r.withLog(t, func(line *timeline, err error) {
-			if err == nil {
-				r.endOrphan(by, line, o)
+			if err != nil {
+				r.retryOrphans()
+				return
+			}
+			if r.forgetOrphan(o) { // not the second of two tries that have waited for the same thread
+				r.endOrphan(line, o)
 			}
 		})
 	}
 }
 
+// retryOrphans looks at the orphans again after a while, once for all of them.
+func (r *Room) retryOrphans() {
+	if r.retry != nil {
+		return
+	}
+	r.retry = r.after(orphanRetry, func() {
+		r.retry = nil
+		r.endThreadOrphans()
+	})
+}
+
+// forgetOrphan reports whether o was still to be ended.
+func (r *Room) forgetOrphan(o openRun) bool {
+	before := len(r.orphans)
+	r.orphans = slices.DeleteFunc(r.orphans, func(x openRun) bool { return x.Start.Run == o.Start.Run })
+	return len(r.orphans) < before
+}
+
+// orphanMember is the bot of an orphan: at its place, or as it would be there.
+func (r *Room) orphanMember(bot wire.BotID) *Member {
+	if by := r.seatOf(bot); by != nil {
+		return by
+	}
+	info := r.botInfo(bot)
+	if info == nil {
+		info = &wire.BotInfo{Bot: bot, User: wire.BotUser(bot), Name: string(bot)}
+	}
+	return r.botMember(*info)
+}
+
 // endOrphan ends one, in its timeline.
-func (r *Room) endOrphan(by *Member, line *timeline, o openRun) {
+func (r *Room) endOrphan(line *timeline, o openRun) {
+	by := r.orphanMember(o.Start.Bot)
 	if _, stored := line.keys.find(hashKey(keyOf(r.id, by.User, wire.RequestID(o.Start.Run)))); stored {
 		return
 	}
@@ -88,17 +129,25 @@ func (r *Room) dropRuns() {
 	}
 }
 
-// keepRuns saves what is written of answers.
+// keepSoon saves what is written of answers and what they have used, and what comes until then.
+func (r *Room) keepSoon() {
+	if !r.keeping {
+		r.keeping = true
+		r.keep = r.after(checkpointEvery, r.keepRuns)
+	}
+}
+
+// keepRuns saves what is written of answers, and what they have used.
 func (r *Room) keepRuns() {
 	r.keeping = false
-	if len(r.runs) > 0 {
+	if len(r.runs) > 0 || r.unkept {
 		r.save(nil)
 	}
 }
 
 // keepLast saves all that was said of answers, and then calls done.
 func (r *Room) keepLast(done func()) {
-	if !r.answering() {
+	if !r.answering() && !r.unkept {
 		done()
 		return
 	}

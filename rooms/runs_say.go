@@ -106,10 +106,7 @@ func (r *Room) streamed(u *Run, text string) {
 	r.tellRun(u, wire.StreamChunk{Run: u.Run, Message: message, Offset: u.length, Text: text})
 	u.text = append(u.text, text...)
 	u.length += utf16Length(text)
-	if !r.keeping {
-		r.keeping = true
-		r.keep = r.after(checkpointEvery, r.keepRuns)
-	}
+	r.keepSoon()
 }
 
 // utf16Length counts the UTF-16 code units of text.

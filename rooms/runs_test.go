@@ -22,7 +22,7 @@ func newPuppets() *puppets { return &puppets{seats: map[wire.RoomID]map[wire.Bot
 
 func (p *puppets) Catalog() []wire.BotInfo {
 	return []wire.BotInfo{
-		{Bot: "echo", User: wire.BotUser("echo"), Name: "Echo", Engine: "built-in", Tools: []wire.BotTool{}, Speaks: true},
+		{Bot: "echo", User: wire.BotUser("echo"), Name: "Echo", Engine: "built-in", Tools: []wire.BotTool{}, Speaks: true, Hears: true},
 		{Bot: "parrot", User: wire.BotUser("parrot"), Name: "Parrot", Engine: "built-in", Tools: []wire.BotTool{}},
 	}
 }
@@ -57,6 +57,8 @@ type puppet struct {
 	heard   []string // chats
 	removed bool
 	voice   bool
+	hearing bool
+	asked   []rooms.Question
 }
 
 func (s *puppet) Send(frame []byte, _ string) {
@@ -78,6 +80,9 @@ func (s *puppet) Removed(wire.RoomID, wire.RemovedReason) {
 }
 
 func (s *puppet) Ask(q rooms.Question, answer rooms.Answer) {
+	s.mu.Lock()
+	s.asked = append(s.asked, q)
+	s.mu.Unlock()
 	answer(wire.Ack{Run: wire.RunID("asked-" + string(q.By.User) + "-" + q.Prompt)}, nil)
 }
 
@@ -85,6 +90,12 @@ func (s *puppet) SetVoice(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.voice = on
+}
+
+func (s *puppet) SetHearing(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hearing = on
 }
 
 // answer begins a run for somebody.
@@ -247,8 +258,8 @@ func TestRun(t *testing.T) {
 	h, bots, ada, grace := withBot(t)
 	u := bots.at(t, "lab", "echo").answer(t, "grace")
 	u.Phase(wire.PhaseContext)
-	u.ToolExecuting(wire.ToolExecuting{Call: "c1", Tool: "look", Title: "Looks", Input: json.RawMessage(`{}`)})
-	u.ToolCompleted(wire.ToolCompleted{Call: "c1", Tool: "look", OK: true, MS: 5})
+	u.ToolExecuting(wire.ToolExecuting{Call: "c1", Tool: "look", Title: "Looks", Input: json.RawMessage(`{"at":"me"}`)})
+	u.ToolCompleted(wire.ToolCompleted{Call: "c1", Tool: "look", OK: true, MS: 5, Output: "seen"})
 	u.Write("Hi 👋 ")
 	ada.next(wire.KindStreamChunk, 1)
 	late := h.enter(person("p3", "late"), "lab", nil)
@@ -271,7 +282,7 @@ func TestRun(t *testing.T) {
 	chat := late.next(wire.KindChat, 1)
 	run := body[wire.ChatRecord](t, chat).Run
 	if chat.ID != wire.RequestID(u.Run) || chat.Author.User != "bot:echo" || chat.Author.Kind != wire.Bot || run == nil ||
-		run.Status != wire.RunCompleted || run.By.User != "grace" || len(run.Tools) != 1 || run.Tools[0].Title != "Looks" || run.FirstTokenMS == 0 {
+		run.Status != wire.RunCompleted || run.By.User != "grace" || len(run.Tools) != 1 || run.Tools[0] != (wire.ToolUse{Tool: "look", Title: "Looks", OK: true, MS: 5, Input: `{"at":"me"}`, Output: "seen"}) || run.FirstTokenMS == 0 {
 		t.Errorf("the answer is %+v with %+v", chat, run)
 	}
 	if done := body[wire.AgentCompleted](t, late.next(wire.KindAgentCompleted, 1)); done.Message != chat.Seq {
@@ -420,6 +431,24 @@ func TestRunBounds(t *testing.T) {
 	}
 	if _, err := echo.tryAnswer(t, "ada"); wire.AsError(err) == nil || wire.AsError(err).Code != wire.CodeRateLimited {
 		t.Errorf("one more than the room takes: %v", err)
+	}
+}
+
+// TestReceiptBounds: the log keeps a little of what tools were given and said, and of the first of them only.
+func TestReceiptBounds(t *testing.T) {
+	_, bots, ada, _ := withBot(t)
+	u := bots.at(t, "lab", "echo").answer(t, "ada")
+	for i := range 9 {
+		call, long := fmt.Sprint("c", i), strings.Repeat("é", 501)
+		u.ToolExecuting(wire.ToolExecuting{Call: call, Tool: "look", Title: "Looks", Input: json.RawMessage(`"` + long + `"`)})
+		u.ToolCompleted(wire.ToolCompleted{Call: call, Tool: "look", Output: long, Error: long})
+	}
+	u.Write("done")
+	u.End(rooms.RunEnd{Status: wire.RunCompleted})
+	uses := body[wire.ChatRecord](t, ada.next(wire.KindChat, 1)).Run.Tools
+	want := wire.ToolUse{Tool: "look", Title: "Looks", Input: `"` + strings.Repeat("é", 499), Output: strings.Repeat("é", 500), Error: strings.Repeat("é", 500)}
+	if len(uses) != 9 || uses[0] != want || uses[7] != want || uses[8] != (wire.ToolUse{Tool: "look", Title: "Looks"}) {
+		t.Errorf("%+v", uses)
 	}
 }
 

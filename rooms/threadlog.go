@@ -192,6 +192,9 @@ func (r *Room) onThreadRecord(log *threadLog, rec Record) {
 		r.recordChat(frame)
 	}
 	r.tellThread(t, frame, "", nil)
+	if p != nil {
+		r.messageStored(c, rec, t)
+	}
 	if p != nil && !p.settled {
 		ack := wire.Ack{Seq: rec.Seq}
 		r.settle(p, p.answers[:1], ack, nil) // after the message: a bot says that it is done when it has this

@@ -35,6 +35,7 @@ func (c *Claims) Allows(room wire.RoomID) bool {
 type Verifier interface {
 	// Verify returns what the token says.
 	//
-	// Errors: *wire.Error with CodeUnauthorized. Its text says what to do about it and never holds the token.
+	// Errors: *wire.Error with CodeUnauthorized, or CodeUnavailable when it cannot be decided now. Its text says what to do
+	// about it and never holds the token.
 	Verify(ctx context.Context, token string) (*Claims, error)
 }

@@ -19,12 +19,12 @@ type tokenClaims struct {
 	Kind   wire.ParticipantKind `json:"kind,omitempty"`   // human or bot; absent = human
 	Role   *wire.Role           `json:"role,omitempty"`   // absent = member
 	Rooms  []string             `json:"rooms,omitempty"`  // absent = none
-	Grants *tokenGrants         `json:"grants,omitempty"` // absent = as the role has them
+	Grants *TokenGrants         `json:"grants,omitempty"` // absent = as the role has them
 	Guest  bool                 `json:"guest,omitempty"`  // private to this server's guest endpoint
 }
 
-// tokenGrants is wire.Grants in which each field may be absent.
-type tokenGrants struct {
+// TokenGrants is wire.Grants in which each field may be absent: then it is as the role has it.
+type TokenGrants struct {
 	Publish   *[]wire.Source `json:"publish,omitempty"`
 	Subscribe *bool          `json:"subscribe,omitempty"`
 	Chat      *bool          `json:"chat,omitempty"`
@@ -157,7 +157,7 @@ func (c *Claims) token(now time.Time) *tokenClaims {
 		t.ExpiresAt = jwt.NewNumericDate(c.ExpiresAt)
 	}
 	usual := RoleGrants(c.Role)
-	var g tokenGrants
+	var g TokenGrants
 	if !slices.Equal(c.Grants.Publish, usual.Publish) {
 		publish := append([]wire.Source{}, c.Grants.Publish...) // [] and not null, which would be read as absent
 		g.Publish = &publish
@@ -165,7 +165,7 @@ func (c *Claims) token(now time.Time) *tokenClaims {
 	g.Subscribe = differs(c.Grants.Subscribe, usual.Subscribe)
 	g.Chat = differs(c.Grants.Chat, usual.Chat)
 	g.Bots = differs(c.Grants.Bots, usual.Bots)
-	if g != (tokenGrants{}) {
+	if g != (TokenGrants{}) {
 		t.Grants = &g
 	}
 	return t

@@ -9,13 +9,10 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/gin-gonic/gin"
-	"golang.org/x/time/rate"
-
 	"confab/signaling/wire"
+	"github.com/gin-gonic/gin"
 )
 
 const (
@@ -25,7 +22,6 @@ const (
 	maxGuestBody     = 16 << 10 // a name, a room and a token
 	guestBurst       = 60       // a class behind one address comes at once
 	guestEvery       = time.Second
-	maxGuestSources  = 10_000 // addresses remembered, 200 bytes each
 )
 
 // Guests says who may come without an account.
@@ -47,27 +43,18 @@ type GuestOptions struct {
 
 // A GuestHandler is POST /api/v1/guest: a name for a token. It may be used from any goroutine.
 //
-// Each address has a bucket of guestBurst requests that refills one a second; an IPv6 address counts by its /64,
-// which is what one subscriber has (RFC 6177 section 2).
+// Each address has a bucket of guestBurst requests that refills one a second.
 type GuestHandler struct {
 	// Set by NewGuestHandler, then constant.
 	keys   *Keyring
 	guests Guests
 	log    *slog.Logger
-
-	// Guarded by mu.
-	mu      sync.Mutex
-	sources map[netip.Prefix]*rate.Limiter // at most maxGuestSources
-	others  *rate.Limiter                  // shared by addresses that found no place
+	limits *throttle
 }
 
 // NewGuestHandler makes the endpoint; Routes puts it in its place.
 func NewGuestHandler(opts GuestOptions) *GuestHandler {
-	h := &GuestHandler{
-		keys: opts.Keys, guests: opts.Guests, log: opts.Logger,
-		sources: make(map[netip.Prefix]*rate.Limiter),
-		others:  rate.NewLimiter(rate.Every(guestEvery), guestBurst),
-	}
+	h := &GuestHandler{keys: opts.Keys, guests: opts.Guests, log: opts.Logger, limits: newThrottle(guestEvery, guestBurst)}
 	if h.log == nil {
 		h.log = slog.Default()
 	}
@@ -106,7 +93,7 @@ func (h *GuestHandler) issue(c *gin.Context) (string, error) {
 	}
 	// A body that trickles in holds a connection no longer than this. Where it cannot be set, there is none.
 	_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(guestBodyTimeout))
-	if wait := h.wait(c.ClientIP()); wait > 0 {
+	if wait := h.limits.wait(c.ClientIP()); wait > 0 {
 		return "", &wire.Error{Code: wire.CodeRateLimited, Text: "too many guests from this address; try again soon", RetryAfter: wait}
 	}
 	var body guestRequest
@@ -176,55 +163,6 @@ func (r *guestRequest) claims() (*Claims, error) {
 		Role: wire.RoleMember, Grants: RoleGrants(wire.RoleMember),
 		Rooms: []string{room}, Guest: true, ExpiresAt: time.Now().Add(guestTTL),
 	}, nil
-}
-
-// wait takes a request from the bucket of address; it returns how long until there is one, 0 = taken.
-func (h *GuestHandler) wait(address string) time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	bucket := h.bucketLocked(address)
-	now := time.Now()
-	if bucket.AllowN(now, 1) {
-		return 0
-	}
-	return time.Duration((1 - bucket.TokensAt(now)) / float64(bucket.Limit()) * float64(time.Second))
-}
-
-// bucketLocked finds or makes the bucket of address. When all places are taken, those that are full again, and so
-// say nothing, make room; when there is none, the newcomers share one.
-func (h *GuestHandler) bucketLocked(address string) *rate.Limiter {
-	source := sourceOf(address)
-	if bucket, ok := h.sources[source]; ok {
-		return bucket
-	}
-	if len(h.sources) >= maxGuestSources {
-		for other, bucket := range h.sources {
-			if bucket.Tokens() >= guestBurst {
-				delete(h.sources, other)
-			}
-		}
-		if len(h.sources) >= maxGuestSources {
-			return h.others
-		}
-	}
-	bucket := rate.NewLimiter(rate.Every(guestEvery), guestBurst)
-	h.sources[source] = bucket
-	return bucket
-}
-
-// sourceOf is what shares a bucket: an IPv4 address, or the /64 of an IPv6 one. What is no address shares one.
-func sourceOf(address string) netip.Prefix {
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	addr = addr.Unmap().WithZone("")
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
-	}
-	prefix, _ := addr.Prefix(bits) // bits is within the address
-	return prefix
 }
 
 // refuse answers with the error. Causes are logged, never sent.

@@ -172,19 +172,19 @@ func TestGuestAddressesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newTestGuests(t, GuestsAnywhere)
 		address := netip.MustParseAddr("10.0.0.0")
-		for range maxGuestSources + 100 {
+		for range maxThrottled + 100 {
 			address = address.Next()
-			h.wait(address.String())
+			h.limits.wait(address.String())
 		}
-		if n := len(h.sources); n != maxGuestSources {
+		if n := len(h.limits.sources); n != maxThrottled {
 			t.Errorf("%d addresses remembered", n)
 		}
-		if wait := h.wait(address.Next().String()); wait == 0 {
+		if wait := h.limits.wait(address.Next().String()); wait == 0 {
 			t.Error("newcomers past the bound are not paced")
 		}
 		time.Sleep(2 * guestEvery)
-		h.wait(address.Next().String())
-		if n := len(h.sources); n != 1 {
+		h.limits.wait(address.Next().String())
+		if n := len(h.limits.sources); n != 1 {
 			t.Errorf("%d addresses remembered after they were idle", n)
 		}
 	})

@@ -14,7 +14,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/MicahParks/jwkset"
@@ -30,9 +32,11 @@ var asymmetric = []string{
 
 const (
 	jwksEvery    = 15 * time.Minute // a key that was taken back is refused after this at the latest
+	jwksLeast    = time.Minute      // between fetches of a set whose Cache-Control wants more of them
 	jwksRetry    = 30 * time.Second // after a failure
-	jwksTimeout  = 5 * time.Second  // for one fetch, and so for one token with an unknown key id
-	jwksUnknown  = 10 * time.Second // between fetches for unknown key ids: anybody can send those
+	jwksKept     = 24 * time.Hour   // a set that cannot be fetched again is trusted for so long
+	jwksTimeout  = 5 * time.Second  // for one fetch
+	jwksUnknown  = 5 * time.Second  // between fetches for unknown key ids: anybody can send those
 	maxJWKSBytes = 1 << 20
 	maxJWKSKeys  = 64       // a token without a key id is tried with all of them
 	minRSABytes  = 2048 / 8 // RFC 7518 section 3.3
@@ -41,6 +45,8 @@ const (
 var (
 	errNoKeys     = errors.New("no keys loaded")
 	errUnknownKey = errors.New("unknown key id")
+	// errNotNow: the key id is unknown, and whether that is right cannot be found out now.
+	errNotNow = errors.New("the key cannot be looked for now")
 	// errUnreachable: nobody answered, or only to say that the service is down.
 	errUnreachable = errors.New("not reachable")
 	errTooBig      = errors.New("larger than 1 MiB; that is no JWK set")
@@ -56,6 +62,13 @@ type keySource struct {
 	keys    keyfunc.Keyfunc
 	unknown *rate.Limiter
 	loading chan struct{} // taken by who loads; never closed
+
+	begun atomic.Int64 // loads
+
+	// Owned by who loads.
+	failed bool          // the last load
+	good   time.Time     // when the set was last read, zero = never
+	fresh  time.Duration // how long it is to be used from then on, unless a token asks for another key
 }
 
 func newKeySource(at string, client *http.Client, log *slog.Logger) (*keySource, error) {
@@ -122,22 +135,27 @@ func isURL(at string) bool {
 
 // run loads the set again and again until ctx ends.
 func (s *keySource) run(ctx context.Context) {
-	wait := jwksEvery
-	if s.empty(ctx) {
-		wait = jwksRetry
-	}
-	for {
+	wait := s.freshFor(ctx)
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
-		wait = jwksEvery
-		if err := s.reload(ctx); err != nil && ctx.Err() == nil {
-			wait = jwksRetry
-			s.log.Warn("JWK set not refreshed; the keys known before stay in use", "err", err)
-		}
+		wait = s.reload(ctx)
 	}
+}
+
+// freshFor returns when the set is to be read next. Errors of ctx are the caller's to see.
+func (s *keySource) freshFor(ctx context.Context) time.Duration {
+	if s.take(ctx) != nil {
+		return 0
+	}
+	defer s.give()
+	if s.failed {
+		return jwksRetry
+	}
+	return s.fresh
 }
 
 // key finds the key for t, fetching the set anew when its key id is not known.
@@ -149,21 +167,8 @@ func (s *keySource) key(ctx context.Context, t *jwt.Token) (any, error) {
 	if !errors.Is(err, jwkset.ErrKeyNotFound) {
 		return key, err
 	}
-	// Whoever waits here while another loads finds the new key then, without a fetch of its own.
-	if err := s.take(ctx); err != nil {
+	if err := s.lookFor(ctx, t); err != nil {
 		return nil, err
-	}
-	defer s.give()
-	key, err = s.keys.KeyfuncCtx(ctx)(t)
-	if !errors.Is(err, jwkset.ErrKeyNotFound) {
-		return key, err
-	}
-	if !s.unknown.Allow() {
-		return nil, errUnknownKey
-	}
-	if err := s.load(ctx); err != nil {
-		s.log.Warn("JWK set not refreshed for an unknown key id", "err", err)
-		return nil, errUnknownKey
 	}
 	key, err = s.keys.KeyfuncCtx(ctx)(t)
 	if errors.Is(err, jwkset.ErrKeyNotFound) {
@@ -172,17 +177,61 @@ func (s *keySource) key(ctx context.Context, t *jwt.Token) (any, error) {
 	return key, err
 }
 
+// lookFor loads the set because t bears a key id that is not in it. One load answers everybody who has come before it;
+// who comes too soon after one waits for the next, so that no token is refused for a key that was published a moment
+// ago. Errors: errNotNow.
+func (s *keySource) lookFor(ctx context.Context, t *jwt.Token) error {
+	begun := s.begun.Load()
+	if s.take(ctx) != nil {
+		return errNotNow
+	}
+	defer s.give()
+	if _, err := s.keys.KeyfuncCtx(ctx)(t); !errors.Is(err, jwkset.ErrKeyNotFound) {
+		return nil
+	}
+	if s.begun.Load() == begun {
+		if s.unknown.Wait(ctx) != nil {
+			return errNotNow
+		}
+		if err := s.load(ctx); err != nil {
+			s.log.Warn("JWK set not refreshed for an unknown key id", "err", err)
+		}
+	}
+	if s.failed {
+		return errNotNow
+	}
+	return nil
+}
+
 func (s *keySource) empty(ctx context.Context) bool {
 	all, err := s.storage.KeyReadAll(ctx)
 	return err != nil || len(all) == 0
 }
 
-func (s *keySource) reload(ctx context.Context) error {
-	if err := s.take(ctx); err != nil {
-		return err
+// reload loads the set and returns when to do it next. Keys of a set that has not been read for jwksKept are no longer
+// trusted.
+func (s *keySource) reload(ctx context.Context) time.Duration {
+	if s.take(ctx) != nil {
+		return 0 // ctx has ended
 	}
 	defer s.give()
-	return s.load(ctx)
+	err := s.load(ctx)
+	switch {
+	case err == nil:
+		return s.fresh
+	case ctx.Err() != nil:
+	case !s.good.IsZero() && time.Since(s.good) >= jwksKept:
+		s.log.Error("JWK set not read for too long; its keys are not trusted any more, and tokens signed with them refused", "err", err)
+		if err := s.storage.KeyReplaceAll(ctx, nil); err != nil {
+			s.log.Error("cannot forget the keys", "err", err)
+		}
+		s.good = time.Time{}
+	case s.good.IsZero():
+		s.log.Warn("JWK set not read; tokens signed with its keys are refused", "err", err)
+	default:
+		s.log.Warn("JWK set not refreshed; the keys known before stay in use", "err", err, "until", s.good.Add(jwksKept))
+	}
+	return jwksRetry
 }
 
 // take waits for the right to load: one at a time, so that an older answer never replaces a newer one.
@@ -199,34 +248,45 @@ func (s *keySource) give() { <-s.loading }
 
 // load reads the set and replaces all keys with it: a key that was taken out of the set is no longer trusted.
 func (s *keySource) load(ctx context.Context) error {
+	s.begun.Add(1)
+	fresh, err := s.loadOnce(ctx)
+	if s.failed = err != nil; !s.failed {
+		s.good, s.fresh = time.Now(), fresh
+	}
+	return err
+}
+
+func (s *keySource) loadOnce(ctx context.Context) (fresh time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, jwksTimeout)
 	defer cancel()
-	raw, err := s.read(ctx)
+	raw, fresh, err := s.read(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	keys, skipped, err := parseKeys(raw)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if skipped > 0 {
 		s.log.Debug("keys of the JWK set that are not used", "count", skipped)
 	}
-	return s.storage.KeyReplaceAll(ctx, keys)
+	return fresh, s.storage.KeyReplaceAll(ctx, keys)
 }
 
-func (s *keySource) read(ctx context.Context) ([]byte, error) {
+// read returns the set as it is, and how long it is to be used.
+func (s *keySource) read(ctx context.Context) (raw []byte, fresh time.Duration, err error) {
 	if !isURL(s.at) {
 		file, err := os.Open(s.at)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		defer file.Close()
-		return readBounded(file)
+		raw, err = readBounded(file)
+		return raw, jwksEvery, err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.at, nil)
 	if err != nil {
-		return nil, fmt.Errorf("not a URL that can be fetched: %w", err)
+		return nil, 0, fmt.Errorf("not a URL that can be fetched: %w", err)
 	}
 	request.Header.Set("Accept", "application/jwk-set+json, application/json")
 	response, err := s.client.Do(request)
@@ -234,20 +294,37 @@ func (s *keySource) read(ctx context.Context) ([]byte, error) {
 		if failed, ok := errors.AsType[*url.Error](err); ok {
 			err = failed.Err // without the URL, whose query may be secret
 		}
-		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+		return nil, 0, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	defer response.Body.Close()
 	switch {
 	case response.StatusCode >= http.StatusInternalServerError:
-		return nil, fmt.Errorf("%w: it answers %s", errUnreachable, response.Status)
+		return nil, 0, fmt.Errorf("%w: it answers %s", errUnreachable, response.Status)
 	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("it answers %s; check the address", response.Status)
+		return nil, 0, fmt.Errorf("it answers %s; check the address", response.Status)
 	}
-	raw, err := readBounded(response.Body)
+	raw, err = readBounded(response.Body)
 	if err != nil && !errors.Is(err, errTooBig) {
-		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+		return nil, 0, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
-	return raw, err
+	return raw, freshness(response.Header.Get("Cache-Control")), err
+}
+
+// freshness is how long a set is used before it is fetched again: as its max-age says (RFC 9111 section 5.2.2.1), within
+// jwksLeast and jwksEvery.
+func freshness(control string) time.Duration {
+	for directive := range strings.SplitSeq(control, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-cache", "no-store":
+			return jwksLeast
+		case "max-age":
+			if seconds, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && seconds < int(jwksEvery/time.Second) {
+				return max(time.Duration(seconds)*time.Second, jwksLeast)
+			}
+		}
+	}
+	return jwksEvery
 }
 
 func readBounded(r io.Reader) ([]byte, error) {

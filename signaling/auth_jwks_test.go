@@ -18,7 +18,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -26,6 +28,9 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/goleak"
+	"golang.org/x/time/rate"
+
+	"confab/signaling/wire"
 )
 
 // jwk is a key as RFC 7518 section 6 and RFC 8037 section 2 write it.
@@ -196,19 +201,164 @@ func TestKeysRotate(t *testing.T) {
 		_, err := keys.Verify(t.Context(), rsaToken)
 		wantRefused(t, err, rsaToken, "does not know")
 
-		fetched := issuer.fetches.Load()
+		// Many at once wait for one fetch, which answers them all.
+		fetched, begun := issuer.fetches.Load(), time.Now()
+		var many sync.WaitGroup
 		for range 100 {
-			_, _ = keys.Verify(t.Context(), rsaToken)
+			many.Go(func() {
+				_, err := keys.Verify(t.Context(), rsaToken)
+				wantRefused(t, err, rsaToken, "does not know")
+			})
 		}
-		if n := issuer.fetches.Load() - fetched; n != 0 {
-			t.Errorf("100 tokens with an unknown key id fetched the set %d times", n)
+		many.Wait()
+		if n := issuer.fetches.Load() - fetched; n != 1 || time.Since(begun) > jwksUnknown {
+			t.Errorf("100 tokens with an unknown key id fetched the set %d times, in %v", n, time.Since(begun))
 		}
-		time.Sleep(jwksUnknown)
 		issuer.publish(onlyRSA)
+		begun = time.Now()
+		if _, err := keys.Verify(t.Context(), rsaToken); err != nil || time.Since(begun) > jwksUnknown {
+			t.Errorf("a key that was published a moment ago: %v, after %v", err, time.Since(begun))
+		}
+		// The endpoint fails: what is known stays, what is not cannot be decided.
+		issuer.set.Store(nil)
+		_, err = keys.Verify(t.Context(), edToken)
+		wantLater(t, err, "cannot be had now")
+		impatient, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = keys.Verify(impatient, edToken)
+		wantLater(t, err, "cannot be had now")
 		if _, err := keys.Verify(t.Context(), rsaToken); err != nil {
-			t.Errorf("after %v the set is not fetched again: %v", jwksUnknown, err)
+			t.Errorf("a known key, while the endpoint fails: %v", err)
 		}
 	})
+}
+
+func wantLater(t *testing.T, err error, text string) {
+	t.Helper()
+	problem, ok := errors.AsType[*wire.Error](err)
+	if !ok || problem.Code != wire.CodeUnavailable || !strings.Contains(problem.Text, text) || problem.RetryAfter == 0 {
+		t.Errorf("got %v, want it unavailable: %s", err, text)
+	}
+}
+
+// A set that cannot be fetched again is trusted for a day and no longer, and is used again when it can.
+func TestKeysAreKeptForADay(t *testing.T) {
+	token := sign(t, jwt.SigningMethodEdDSA, testEdKey(t), map[string]any{"kid": "ed"}, testClaims)
+	set := jwks(t, map[string]crypto.PublicKey{"ed": testEdKey(t).Public()})
+	synctest.Test(t, func(t *testing.T) {
+		issuer := &fakeIssuer{}
+		issuer.publish(set)
+		keys := issuer.open(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { keys.Run(ctx); close(ended) }()
+		issuer.set.Store(nil)
+		time.Sleep(jwksKept - time.Second)
+		if _, err := keys.Verify(t.Context(), token); err != nil {
+			t.Errorf("before the time is over: %v", err)
+		}
+		time.Sleep(jwksRetry + 2*time.Second)
+		_, err := keys.Verify(t.Context(), token)
+		wantLater(t, err, "not loaded yet")
+		issuer.publish(set)
+		time.Sleep(jwksRetry + time.Second)
+		if _, err := keys.Verify(t.Context(), token); err != nil {
+			t.Errorf("when the endpoint is back: %v", err)
+		}
+		cancel()
+		<-ended
+	})
+}
+
+func TestFreshness(t *testing.T) {
+	for control, want := range map[string]time.Duration{
+		"": jwksEvery, "public, max-age=300": 5 * time.Minute, "Max-Age=300": 5 * time.Minute, "max-age=1": jwksLeast, "max-age=0": jwksLeast,
+		"max-age=31536000": jwksEvery, "max-age=99999999999999999999": jwksEvery, "max-age=soon": jwksEvery, "max-age=-5": jwksLeast,
+		"no-cache": jwksLeast, "private, no-store": jwksLeast, `max-age="120"`: 2 * time.Minute, "must-revalidate": jwksEvery,
+	} {
+		if got := freshness(control); got != want {
+			t.Errorf("%q: %v, want %v", control, got, want)
+		}
+	}
+}
+
+// TestKeysRotateUnderLoad has tokens verified without a pause while a server that speaks TLS publishes new keys and takes
+// old ones back: no token that is good is refused, and none of a key that was taken back is taken.
+func TestKeysRotateUnderLoad(t *testing.T) {
+	var set atomic.Pointer[[]byte]
+	var fetches atomic.Int32
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if fetches.Add(1)%5 == 3 { // it fails now and then
+			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write(*set.Load())
+	}))
+	defer server.Close()
+	newKey := func(kid string) (token string, public crypto.PublicKey) {
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sign(t, jwt.SigningMethodEdDSA, private, map[string]any{"kid": kid}, testClaims), public
+	}
+	publish := func(keys map[string]crypto.PublicKey) { raw := jwks(t, keys); set.Store(&raw) }
+
+	oldToken, oldKey := newKey("k0")
+	publish(map[string]crypto.PublicKey{"k0": oldKey})
+	keys, err := OpenKeyring(t.Context(), KeyringOptions{
+		Secret: testSecret, JWKS: server.URL, Client: server.Client(), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys.jwks.unknown.SetLimit(rate.Every(5 * time.Millisecond))
+
+	var current atomic.Pointer[string]
+	current.Store(&oldToken)
+	done := make(chan struct{})
+	var verified atomic.Int64
+	var load sync.WaitGroup
+	for range 8 {
+		load.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				_, err := keys.Verify(t.Context(), *current.Load())
+				if problem, _ := errors.AsType[*wire.Error](err); err != nil && problem.Code != wire.CodeUnavailable { // the client tries again
+					t.Errorf("a good token was refused: %v", err)
+					return
+				}
+				verified.Add(1)
+			}
+		})
+	}
+	accepted := func(token string) bool { _, err := keys.Verify(t.Context(), token); return err == nil }
+	for i := range 6 {
+		kid := "k" + strconv.Itoa(i+1)
+		token, key := newKey(kid)
+		publish(map[string]crypto.PublicKey{"k" + strconv.Itoa(i): oldKey, kid: key}) // first published, then used
+		current.Store(&token)
+		eventually(t, "the new key is found", func() bool { return accepted(token) })
+		if !accepted(oldToken) {
+			t.Errorf("the key before %s was forgotten while it is in the set", kid)
+		}
+		publish(map[string]crypto.PublicKey{kid: key})
+		eventually(t, "the set is read", func() bool { return keys.jwks.reload(t.Context()) != jwksRetry }) // as run does
+		if accepted(oldToken) {
+			t.Errorf("a key that was taken back is trusted after %s", kid)
+		}
+		oldToken, oldKey = token, key
+	}
+	close(done)
+	load.Wait()
+	if verified.Load() < 100 {
+		t.Errorf("only %d tokens were verified meanwhile", verified.Load())
+	}
+	t.Logf("%d tokens verified, %d fetches", verified.Load(), fetches.Load())
 }
 
 func TestKeysRefreshInTheBackground(t *testing.T) {
@@ -222,7 +372,7 @@ func TestKeysRefreshInTheBackground(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { keys.Run(ctx); close(ended) }()
 		_, err := keys.Verify(t.Context(), token)
-		wantRefused(t, err, token, "not loaded yet")
+		wantLater(t, err, "not loaded yet")
 		if _, err := keys.Verify(t.Context(), signHS(t, testClaims)); err != nil {
 			t.Errorf("the secret depends on the set: %v", err)
 		}

@@ -79,7 +79,7 @@ func (k *Keyring) Run(ctx context.Context) {
 }
 
 // Verify implements Verifier. A key id that is not in the JWK set makes it fetch the set anew, at most once
-// every few seconds for the whole server; ctx bounds the wait.
+// every few seconds for the whole server; ctx bounds the wait. CodeUnavailable says that the keys cannot be had now.
 func (k *Keyring) Verify(ctx context.Context, token string) (*Claims, error) {
 	return k.verify(token, func(t *jwt.Token) (any, error) {
 		if t.Method == jwt.SigningMethodHS256 {
@@ -127,12 +127,18 @@ var errCritical = errors.New("critical header extensions")
 func refusal(err error) *wire.Error {
 	text := "the token cannot be read; send a signed JWT"
 	switch {
+	case errors.Is(err, errNoKeys):
+		return &wire.Error{
+			Code: wire.CodeUnavailable, Text: "the keys that tokens are checked with are not loaded yet; try again in a minute", RetryAfter: jwksRetry, Err: err,
+		}
+	case errors.Is(err, errNotNow):
+		return &wire.Error{
+			Code: wire.CodeUnavailable, Text: "the keys that tokens are checked with cannot be had now; try again", RetryAfter: jwksUnknown, Err: err,
+		}
 	case errors.Is(err, jwt.ErrTokenExpired):
 		text = "the token has expired; get a new one"
 	case errors.Is(err, jwt.ErrTokenNotValidYet):
 		text = "the token is not valid yet; check the clocks of its issuer and of this server"
-	case errors.Is(err, errNoKeys):
-		text = "the keys that tokens are checked with are not loaded yet; try again in a minute"
 	case errors.Is(err, errUnknownKey):
 		text = "the token is signed with a key that this server does not know; check kid and --auth-jwks"
 	case errors.Is(err, errCritical):

@@ -47,7 +47,7 @@ func newFlusher() *flusher {
 // add begins to write frame to s and then what has gathered in its outbox. It does not block. The outbox must have
 // said that s has no writer.
 func (f *flusher) add(s *Session, frame []byte) {
-	if s.conn.raw == nil || len(frame) > maxFlush || !f.push(due{s, frame}) {
+	if s.raw == nil || len(frame) > maxFlush || !f.push(due{s, frame}) {
 		go s.write(frame, batches.Get().(*batch)) // ended waits for it
 	}
 }
@@ -134,13 +134,13 @@ func (f *flusher) write(d due, b *batch) *batch {
 			}
 			frame = b.frame()
 		}
-		if len(frame) > maxFlush || !s.conn.raw.try() {
+		if len(frame) > maxFlush || !s.raw.try() {
 			go s.write(frame, b) // ended waits for it
 			return batches.Get().(*batch)
 		}
 		s.writes.Add(1)
 		err := s.conn.write(frame)
-		if s.conn.raw.done() {
+		if s.raw.done() {
 			go s.writeSpill(err) // ended waits for it
 			return b
 		}

@@ -22,7 +22,7 @@ func TestSlowClientDelaysNobody(t *testing.T) {
 		id := body[wire.Connected](c.want(wire.KindConnected, "")).Session
 		c.join(room)
 		stuck = append(stuck, w.session(id))
-		if raw := stuck[i].conn.raw; raw != nil { // nil where the system cannot try a write
+		if raw := stuck[i].raw; raw != nil { // nil where the system cannot try a write
 			if err := raw.Conn.(*net.TCPConn).SetWriteBuffer(8 << 10); err != nil {
 				t.Fatal(err)
 			}

@@ -36,11 +36,19 @@ func refresh(ctx context.Context, s *Session, env wire.Envelope, msg wire.Refres
 	if claims.User != s.user() {
 		return wire.Errorf(wire.CodeUnauthorized, "the new token is another user's; connect anew with it")
 	}
+	s.takeClaims(claims)
+	s.setExpiry(claims)
+	s.relayRefresh()
+	s.reply(env, wire.Ack{})
+	return nil
+}
+
+// takeClaims takes over what a new token says, and tells the session's rooms.
+func (s *Session) takeClaims(claims *Claims) {
 	s.mu.Lock()
 	s.claims = claims
 	members := slices.Clone(s.members)
 	s.mu.Unlock()
-	s.setExpiry(claims)
 	for _, m := range members {
 		if claims.Allows(m.Room()) {
 			m.Update(s.identity(claims))
@@ -48,8 +56,6 @@ func refresh(ctx context.Context, s *Session, env wire.Envelope, msg wire.Refres
 			m.Expel()
 		}
 	}
-	s.reply(env, wire.Ack{})
-	return nil
 }
 
 // authAgain refuses a second auth: a session has one user from its beginning to its end.

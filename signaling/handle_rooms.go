@@ -18,6 +18,7 @@ func handleRooms(m mux) {
 	Handle(m, inRoom(func(m *rooms.Member, _ wire.Envelope, msg wire.Moderate, answer rooms.Answer) {
 		m.Moderate(msg, answer)
 	}))
+	Handle(m, inRoom(func(m *rooms.Member, _ wire.Envelope, _ wire.Bans, answer rooms.Answer) { m.Bans(answer) }))
 }
 
 // joining is a join that is under way. The room may answer before Registry.Join has returned.
@@ -30,7 +31,7 @@ type joining struct {
 // join enters a room, or enters it again to catch up.
 //
 // Errors: *wire.Error with CodeBadMessage, CodeForbidden or CodeConflict, and what the room answers.
-func join(_ context.Context, s *Session, env wire.Envelope, msg wire.Join) error {
+func join(ctx context.Context, s *Session, env wire.Envelope, msg wire.Join) error {
 	if env.Room == "" {
 		return wire.Errorf(wire.CodeBadMessage, "join needs a room")
 	}
@@ -41,13 +42,21 @@ func join(_ context.Context, s *Session, env wire.Envelope, msg wire.Join) error
 	if s.full(env.Room) {
 		return wire.Errorf(wire.CodeConflict, "a session may be in %d rooms; leave one first", wire.MaxRoomsPerSession)
 	}
+	if peers := s.server.peers; peers != nil {
+		if relayed, err := peers.route(ctx, s, env); relayed || err != nil {
+			return s.notIn(env.Room, err)
+		}
+	}
 	var j joining
 	answer := s.answer(env)
+	if msg.Knock {
+		answer = s.answerLate(env)
+	}
 	m := s.server.opts.Registry.Join(s.identity(claims), env.Room, env.ID, msg, s, func(body wire.ServerMessage, err error) {
 		if err != nil {
 			s.joinFailed(&j)
 		}
-		answer(body, err)
+		answer(body, s.notIn(env.Room, err))
 	})
 	if !s.joined(&j, m) {
 		m.Disconnect()
@@ -59,7 +68,10 @@ func join(_ context.Context, s *Session, env wire.Envelope, msg wire.Join) error
 func (s *Session) full(room wire.RoomID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.members) >= wire.MaxRoomsPerSession &&
+	if s.relay != nil && slices.ContainsFunc(s.relay.rooms, func(r relayedRoom) bool { return r.room == room }) {
+		return false
+	}
+	return len(s.members)+s.relayed() >= wire.MaxRoomsPerSession &&
 		!slices.ContainsFunc(s.members, func(m *rooms.Member) bool { return m.Room() == room })
 }
 
@@ -103,6 +115,15 @@ func (s *Session) joinFailed(j *joining) {
 	}
 }
 
+// notIn tells the node of a virtual session that a join came to nothing, unless the session was in the room before. It
+// returns err.
+func (s *Session) notIn(room wire.RoomID, err error) error {
+	if s.virtual != nil && err != nil && s.member(room) == nil {
+		s.virtual.left(room, "")
+	}
+	return err
+}
+
 // leave leaves a room. The session forgets it when the room has agreed.
 func leave(_ context.Context, s *Session, env wire.Envelope, _ wire.Leave) error {
 	m, err := s.memberOf(env)
@@ -115,6 +136,9 @@ func leave(_ context.Context, s *Session, env wire.Envelope, _ wire.Leave) error
 			s.mu.Lock()
 			s.members = slices.DeleteFunc(s.members, func(have *rooms.Member) bool { return have == m })
 			s.mu.Unlock()
+			if s.virtual != nil {
+				s.virtual.left(m.Room(), "")
+			}
 		}
 		answer(body, err)
 	})

@@ -57,7 +57,7 @@ func (s *Session) authenticate(env wire.Envelope, auth wire.Auth, old bool) {
 	}
 	resumed := s.enter(claims, auth.Ticket)
 	s.server.metrics.authenticated(old, "ok")
-	s.server.metrics.sessions.Inc()
+	s.server.metrics.sessions.WithLabelValues(s.conn.transport()).Inc()
 	s.connected(env.ID, claims, resumed, old)
 	s.server.log.Debug("session", "session", string(s.id), "user", string(claims.User), "resumed", resumed,
 		"deprecated", old, "client", auth.Client)
@@ -66,9 +66,7 @@ func (s *Session) authenticate(env wire.Envelope, auth wire.Auth, old bool) {
 // refuse answers an unauthenticated client and closes the connection.
 func (s *Session) refuse(env wire.Envelope, problem *wire.Error, code wire.CloseCode) {
 	s.server.metrics.failed(problem.Code)
-	if s.out.open() {
-		s.server.flusher.add(s, encodeError(env, problem))
-	}
+	s.greet(encodeError(env, problem), problem)
 	s.finish(code, string(problem.Code))
 }
 
@@ -88,8 +86,12 @@ func (s *Session) enter(claims *Claims, text string) (resumed bool) {
 		own := t.incarnation == s.server.incarnation
 		fresh := own || s.server.wall().Sub(t.issued) < ticketMaxAge
 		s.id = t.session
+		floor := t.serial
+		if peers := s.server.peers; peers != nil && fresh && !own {
+			floor, fresh = peers.claim(s.server.lifetime, t)
+		}
 		if fresh {
-			previous, resumed = s.server.index.claim(s, t.session, own, now)
+			previous, resumed = s.server.index.claim(s, t.session, own, floor, now)
 		}
 	}
 	if !resumed {
@@ -108,14 +110,18 @@ func (s *Session) enter(claims *Claims, text string) (resumed bool) {
 func (s *Session) connected(id wire.RequestID, claims *Claims, resumed, deprecated bool) {
 	opts := &s.server.opts
 	text := ticket{
-		incarnation: s.server.incarnation, issued: s.server.wall(), session: s.id, user: claims.User,
+		incarnation: s.server.incarnation, serial: s.serial, issued: s.server.wall(), session: s.id, user: claims.User,
 	}.sign(opts.TicketKey)
-	frame := wire.Encode(wire.Envelope{ID: id}, wire.Connected{
+	s.greet(wire.Encode(wire.Envelope{ID: id}, wire.Connected{
 		Session: s.id, Ticket: text, User: wire.User{ID: claims.User, Name: claims.Name}, Resumed: resumed,
 		HeartbeatMS: wire.Heartbeat.Milliseconds(), Deprecated: deprecated, ExpiresAt: s.expires.Load(),
 		Limits: wire.Limits{MessageBytes: wire.MaxFrameBytes, RatePerSecond: opts.RateLimit, History: opts.History},
-	})
-	if s.out.open() {
+	}), nil)
+}
+
+// greet says the first frame: connected, or the error that is problem.
+func (s *Session) greet(frame []byte, problem *wire.Error) {
+	if !s.conn.greet(frame, problem) && s.out.open() {
 		s.server.flusher.add(s, frame)
 	}
 }

@@ -92,6 +92,8 @@ func (v *testVerifier) Verify(_ context.Context, token string) (*Claims, error) 
 			c.Role = wire.Role(value)
 		case "name":
 			c.Name = value
+		case "guest":
+			c.Guest = true
 		case "rooms":
 			c.Rooms = strings.Split(value, ",")
 		case "exp":
@@ -157,7 +159,8 @@ var roomCounter atomic.Int64
 type client struct {
 	t       testing.TB
 	ws      *websocket.Conn
-	pending [][]byte // lines of a frame not looked at yet
+	events  *eventClient // over which it speaks instead, when not nil
+	pending [][]byte     // lines of a frame not looked at yet
 	frames  int
 }
 
@@ -212,6 +215,12 @@ func (c *client) join(room wire.RoomID) wire.Joined {
 // raw sends a frame as it is.
 func (c *client) raw(frame string) {
 	c.t.Helper()
+	if c.events != nil {
+		if status, text := c.events.send(frame); status != http.StatusNoContent {
+			c.t.Fatalf("send: %d %s", status, text)
+		}
+		return
+	}
 	if err := c.ws.WriteMessage(websocket.TextMessage, []byte(frame)); err != nil {
 		c.t.Fatalf("write: %v", err)
 	}
@@ -238,8 +247,7 @@ func line(t testing.TB, kind wire.Kind, id wire.RequestID, room wire.RoomID, dat
 // next reads the next message.
 func (c *client) next() (wire.Envelope, error) {
 	for len(c.pending) == 0 {
-		_ = c.ws.SetReadDeadline(time.Now().Add(patience))
-		_, frame, err := c.ws.ReadMessage()
+		frame, err := c.read()
 		if err != nil {
 			return wire.Envelope{}, err
 		}
@@ -253,6 +261,16 @@ func (c *client) next() (wire.Envelope, error) {
 	err := json.Unmarshal(c.pending[0], &env)
 	c.pending = c.pending[1:]
 	return env, err
+}
+
+// read reads the next frame.
+func (c *client) read() ([]byte, error) {
+	if c.events != nil {
+		return c.events.read()
+	}
+	_ = c.ws.SetReadDeadline(time.Now().Add(patience))
+	_, frame, err := c.ws.ReadMessage()
+	return frame, err
 }
 
 // want reads on until a message of this type and id comes. Others are skipped, but not an error instead.
@@ -364,12 +382,7 @@ func (w *world) later(d time.Duration) {
 }
 
 // session returns the live session of an id.
-func (w *world) session(id wire.ParticipantID) *Session {
-	shard := w.index.id(id)
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	return shard.live[id]
-}
+func (w *world) session(id wire.ParticipantID) *Session { return w.index.find(id) }
 
 // tightDialer makes connections whose client side holds little, so that a client that does not read is noticed.
 func tightDialer() *websocket.Dialer { return narrowDialer(4 << 10) }

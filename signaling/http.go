@@ -19,17 +19,20 @@ func (s *Server) routes() (*gin.Engine, error) {
 	if err := engine.SetTrustedProxies(s.opts.TrustedProxies); err != nil {
 		return nil, err
 	}
-	engine.Use(s.recover)
+	engine.RedirectTrailingSlash = false // which would pass by the headers
+	engine.Use(s.recover, s.secure)
 	engine.GET("/ws", s.serveSocket)
 	engine.GET("/api/ws", s.serveSocket)
+	s.eventRoutes(engine)
 	engine.GET("/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	engine.GET("/readyz", s.serveReady)
 	engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(s.opts.Metrics, promhttp.HandlerOpts{Registry: s.opts.Metrics})))
 	if s.opts.Routes != nil {
 		s.opts.Routes(engine)
 	}
+	s.serveDescription(engine)
 	if s.opts.Web != nil {
-		app, err := newWebApp(s.opts.Web)
+		app, err := newWebApp(s.opts.Web, s.opts.EmbedOrigins)
 		if err != nil {
 			return nil, err
 		}
@@ -64,32 +67,43 @@ func (s *Server) recover(c *gin.Context) {
 func (s *Server) serveSocket(c *gin.Context) {
 	w, r := c.Writer, c.Request
 	switch {
-	case s.down():
-		s.metrics.connection("draining")
-		w.Header().Set("Retry-After", "2")
-		wire.WriteProblem(w, http.StatusServiceUnavailable, errGoingDown())
-		return
 	case !s.origins.Allow(r):
-		s.metrics.connection("origin")
+		s.metrics.connection("websocket", "origin")
 		wire.WriteProblem(w, http.StatusForbidden, handshakeProblem(http.StatusForbidden, nil))
 		return
 	case !subprotocolAllowed(r):
-		s.metrics.connection("subprotocol")
+		s.metrics.connection("websocket", "subprotocol")
 		wire.WriteProblem(w, http.StatusBadRequest,
 			wire.Errorf(wire.CodeBadMessage, "this server speaks the subprotocol %s", wire.Subprotocol))
 		return
 	}
-	peer := s.addresses.enter(sourceOf(c.ClientIP()))
+	peer := s.admit(c, "websocket")
 	if peer == nil {
-		s.metrics.connection("address-limit")
-		w.Header().Set("Retry-After", "10")
-		wire.WriteProblem(w, http.StatusTooManyRequests,
-			wire.Errorf(wire.CodeRateLimited, "too many connections from this address; close one"))
 		return
 	}
 	s.hub.accept(w, r, &Session{
 		server: s, peer: peer, born: s.clock.now(), urlToken: strings.Clone(r.URL.Query().Get("token")),
 	})
+}
+
+// admit counts a connection that is about to begin against its address. It returns nil when there may be no more, and
+// has answered then.
+func (s *Server) admit(c *gin.Context, transport string) *address {
+	w := c.Writer
+	if s.down() {
+		s.metrics.connection(transport, "draining")
+		w.Header().Set("Retry-After", "2")
+		wire.WriteProblem(w, http.StatusServiceUnavailable, errGoingDown())
+		return nil
+	}
+	peer := s.addresses.enter(sourceOf(c.ClientIP()))
+	if peer == nil {
+		s.metrics.connection(transport, "address-limit")
+		w.Header().Set("Retry-After", "10")
+		wire.WriteProblem(w, http.StatusTooManyRequests,
+			wire.Errorf(wire.CodeRateLimited, "too many connections from this address; close one"))
+	}
+	return peer
 }
 
 // serveReady fails while the server drains or what it needs does not work.

@@ -52,7 +52,7 @@ func TestWebApp(t *testing.T) {
 			if resp.StatusCode != tt.status || h.Get("Content-Type") != tt.kind || h.Get("Cache-Control") != tt.cache {
 				t.Errorf("%d %v", resp.StatusCode, h)
 			}
-			if got := h.Get("Content-Security-Policy") != "" && h.Get("Permissions-Policy") != ""; got != tt.policies {
+			if got := strings.HasPrefix(h.Get("Content-Security-Policy"), contentPolicy) && h.Get("Permissions-Policy") == permissionsPolicy; got != tt.policies {
 				t.Errorf("policies: %v", h)
 			}
 			if resp.StatusCode == 200 && (h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" || h.Get("Etag") == "") {
@@ -143,8 +143,8 @@ func TestRoutes(t *testing.T) {
 	bad.wantClose(wire.ClosePolicy)
 	_, metrics := w.get("/metrics", nil)
 	for _, want := range []string{
-		`confab_connections_total{outcome="accepted"} 2`, `confab_authentications_total{method="url",outcome="ok"} 1`,
-		`confab_authentications_total{method="url",outcome="unauthorized"} 1`, `confab_sessions 1`,
+		`confab_connections_total{outcome="accepted",transport="websocket"} 2`, `confab_authentications_total{method="url",outcome="ok"} 1`,
+		`confab_authentications_total{method="url",outcome="unauthorized"} 1`, `confab_sessions{transport="websocket"} 1`,
 		`confab_messages_received_total{type="chat"} 1`, `confab_errors_total{code="unauthorized"} 1`,
 		`confab_slow_consumers_total 0`, `confab_answer_seconds_count`,
 	} {

@@ -49,10 +49,22 @@ func (x *index) user(user wire.UserID) *userShard {
 	return &x.byUser[maphash.String(x.seed, string(user))%indexShards]
 }
 
+// nextSerial returns the serial of a connection: larger than every other one of this process, larger than floor, and as far
+// as clocks agree larger than those of other nodes before it.
+func (x *index) nextSerial(floor uint64) uint64 {
+	for {
+		last := x.serial.Load()
+		next := max(last+1, floor+1, uint64(time.Now().UnixMicro()))
+		if x.serial.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
 // claim makes s the session of id if the rules of resuming allow it: the id is live or was lost less than
 // wire.ReconnectWindow ago when own (the ticket is of this process), and it is not live otherwise. It returns the
 // session that had the id until now, if one had.
-func (x *index) claim(s *Session, id wire.ParticipantID, own bool, now time.Duration) (previous *Session, ok bool) {
+func (x *index) claim(s *Session, id wire.ParticipantID, own bool, floor uint64, now time.Duration) (previous *Session, ok bool) {
 	shard := x.id(id)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
@@ -64,8 +76,26 @@ func (x *index) claim(s *Session, id wire.ParticipantID, own bool, now time.Dura
 	}
 	delete(shard.lost, id)
 	shard.live[id] = s
-	s.serial = x.serial.Add(1) // under mu: who claims an id later has the larger one
+	s.serial = x.nextSerial(floor) // under mu: who claims an id later has the larger one
 	return previous, true
+}
+
+// yield gives an id up to another node, if it is the user's. It returns the live session that had it; known says that it
+// was live or could still be resumed here.
+func (x *index) yield(id wire.ParticipantID, user wire.UserID, now time.Duration) (previous *Session, known bool) {
+	shard := x.id(id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if s := shard.live[id]; s != nil {
+		if s.user() != user {
+			return nil, true
+		}
+		delete(shard.live, id)
+		return s, true
+	}
+	at, lost := shard.lost[id]
+	delete(shard.lost, id)
+	return nil, lost && now-at < wire.ReconnectWindow
 }
 
 // add enters a session with a new id.
@@ -73,8 +103,16 @@ func (x *index) add(s *Session, id wire.ParticipantID) {
 	shard := x.id(id)
 	shard.mu.Lock()
 	shard.live[id] = s
-	s.serial = x.serial.Add(1)
+	s.serial = x.nextSerial(0)
 	shard.mu.Unlock()
+}
+
+// find returns the live session of an id, nil when there is none.
+func (x *index) find(id wire.ParticipantID) *Session {
+	shard := x.id(id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	return shard.live[id]
 }
 
 // remove takes s out; keep says that its id may be resumed for a while. It does nothing to an id that another

@@ -35,6 +35,9 @@ func (b *bucket) take(now, interval time.Duration, burst, cost int) time.Duratio
 
 // An address is what is counted for all connections of one client address.
 type address struct {
+	// Set by enter, then constant.
+	source netip.Prefix
+
 	// Guarded by the table's mu.
 	connections int
 
@@ -82,7 +85,7 @@ func (t *addresses) enter(source netip.Prefix) *address {
 	defer t.mu.Unlock()
 	a := t.all[source]
 	if a == nil {
-		a = &address{}
+		a = &address{source: source}
 		t.all[source] = a
 	}
 	if t.limit > 0 && a.connections >= t.limit {

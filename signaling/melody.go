@@ -141,7 +141,7 @@ func (h *hub) run(w http.ResponseWriter, r *http.Request, s *Session) {
 	defer h.server.running.Done()
 	err := h.melody.HandleRequest(w, r) // returns when the connection has ended
 	if s.started != nil {               // it never began: the upgrader has answered, unless the client was gone
-		h.server.metrics.connection("refused")
+		h.server.metrics.connection("websocket", "refused")
 		h.server.addresses.leave(s.peer)
 		h.server.log.Debug("upgrade failed", "err", err)
 		close(s.started)
@@ -155,9 +155,10 @@ func (h *hub) run(w http.ResponseWriter, r *http.Request, s *Session) {
 func (h *hub) connected(ws *melody.Session) {
 	s := ws.Request.Context().Value(requestKey{}).(*Session)
 	ws.Request = nil // and with it the HTTP server's buffers
-	s.conn.ws = ws.WebsocketConnection()
+	socket := webSocket{ws.WebsocketConnection()}
+	s.conn = socket
 	if canTryWrite {
-		s.conn.raw, _ = s.conn.ws.NetConn().(*rawConn)
+		s.raw, _ = socket.ws.NetConn().(*rawConn)
 	}
 	h.add(s)
 	close(s.started)
@@ -166,18 +167,18 @@ func (h *hub) connected(ws *melody.Session) {
 		// It was accepted before the draining began and is known too late to be among those that are sent away.
 		s.serverCode.Store(int32(wire.CloseServiceRestart))
 		_ = s.conn.writeClose(wire.CloseServiceRestart, "the server restarts", wire.SlowCloseTimeout) // or it is cut
-		s.conn.linger()
-		s.conn.close() // the reader would go on to wait for a client that waits for this
+		socket.linger()
+		socket.close() // the reader would go on to wait for a client that waits for this
 		return
 	}
-	s.conn.ws.SetPongHandler(func(string) error {
+	socket.ws.SetPongHandler(func(string) error {
 		s.alive()
 		return nil
 	})
 	// There is no close handler: gorilla's own gives the client the echo of its close frame.
-	s.conn.setReadLimit(wire.MaxAuthFrameBytes) // until authentication raises it
+	socket.setReadLimit(wire.MaxAuthFrameBytes) // until authentication raises it
 	s.begin()
-	h.failed(s, read(s))
+	h.failed(s, socket, read(s, socket))
 }
 
 // frames are buffers for what is read. A connection holds one from a frame's header until the frame is dealt with.
@@ -187,9 +188,9 @@ var frames = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 const maxFrameKept = 8 << 10
 
 // read hands what the client says to s until the connection ends, and returns why it did.
-func read(s *Session) error {
+func read(s *Session, socket webSocket) error {
 	for {
-		kind, r, err := s.conn.ws.NextReader()
+		kind, r, err := socket.ws.NextReader()
 		if err != nil {
 			return err
 		}
@@ -220,7 +221,7 @@ func receive(s *Session, kind int, r io.Reader) error {
 }
 
 // failed hears how the reading ended. Only that tells how the client did.
-func (h *hub) failed(s *Session, err error) {
+func (h *hub) failed(s *Session, socket webSocket, err error) {
 	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 		s.clientCode.CompareAndSwap(0, int32(closed.Code))
 		return
@@ -229,50 +230,53 @@ func (h *hub) failed(s *Session, err error) {
 		if s.serverCode.CompareAndSwap(0, int32(wire.CloseTooBig)) {
 			h.server.metrics.closed(wire.CloseTooBig)
 		}
-		s.conn.linger()
+		socket.linger()
 	}
 }
 
-// A conn is a session's connection. Its methods may be called from any goroutine unless they say otherwise.
-type conn struct {
-	// Set before the first read, then constant.
-	ws  *websocket.Conn
-	raw *rawConn // nil when the connection can only be written to by waiting for it
-}
+// A webSocket is a WebSocket as a conn. It is no larger than a pointer, so that a conn holds it without an allocation.
+type webSocket struct{ ws *websocket.Conn }
 
-// write writes a frame, however long that takes: the sweeper ends a write that takes too long. A deadline for each
-// would be an eighth of the cost of a write. Only from the session's writer: gorilla allows one.
-func (c conn) write(frame []byte) error {
+// write implements conn. A deadline for each would be an eighth of the cost of a write. gorilla allows one writer.
+func (c webSocket) write(frame []byte) error {
 	return c.ws.WriteMessage(websocket.TextMessage, frame)
 }
 
-// ping asks the client for a sign of life, waiting for a write that is under way. A connection that cannot be written
-// to is the writer's or the sweeper's to end.
-func (c conn) ping() {
+// greet implements conn.
+func (c webSocket) greet([]byte, *wire.Error) bool { return false }
+
+// transport implements conn.
+func (c webSocket) transport() string { return "websocket" }
+
+// look implements conn.
+func (c webSocket) look(time.Duration) {}
+
+// ping implements conn. A connection that cannot be written to is the writer's or the sweeper's to end.
+func (c webSocket) ping() {
 	_ = c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait))
 }
 
-// setReadLimit changes what a frame may hold. Only from the read goroutine.
-func (c conn) setReadLimit(bytes int64) { c.ws.SetReadLimit(bytes) }
+// setReadLimit implements conn.
+func (c webSocket) setReadLimit(bytes int64) { c.ws.SetReadLimit(bytes) }
 
-// writeClose sends a close frame, waiting at most limit for a write that is under way.
-func (c conn) writeClose(code wire.CloseCode, reason string, limit time.Duration) error {
+// writeClose implements conn.
+func (c webSocket) writeClose(code wire.CloseCode, reason string, limit time.Duration) error {
 	return c.ws.WriteControl(websocket.CloseMessage,
 		websocket.FormatCloseMessage(int(code), reason), time.Now().Add(limit))
 }
 
-// abort ends the connection without a word. melody's own Close would queue behind what a slow client does not
+// abort implements conn. melody's own Close would queue behind what a slow client does not
 // read; and so that the system does not keep on offering it what nobody waits for any more, for minutes and up to
 // megabytes, the connection is reset (RFC 9293 section 3.10.4).
-func (c conn) abort() {
+func (c webSocket) abort() {
 	if socket, ok := c.ws.NetConn().(interface{ SetLinger(sec int) error }); ok {
 		_ = socket.SetLinger(0) // an error means that it is closed already
 	}
 	c.close()
 }
 
-// close ends a connection to which all has been said.
-func (c conn) close() {
+// close implements conn.
+func (c webSocket) close() {
 	raw := c.ws.NetConn()
 	_ = raw.SetDeadline(time.Now()) // wakes reader and writer; an error means that it is closed already
 	_ = raw.Close()
@@ -280,7 +284,7 @@ func (c conn) close() {
 
 // linger reads on for a moment after a refusal has been written, on the read goroutine, so that the close of the
 // socket does not overtake it: closing with unread data resets the connection (RFC 1122 section 4.2.2.13).
-func (c conn) linger() {
+func (c webSocket) linger() {
 	raw := c.ws.NetConn()
 	_ = raw.SetReadDeadline(time.Now().Add(wire.SlowCloseTimeout))
 	_, _ = io.CopyN(io.Discard, raw, lingerBytes) // ends by the deadline, the bound or the client

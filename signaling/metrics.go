@@ -12,10 +12,10 @@ import (
 // metrics are this package's. Every set of labels is closed, and the counters of the hot path are looked up
 // once.
 type metrics struct {
-	connections *prometheus.CounterVec // by outcome
+	connections *prometheus.CounterVec // by transport and outcome
 	auths       *prometheus.CounterVec // by method and outcome
 	closes      *prometheus.CounterVec // by code
-	sessions    prometheus.Gauge
+	sessions    *prometheus.GaugeVec   // by transport
 	slow        prometheus.Counter
 	answers     prometheus.Histogram
 
@@ -24,12 +24,12 @@ type metrics struct {
 	errors   map[wire.ErrorCode]prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, kinds mux) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, kinds mux, draining func() bool) (*metrics, error) {
 	m := &metrics{
 		connections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "confab_connections_total",
-			Help: "WebSocket connections by outcome: accepted, or why they were refused.",
-		}, []string{"outcome"}),
+			Help: "Connections by transport (websocket; events is Server-Sent Events and POST) and outcome: accepted, or why they were refused.",
+		}, []string{"transport", "outcome"}),
 		auths: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "confab_authentications_total",
 			Help: "Authentications by method (message; url is the deprecated token in the URL) and outcome.",
@@ -37,9 +37,9 @@ func newMetrics(reg prometheus.Registerer, kinds mux) (*metrics, error) {
 		closes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "confab_closes_total", Help: "Connections that the server closed, by close code.",
 		}, []string{"code"}),
-		sessions: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "confab_sessions", Help: "Authenticated connections that are open.",
-		}),
+		sessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "confab_sessions", Help: "Authenticated connections that are open, by transport.",
+		}, []string{"transport"}),
 		slow: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "confab_slow_consumers_total", Help: "Clients closed because too much was waiting for them.",
 		}),
@@ -57,6 +57,18 @@ func newMetrics(reg prometheus.Registerer, kinds mux) (*metrics, error) {
 	failed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "confab_errors_total", Help: "Requests that did not take effect, by error code.",
 	}, []string{"code"})
+	// What alerts divide by is there before the first client is.
+	for _, transport := range []string{"websocket", "events"} {
+		for _, outcome := range []string{"accepted", "refused", "draining", "origin", "address-limit"} {
+			m.connections.WithLabelValues(transport, outcome)
+		}
+		m.sessions.WithLabelValues(transport)
+	}
+	m.connections.WithLabelValues("websocket", "subprotocol")
+	for _, method := range []string{"message", "url"} {
+		m.auths.WithLabelValues(method, "ok")
+		m.auths.WithLabelValues(method, string(wire.CodeUnauthorized))
+	}
 	for kind := range kinds {
 		m.messages[kind] = received.WithLabelValues(string(kind))
 	}
@@ -64,7 +76,15 @@ func newMetrics(reg prometheus.Registerer, kinds mux) (*metrics, error) {
 	for _, code := range wire.ErrorCodes {
 		m.errors[code] = failed.WithLabelValues(string(code))
 	}
-	for _, c := range []prometheus.Collector{m.connections, m.auths, m.closes, m.sessions, m.slow, m.answers, received, failed} {
+	drains := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "confab_draining", Help: "1 while the server takes no new connections, because it is about to end.",
+	}, func() float64 {
+		if draining() {
+			return 1
+		}
+		return 0
+	})
+	for _, c := range []prometheus.Collector{drains, m.connections, m.auths, m.closes, m.sessions, m.slow, m.answers, received, failed} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -72,7 +92,9 @@ func newMetrics(reg prometheus.Registerer, kinds mux) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) connection(outcome string) { m.connections.WithLabelValues(outcome).Inc() }
+func (m *metrics) connection(transport, outcome string) {
+	m.connections.WithLabelValues(transport, outcome).Inc()
+}
 
 // authenticated counts an attempt; outcome is ok or an error code.
 func (m *metrics) authenticated(inURL bool, outcome string) {

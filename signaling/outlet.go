@@ -16,6 +16,10 @@ const (
 
 // Send implements rooms.Outlet.
 func (s *Session) Send(frame []byte, key string) {
+	if v := s.virtual; v != nil {
+		v.link.out.send(v.number, frame, key)
+		return
+	}
 	switch s.out.push(frame, key, true) {
 	case pushWrite:
 		s.server.flusher.add(s, frame) // ended waits for the writer
@@ -28,6 +32,11 @@ func (s *Session) Send(frame []byte, key string) {
 
 // SendJoined implements rooms.Outlet. Nobody else has the frame, so it is given back when it is written.
 func (s *Session) SendJoined(frame []byte) {
+	if v := s.virtual; v != nil {
+		v.link.out.put(itemJoined, frame, v.number)
+		rooms.Recycle(frame)
+		return
+	}
 	if s.out.push(frame, "", false) != pushWrite {
 		return // it waits, or the session is over; it does not count, so it cannot be one too many
 	}
@@ -42,11 +51,26 @@ func (s *Session) SendJoined(frame []byte) {
 func (s *Session) Removed(room wire.RoomID, why wire.RemovedReason) {
 	s.mu.Lock()
 	s.members = slices.DeleteFunc(s.members, func(m *rooms.Member) bool { return m.Room() == room })
-	last := len(s.members) == 0
+	last := len(s.members)+s.relayed() == 0
 	s.mu.Unlock()
-	if !last {
-		return
+	switch {
+	case s.virtual != nil:
+		s.virtual.left(room, why)
+	case last:
+		s.finishRemoved(why)
 	}
+}
+
+// Moved implements rooms.Mover: the client comes back and finds the room where it is now.
+func (s *Session) Moved(room wire.RoomID) {
+	s.mu.Lock()
+	s.members = slices.DeleteFunc(s.members, func(m *rooms.Member) bool { return m.Room() == room })
+	s.mu.Unlock()
+	s.finish(wire.CloseTooSlow, "the room moves to another node; resume")
+}
+
+// finishRemoved closes a connection that is in no room any more with the code of the reason.
+func (s *Session) finishRemoved(why wire.RemovedReason) {
 	switch why {
 	case wire.Kicked:
 		s.finish(wire.CloseKicked, "a moderator removed you")
@@ -85,7 +109,7 @@ func (s *Session) writeGathered(b *batch) {
 // writeSpill is the writer after the flusher, when the client did not take a frame at once. err is what became of
 // the frame otherwise.
 func (s *Session) writeSpill(err error) {
-	if failed := s.conn.raw.drain(); failed != nil {
+	if failed := s.raw.drain(); failed != nil {
 		err = failed
 	}
 	s.writes.Add(1) // begun by the flusher
@@ -105,6 +129,10 @@ func (s *Session) cut() {
 // client does not answer that the socket is closed. It does not block; only the first call counts.
 func (s *Session) finish(code wire.CloseCode, reason string) {
 	if !s.serverCode.CompareAndSwap(0, int32(code)) {
+		return
+	}
+	if s.virtual != nil {
+		s.virtual.close(code, reason)
 		return
 	}
 	s.server.metrics.closed(code)

@@ -37,6 +37,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"confab/rooms"
+	"confab/signaling/openapi"
 	"confab/signaling/wire"
 )
 
@@ -54,20 +55,24 @@ const (
 type Options struct {
 	Registry  *rooms.Registry
 	Verifier  Verifier
-	TicketKey []byte // signs tickets; at least 32 bytes, the same after a restart
+	Nodes     rooms.Nodes                                    // the other nodes of a cluster; nil = there are none
+	Asked     func(question []byte) (answer []byte, ok bool) // answers what the routes of other nodes ask by Nodes; nil = nothing
+	TicketKey []byte                                         // signs tickets; at least 32 bytes, the same after a restart
 
 	Origins         []string      // pages that may connect beside those of the same host ("https://chat.example", "*" = any)
+	EmbedOrigins    []string      // pages that may show the app in a frame, as Origins
 	RateLimit       int           // messages a second per session, 10 times as many per address; 0 = no limit
 	ConnectionLimit int           // connections per address; 0 = no limit, also for attempts to authenticate
 	AuthTimeout     time.Duration // from the upgrade to auth; 0 = wire.AuthTimeout
 	History         int           // messages of a room's window, told to clients; 0 = wire.DefaultHistory
 	TrustedProxies  []string      // addresses or CIDRs whose X-Forwarded-For counts; none by default
 
-	Web     fs.FS                // the web app, rooted at index.html; nil = none
-	Routes  func(gin.IRouter)    // mounts further routes; may be nil
-	Ready   func() error         // whether the server can serve, nil = always
-	Metrics *prometheus.Registry // nil = a new one
-	Logger  *slog.Logger         // nil = slog.Default()
+	Web       fs.FS                // the web app, rooted at index.html; nil = none
+	Routes    func(gin.IRouter)    // mounts further routes; may be nil
+	Described []openapi.Operation  // what Routes may mount, for the OpenAPI document
+	Ready     func() error         // whether the server can serve, nil = always
+	Metrics   *prometheus.Registry // nil = a new one
+	Logger    *slog.Logger         // nil = slog.Default()
 }
 
 // A Server is the socket and the HTTP side of a process.
@@ -79,6 +84,7 @@ type Server struct {
 	incarnation uint64 // of this process, in its tickets
 	origins     Origins
 	index       *index
+	peers       *peers // nil = there are no other nodes
 	hub         *hub
 	mux         mux
 	flusher     *flusher
@@ -128,7 +134,7 @@ func New(opts Options) (*Server, error) {
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the process instead
 	s.incarnation = binary.BigEndian.Uint64(raw[:])
 	var err error
-	if s.metrics, err = newMetrics(opts.Metrics, s.mux); err != nil {
+	if s.metrics, err = newMetrics(opts.Metrics, s.mux, s.down); err != nil {
 		return nil, err
 	}
 	s.hub = newHub(s)
@@ -136,6 +142,9 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.lifetime, s.stop = context.WithCancelCause(context.Background())
+	if opts.Nodes != nil {
+		s.peers = newPeers(s, opts.Nodes)
+	}
 	go s.sweep()
 	return s, nil
 }
@@ -163,7 +172,7 @@ func (s *Server) Notify(status wire.SystemStatus) {
 	}
 }
 
-// Drain takes no new connections, tells every client to come back after a random wait, closes the connections
+// Drain takes no new connections, tells every client when to come back, each at another moment, closes the connections
 // with 1012, and stops the server. When ctx ends first the remaining connections are cut and ctx's cause is
 // returned.
 func (s *Server) Drain(ctx context.Context) error {
@@ -172,11 +181,12 @@ func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Unlock()
 	sessions := s.hub.appendAll(nil)
 	spread := min(drainSpread*time.Duration(1+len(sessions)/drainSpreadEach), maxDrainSpread)
-	for _, session := range sessions {
+	for i, session := range sessions {
 		if session.authed.Load() {
+			// Each has a part of the time for itself, so that they come back evenly, and not only on average.
+			after := (float64(i) + randv2.Float64()) / float64(len(sessions)) * float64(spread.Milliseconds())
 			session.Send(wire.Encode(wire.Envelope{}, wire.SystemStatus{
-				Status: wire.Draining, Message: "The server restarts. You will be reconnected.",
-				ReconnectAfterMS: 1 + randv2.Int64N(spread.Milliseconds()),
+				Status: wire.Draining, Message: "The server restarts. You will be reconnected.", ReconnectAfterMS: 1 + int64(after),
 			}), string(wire.KindSystemStatus))
 		}
 		session.finish(wire.CloseServiceRestart, "the server restarts")

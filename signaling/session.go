@@ -17,6 +17,32 @@ const (
 	pingPeriod = 25 * time.Second // of silence; below wire.Heartbeat, so that two pongs fit before 4008
 )
 
+// A conn is a session's connection, over whatever it goes. Its methods may be called from any goroutine unless they say
+// otherwise, and those that do not say that they wait return at once.
+type conn interface {
+	// greet is given the first frame: connected, or the error that is problem. It reports whether the connection has a
+	// way of its own for it; otherwise it is written like any other, and what was said before it follows. Only from the
+	// read goroutine.
+	greet(frame []byte, problem *wire.Error) bool
+	// transport names what the connection goes over, for metrics.
+	transport() string
+	// look is called by the sweeper, once a second, with the server's time.
+	look(now time.Duration)
+	// write writes a frame, however long that takes: the sweeper ends a write that takes too long. Only from the
+	// session's writer. After an error the connection is good for nothing but abort.
+	write(frame []byte) error
+	// ping asks the client for a sign of life, waiting for a write that is under way.
+	ping()
+	// setReadLimit changes what a frame may hold, in bytes. Only from the read goroutine.
+	setReadLimit(bytes int64)
+	// writeClose tells the client why the connection ends, waiting at most limit for a write that is under way.
+	writeClose(code wire.CloseCode, reason string, limit time.Duration) error
+	// abort ends the connection without a word.
+	abort()
+	// close ends a connection to which all has been said.
+	close()
+}
+
 // A Session is one client: its connection, who it is, and the rooms it is in. It outlives nothing: when the
 // connection ends the session ends, and its id may be taken up by a new Session that shows the ticket.
 //
@@ -25,13 +51,15 @@ const (
 // There is no timer: Server.sweep looks at every session once a second.
 type Session struct {
 	// Set by accept, then constant.
-	server *Server
-	peer   *address
-	born   time.Duration // on the server's clock
+	server  *Server
+	peer    *address
+	virtual *virtual      // its connection is at another node; nil = it is here
+	born    time.Duration // on the server's clock
 
-	// Owned by the read goroutine. conn and id never change once they are set, which is before any other goroutine
+	// Owned by the read goroutine. conn, raw and id never change once they are set, which is before any other goroutine
 	// can find the session.
 	conn     conn
+	raw      *rawConn           // below conn; nil when conn can only be written to by waiting for it
 	id       wire.ParticipantID // empty = not authenticated
 	serial   uint64             // among all sessions; of two with one id the larger is the newer
 	urlToken string             // from the old way to connect, until begin
@@ -61,6 +89,7 @@ type Session struct {
 	mu      sync.Mutex
 	claims  *Claims         // guarded by mu
 	members []*rooms.Member // one a room; guarded by mu
+	relay   *relay          // what it has at other nodes; nil = nothing; guarded by mu
 	errors  *errorWindow    // nil until the first error; guarded by mu
 	gone    bool            // ended or replaced: takes no new members; guarded by mu
 }
@@ -78,7 +107,7 @@ func (s *Session) ending() bool { return s.serverCode.Load() != 0 }
 // begin runs on the read goroutine before the first read.
 func (s *Session) begin() {
 	s.alive()
-	s.server.metrics.connection("accepted")
+	s.server.metrics.connection(s.conn.transport(), "accepted")
 	if token := s.urlToken; token != "" {
 		s.urlToken = ""
 		s.admit(func() { s.authenticate(wire.Envelope{}, wire.Auth{Token: token}, true) })
@@ -153,15 +182,21 @@ func (s *Session) receiveBinary() {
 // handle does what one message of an authenticated client asks for.
 func (s *Session) handle(line []byte) {
 	env, err := wire.DecodeEnvelope(line)
-	defer s.survive(env)
 	if err == nil {
 		s.server.metrics.received(env.Type)
 	}
+	s.handleDecoded(env, err, line)
+}
+
+// handleDecoded does what env asks for, of which line is the text; err is why it is nothing.
+func (s *Session) handleDecoded(env wire.Envelope, err error, line []byte) {
+	defer s.survive(env)
 	if wait := s.takeMessage(); wait > 0 {
 		err = &wire.Error{Code: wire.CodeRateLimited, Text: "too many messages; slow down", RetryAfter: wait}
 	}
 	switch {
 	case err != nil:
+	case env.Room != "" && env.Type != wire.KindJoin && s.server.peers != nil && s.relayLine(env.Room, line):
 	case env.Type == wire.KindJoin: // needs a deep stack, and nearly every connection does it once
 		err = s.dispatchDeep(env)
 	default:
@@ -183,7 +218,7 @@ func (s *Session) dispatchDeep(env wire.Envelope) (err error) {
 // taken.
 func (s *Session) takeMessage() time.Duration {
 	rate := s.server.opts.RateLimit
-	if rate <= 0 {
+	if rate <= 0 || s.virtual != nil { // its node has taken it
 		return 0
 	}
 	interval := time.Second / time.Duration(rate)
@@ -205,6 +240,19 @@ func (s *Session) answer(env wire.Envelope) rooms.Answer {
 		}
 		s.server.metrics.answered(s.server.clock.now() - received)
 		if body != nil {
+			s.reply(head.envelope(), body)
+		}
+	}
+}
+
+// answerLate is answer for a request whose answer may wait for a person: it says nothing of how quick the server is.
+func (s *Session) answerLate(env wire.Envelope) rooms.Answer {
+	head := heading{env.ID, env.Room, env.Thread}
+	return func(body wire.ServerMessage, err error) {
+		switch {
+		case err != nil:
+			s.fail(head.envelope(), err)
+		case body != nil:
 			s.reply(head.envelope(), body)
 		}
 	}
@@ -264,8 +312,9 @@ func (s *Session) ended() {
 	if s.id != "" {
 		s.server.index.remove(s, s.id, !left, s.server.clock.now())
 		s.server.index.removeUser(s, s.user())
-		s.server.metrics.sessions.Dec()
+		s.server.metrics.sessions.WithLabelValues(s.conn.transport()).Dec()
 	}
+	s.leaveRelays(left)
 	for _, m := range s.detach() {
 		if left {
 			m.Leave(func(wire.ServerMessage, error) {}) // nobody is there to hear the answer
@@ -281,6 +330,7 @@ func (s *Session) ended() {
 // supersede ends a session whose id a new connection has taken over. Its rooms see it as reconnecting until the
 // new one joins.
 func (s *Session) supersede() {
+	s.leaveRelays(false)
 	for _, m := range s.detach() {
 		m.Disconnect()
 	}
@@ -298,6 +348,7 @@ func (s *Session) detach() []*rooms.Member {
 
 // check is the sweeper's look at the session.
 func (s *Session) check(now time.Duration, wall time.Time) {
+	s.conn.look(now)
 	if writes := s.writes.Load(); writes != s.wrote || writes%2 == 0 {
 		s.wrote, s.stuck = writes, now
 	} else if now-s.stuck >= writeWait {
@@ -334,7 +385,7 @@ func (s *Session) currentClaims() *Claims {
 func (s *Session) identity(c *Claims) rooms.Identity {
 	return rooms.Identity{
 		Participant: s.id, User: c.User, Name: c.Name, Kind: cmp.Or(c.Kind, wire.Human), Role: c.Role, Grants: c.Grants, Guest: c.Guest,
-		Connection: s.serial,
+		Connection: s.serial, Address: s.peer.source,
 	}
 }
 
@@ -364,7 +415,7 @@ func (s *Session) verify(ctx context.Context, token string) (*Claims, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.server.opts.AuthTimeout)
 	defer cancel()
 	claims, err := s.server.opts.Verifier.Verify(ctx, token)
-	if err != nil && limited {
+	if err != nil && limited && !wire.AsError(err).Code.Retryable() { // keys that cannot be had are not the token's fault
 		s.peer.takeAuth(now, failedAuthCost-1)
 	}
 	return claims, err

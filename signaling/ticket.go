@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	ticketVersion = 1
+	ticketVersion = 2
 	ticketMaxAge  = 24 * time.Hour // between two lives of a server; within one life the session decides
 	sessionIDLen  = 16             // characters of lower-case base32: 80 random bits
-	ticketHead    = 1 + 8 + 8 + sessionIDLen
+	ticketHead    = 1 + 8 + 8 + 8 + sessionIDLen
 	ticketMAC     = sha256.Size
 )
 
@@ -36,17 +36,19 @@ func newSessionID() wire.ParticipantID {
 // A ticket is what a client shows to get its session back.
 type ticket struct {
 	incarnation uint64 // of the process that issued it
+	serial      uint64 // of the connection it was given to: of two with one session the larger is the newer
 	issued      time.Time
 	session     wire.ParticipantID // sessionIDLen characters
 	user        wire.UserID
 }
 
-// sign makes the text of a ticket: version, incarnation, seconds since 1970, session, user, and the HMAC-SHA256
-// of all that, as unpadded base64url.
+// sign makes the text of a ticket: version, incarnation, serial, seconds since 1970, session, user, and the
+// HMAC-SHA256 of all that, as unpadded base64url.
 func (t ticket) sign(key []byte) string {
 	raw := make([]byte, 0, ticketHead+len(t.user)+ticketMAC)
 	raw = append(raw, ticketVersion)
 	raw = binary.BigEndian.AppendUint64(raw, t.incarnation)
+	raw = binary.BigEndian.AppendUint64(raw, t.serial)
 	raw = binary.BigEndian.AppendUint64(raw, uint64(t.issued.Unix()))
 	raw = append(raw, t.session...)
 	raw = append(raw, t.user...)
@@ -69,8 +71,9 @@ func parseTicket(text string, key []byte) (ticket, error) {
 	}
 	return ticket{
 		incarnation: binary.BigEndian.Uint64(body[1:]),
-		issued:      time.Unix(int64(binary.BigEndian.Uint64(body[9:])), 0),
-		session:     wire.ParticipantID(body[17:ticketHead]),
+		serial:      binary.BigEndian.Uint64(body[9:]),
+		issued:      time.Unix(int64(binary.BigEndian.Uint64(body[17:])), 0),
+		session:     wire.ParticipantID(body[25:ticketHead]),
 		user:        wire.UserID(body[ticketHead:]),
 	}, nil
 }

@@ -20,18 +20,10 @@ const (
 	gzipMinimum = 1 << 10 // bytes; below it a compressed variant saves no packet
 )
 
-// contentPolicy allows the app what it needs and nothing of other origins (CSP level 3). Styles of our own files
-// only: Vue sets properties through the CSSOM, which the policy does not concern.
-const contentPolicy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; " +
-	"img-src 'self' data: blob:; media-src 'self' blob: mediastream:; worker-src 'self' blob:; connect-src 'self'; " +
-	"object-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'"
-
-const permissionsPolicy = "camera=(self), microphone=(self), display-capture=(self), picture-in-picture=(self), " +
-	"fullscreen=(self), geolocation=(), payment=(), usb=()"
-
 // A webApp serves the built app from memory. It is constant after newWebApp.
 type webApp struct {
 	files map[string]*webFile // by path without the leading slash
+	page  []header            // of index.html
 }
 
 type webFile struct {
@@ -41,12 +33,12 @@ type webFile struct {
 	etag    string
 	cache   string        // Cache-Control
 	gzipped func() []byte // made at the first request for it; nil = no variant
-	app     bool          // index.html: carries the policies
+	app     bool          // index.html: bears the headers of a page
 }
 
-// newWebApp reads the app. Errors: those of the file system, and a missing index.html.
-func newWebApp(root fs.FS) (*webApp, error) {
-	app := &webApp{files: make(map[string]*webFile)}
+// newWebApp reads the app, which may be embedded by pages of the origins in embed. Errors: those of the file system, and a missing index.html.
+func newWebApp(root fs.FS, embed []string) (*webApp, error) {
+	app := &webApp{files: make(map[string]*webFile), page: pageHeaders(embed)}
 	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -135,6 +127,11 @@ func (a *webApp) serve(w http.ResponseWriter, r *http.Request) {
 		notFound(w)
 		return
 	}
+	if f.app {
+		for _, one := range a.page {
+			w.Header()[one.name] = one.value
+		}
+	}
 	f.serve(w, r)
 }
 
@@ -147,7 +144,7 @@ func isPage(r *http.Request, name string) bool {
 	switch first {
 	case "": // the start page, whatever the client accepts
 		return true
-	case "api", "ws", "assets", "whip", "whep", "metrics", "healthz", "readyz":
+	case "api", "ws", "assets", "session", "events", "send", "whip", "whep", "metrics", "healthz", "readyz":
 		return false
 	}
 	return strings.Contains(r.Header.Get("Accept"), "text/html")
@@ -157,14 +154,6 @@ func (f *webFile) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", f.kind)
 	h.Set("Cache-Control", f.cache)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	if f.app {
-		h.Set("Content-Security-Policy", contentPolicy)
-		h.Set("Permissions-Policy", permissionsPolicy)
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	}
 	content, etag := f.content, f.etag
 	if f.gzipped != nil {
 		h.Set("Vary", "Accept-Encoding")

@@ -47,8 +47,8 @@ func newRoom(t testing.TB, path string) *tooltest.Room {
 		},
 		Spoken: map[string]time.Duration{"ana": 5 * time.Minute, "ben": 15 * time.Minute},
 		Links: map[string]tool.Connection{
-			"p1": {RoundTrip: 40 * time.Millisecond, Loss: 0.001, Jitter: 5 * time.Millisecond, Bitrate: 3_000_000},
-			"p2": {RoundTrip: 350 * time.Millisecond, Loss: 0.15, Jitter: 40 * time.Millisecond, Bitrate: 400_000},
+			"p1": {RoundTrip: 40 * time.Millisecond, Loss: 0.001, Bitrate: 3_000_000},
+			"p2": {RoundTrip: 350 * time.Millisecond, Loss: 0.15, Bitrate: 400_000},
 		},
 	}
 	r.Add(conversation(t, path)...)

@@ -466,7 +466,7 @@ func connection(t *turn, _ []string) (string, error) {
 	if !h.Known {
 		return "I can see no media of " + name + " on this server: either the call has not begun, or it goes from browser to browser. Press **I** in the call for what the browser measures.", nil
 	}
-	text := fmt.Sprintf("The connection of %s is **%s**: %d ms there and back, %.1f %% of packets lost, %d ms of jitter", name, h.Verdict, h.RoundTripMS, h.LossPercent, h.JitterMS)
+	text := fmt.Sprintf("The connection of %s is **%s**: %d ms there and back, %.1f %% of packets lost", name, h.Verdict, h.RoundTripMS, h.LossPercent)
 	if h.KBitrate > 0 {
 		text += fmt.Sprintf(", room for %d kbit/s", h.KBitrate)
 	}

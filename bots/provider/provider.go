@@ -4,7 +4,8 @@
 // # Model
 //
 // A run of a bot is a loop of turns: the bot's instructions, the conversation and the tools go to a Model, whose Turn
-// either ends the answer or wants tools, whose results go into the next turn. A Model keeps nothing between turns.
+// either ends the answer or wants tools, whose results go into the next turn. A Model keeps nothing between turns: what a
+// provider wants to have again of its thoughts goes with the calls (Thought).
 //
 // # Concurrency
 //
@@ -63,10 +64,19 @@ const (
 
 // A Message is one of a conversation: text of a user or of the bot, the bot's calls, or their results.
 type Message struct {
-	Role    Role
-	Text    string
-	Calls   []Call   // of an Assistant
-	Results []Result // of ToolRole: one for each call of the message before
+	Role     Role
+	Text     string
+	Thoughts []Thought // of an Assistant, with its Calls: the Turn's
+	Calls    []Call    // of an Assistant
+	Results  []Result  // of ToolRole: one for each call of the message before
+}
+
+// A Thought is what a model wants back of its thoughts with the results of the tools that it wanted: signed or
+// encrypted, so that nobody but its provider can read or change it. It is given back as it came.
+type Thought struct {
+	By     string // the provider; another one does not take it
+	Before int    // it came before Calls[Before]
+	Data   json.RawMessage
 }
 
 // A Tool is what a model may call.
@@ -122,10 +132,11 @@ func (u Usage) Add(v Usage) Usage {
 
 // A Turn is what a Model said, but for the text, which was emitted.
 type Turn struct {
-	Stop  Stop
-	Calls []Call // with Stop Tools
-	Usage Usage
-	Model string // what answered, as its provider names it; "built-in" without a model
+	Stop     Stop
+	Calls    []Call    // with Stop Tools
+	Thoughts []Thought // with Stop Tools: what goes back with the Calls
+	Usage    Usage
+	Model    string // what answered, as its provider names it; "built-in" without a model
 	// Degraded says that another than the wished model answered, because that one could not.
 	Degraded bool
 }

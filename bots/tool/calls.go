@@ -79,8 +79,7 @@ type Health struct {
 	Verdict Verdict `json:"verdict,omitempty"`
 	// What was measured, by the server.
 	RoundTripMS int     `json:"roundTripMs"`
-	LossPercent float64 `json:"lossPercent"` // of what the participant gets
-	JitterMS    int     `json:"jitterMs"`
+	LossPercent float64 `json:"lossPercent"`   // of what the participant gets
 	KBitrate    int     `json:"kbitPerSecond"` // that it could take; 0 = unknown
 	// Problems says what is out of order, in words.
 	Problems []string `json:"problems"`
@@ -131,11 +130,10 @@ func judge(name string, c Connection, known bool) Health {
 		return h
 	}
 	h.Verdict = Good
-	h.RoundTripMS, h.JitterMS = int(c.RoundTrip/time.Millisecond), int(c.Jitter/time.Millisecond)
+	h.RoundTripMS = int(c.RoundTrip / time.Millisecond)
 	h.LossPercent, h.KBitrate = float64(int(c.Loss*1000+0.5))/10, c.Bitrate/1000
 	h.check(c.RoundTrip > 300*time.Millisecond, c.RoundTrip > 800*time.Millisecond, "the way to the server and back takes %d ms", h.RoundTripMS)
 	h.check(c.Loss > 0.02, c.Loss > 0.1, "%.1f %% of the packets are lost", h.LossPercent)
-	h.check(c.Jitter > 30*time.Millisecond, c.Jitter > 100*time.Millisecond, "packets arrive up to %d ms unevenly", h.JitterMS)
 	h.check(c.Bitrate > 0 && c.Bitrate < 500_000, c.Bitrate > 0 && c.Bitrate < 150_000, "there is room for only %d kbit/s", h.KBitrate)
 	return h
 }

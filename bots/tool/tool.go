@@ -124,6 +124,5 @@ type Participant struct {
 type Connection struct {
 	RoundTrip time.Duration
 	Loss      float64 // 0 to 1, of what the participant gets
-	Jitter    time.Duration
-	Bitrate   int // bits a second that it could take
+	Bitrate   int     // bits a second that it could take
 }

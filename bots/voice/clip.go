@@ -23,6 +23,7 @@ var errLong = errors.New("voice: the sound of one sentence is too long")
 // A clip is one sentence as sound, which may still be coming in.
 type clip struct {
 	sentence
+	voice string // empty = the usual one
 
 	mu      sync.Mutex
 	packets []packet // guarded by mu; those that are there never change
@@ -37,20 +38,13 @@ type packet struct {
 
 // load takes in the sound of the sentence.
 func (c *clip) load(ctx context.Context, speech *Speech) error {
-	err := c.fetch(ctx, speech)
+	err := speech.Say(ctx, c.voice, c.text, func(sound io.Reader) error {
+		return c.read(ogg.NewReader(io.LimitReader(sound, maxClipBytes+maxEmptySound)))
+	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended, c.err = true, err
 	return err
-}
-
-func (c *clip) fetch(ctx context.Context, speech *Speech) error {
-	sound, err := speech.Say(ctx, c.text)
-	if err != nil {
-		return err
-	}
-	defer sound.Close()
-	return c.read(ogg.NewReader(io.LimitReader(sound, maxClipBytes+maxEmptySound)))
 }
 
 func (c *clip) read(r *ogg.Reader) error {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"confab/bots/provider"
 	"confab/signaling/wire"
 )
 
@@ -172,14 +173,21 @@ func (p *performance) fill() {
 		if p.over = over; !ok {
 			return
 		}
-		c := &clip{sentence: next}
+		c := &clip{sentence: next, voice: p.answer.speaker.voice}
 		p.clips = append(p.clips, c)
 		p.loading.Go(func() {
-			if err := c.load(p.ctx, p.floor.service.opts.Speech); err != nil && !errors.Is(err, context.Canceled) {
-				p.floor.service.opts.Logger.Warn("a sentence cannot be spoken", "room", string(p.floor.room), "error", err)
-			}
+			p.warn(c.load(p.ctx, p.floor.service.opts.Speech))
 		})
 	}
+}
+
+// warn logs why a sentence is not spoken. That the speech endpoint rests was logged when it began to.
+func (p *performance) warn(err error) {
+	problem, ok := errors.AsType[*provider.Error](err)
+	if err == nil || errors.Is(err, context.Canceled) || ok && problem.Code == provider.CircuitOpen {
+		return
+	}
+	p.floor.service.opts.Logger.Warn("a sentence cannot be spoken", "room", string(p.floor.room), "error", err)
 }
 
 // wait waits for a token, at most so long. False: the answer was stopped.

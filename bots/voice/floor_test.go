@@ -34,6 +34,7 @@ type mouth struct {
 
 	mu    sync.Mutex
 	asked []string // guarded by mu: the inputs
+	as    []string // guarded by mu: the voices
 }
 
 func (m *mouth) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -42,12 +43,13 @@ func (m *mouth) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	var body struct {
 		Input string `json:"input"`
+		Voice string `json:"voice"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 		return nil, fmt.Errorf("a bad request: %w", err)
 	}
 	m.mu.Lock()
-	m.asked = append(m.asked, body.Input)
+	m.asked, m.as = append(m.asked, body.Input), append(m.as, body.Voice)
 	m.mu.Unlock()
 	in, out := io.Pipe()
 	stop := context.AfterFunc(r.Context(), func() { out.CloseWithError(context.Cause(r.Context())) })
@@ -190,9 +192,11 @@ func onStage(t *testing.T, answer func(*io.PipeWriter, string), test func(*stage
 	})
 }
 
-func (s *stage) open(bot wire.ParticipantID) *Speaker {
+func (s *stage) open(bot wire.ParticipantID) *Speaker { return s.openAs(bot, "") }
+
+func (s *stage) openAs(bot wire.ParticipantID, voice string) *Speaker {
 	s.t.Helper()
-	speaker, err := s.service.Open("room", bot, func(msg wire.ServerMessage) {
+	speaker, err := s.service.Open("room", bot, voice, func(msg wire.ServerMessage) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		switch msg := msg.(type) {
@@ -469,6 +473,22 @@ func TestBounds(t *testing.T) {
 	none.Answer("run").End()
 	none.Answer("run").Stop()
 	none.Close()
+}
+
+// TestVoices: a bot speaks with its own voice, or with the usual one.
+func TestVoices(t *testing.T) {
+	onStage(t, says(2), func(s *stage) {
+		for _, speaker := range []*Speaker{s.open("echo"), s.openAs("parrot", "nova")} {
+			a := speaker.Answer("run")
+			a.Write("Hello.")
+			a.End()
+			time.Sleep(time.Second)
+			speaker.Close()
+		}
+		if as := strings.Join(s.mouth.as, " "); as != "ash nova" {
+			t.Errorf("they speak as %s", as)
+		}
+	})
 }
 
 // A sound that does not end is cut off before it fills the memory.

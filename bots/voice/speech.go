@@ -3,11 +3,15 @@ package voice
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
+	"confab/bots/provider"
 	"confab/bots/provider/endpoint"
+	"confab/bots/provider/resilient"
 )
 
 // The times of a speech endpoint where nothing else is set: people wait for it with an answer before their eyes.
@@ -21,14 +25,18 @@ const (
 type SpeechOptions struct {
 	Endpoint endpoint.Options // URL is that of the request: .../audio/speech
 	Model    string
-	Voice    string
+	Voice    string  // where a bot has none of its own
 	Speed    float64 // 1 = as the voice speaks; 0 = not sent
+	Meter    resilient.Meter
+	Logger   *slog.Logger // nil = slog.Default()
 }
 
-// A Speech turns text into sound by OpenAI's speech API, which servers of other makers speak too. Any number of
-// goroutines may use it.
+// A Speech turns text into sound by OpenAI's speech API, which servers of other makers speak too. It asks again what may
+// succeed a little later, and lets a server rest that fails too often (package resilient). Any number of goroutines may
+// use it.
 type Speech struct {
 	endpoint *endpoint.Endpoint
+	asked    *resilient.Provider
 	opts     SpeechOptions
 }
 
@@ -43,21 +51,62 @@ func NewSpeech(opts SpeechOptions) *Speech {
 			*p.of = p.def
 		}
 	}
-	return &Speech{endpoint: endpoint.New(opts.Endpoint), opts: opts}
+	return &Speech{
+		endpoint: endpoint.New(opts.Endpoint), opts: opts,
+		asked: resilient.NewProvider(resilient.Options{
+			Name: opts.Endpoint.Provider, First: times.First, Meter: opts.Meter, Logger: opts.Logger,
+		}),
+	}
 }
 
-// Say returns text as an Ogg stream of Opus, as it comes. The caller closes it. Errors, of reading too:
-// *provider.Error, or ctx's cause.
-func (s *Speech) Say(ctx context.Context, text string) (io.ReadCloser, error) {
-	body, err := json.Marshal(struct {
+// Say turns text into an Ogg stream of Opus, spoken by a voice, empty for the usual one, and has take read it as it comes.
+// take may be called again as long as nothing came. Errors: *provider.Error, which wraps an error of take's, or ctx's
+// cause.
+func (s *Speech) Say(ctx context.Context, voice, text string, take func(io.Reader) error) error {
+	if voice == "" {
+		voice = s.opts.Voice
+	}
+	request, err := json.Marshal(struct {
 		Model  string  `json:"model"`
 		Input  string  `json:"input"`
 		Voice  string  `json:"voice"`
 		Format string  `json:"response_format"`
 		Speed  float64 `json:"speed,omitempty"`
-	}{s.opts.Model, text, s.opts.Voice, "opus", s.opts.Speed})
+	}{s.opts.Model, text, voice, "opus", s.opts.Speed})
 	if err != nil {
-		return nil, fmt.Errorf("voice: a text that cannot be written: %w", err)
+		return fmt.Errorf("voice: a text that cannot be written: %w", err)
 	}
-	return s.endpoint.Open(ctx, "application/json", body)
+	_, err = s.asked.Do(ctx, func(ctx context.Context, began func()) (provider.Usage, error) {
+		return provider.Usage{}, s.once(ctx, request, began, take)
+	})
+	return err
+}
+
+// once makes one request.
+func (s *Speech) once(ctx context.Context, request []byte, began func(), take func(io.Reader) error) error {
+	sound, err := s.endpoint.Open(ctx, "application/json", request)
+	if err != nil {
+		return err
+	}
+	defer sound.Close()
+	err = take(beginning{sound, began})
+	if _, known := errors.AsType[*provider.Error](err); err != nil && !known && ctx.Err() == nil {
+		return &provider.Error{Code: provider.Broken, Provider: s.opts.Endpoint.Provider, Err: err} // it is no sound, or too much
+	}
+	return err
+}
+
+// A beginning tells of what is read that there is something.
+type beginning struct {
+	io.Reader
+	began func()
+}
+
+// Read implements io.Reader.
+func (b beginning) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if n > 0 {
+		b.began()
+	}
+	return n, err
 }

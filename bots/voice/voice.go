@@ -49,9 +49,9 @@ func New(opts Options) *Service {
 	return s
 }
 
-// Open gives a bot its voice in a room. tell is called with what the room is to hear of it, wire.AgentSpeaking and
+// Open gives a bot its voice in a room, by the name that the speech endpoint has for it; empty = the usual one. tell is called with what the room is to hear of it, wire.AgentSpeaking and
 // wire.Caption, in order and by one goroutine at a time; it may block for a while. The error is that of the microphone.
-func (s *Service) Open(room wire.RoomID, bot wire.ParticipantID, tell func(wire.ServerMessage)) (*Speaker, error) {
+func (s *Service) Open(room wire.RoomID, bot wire.ParticipantID, voice string, tell func(wire.ServerMessage)) (*Speaker, error) {
 	microphone, err := s.opts.Microphones(room, bot)
 	if err != nil {
 		return nil, fmt.Errorf("voice: opening the microphone of %s: %w", bot, err)
@@ -67,7 +67,7 @@ func (s *Service) Open(room wire.RoomID, bot wire.ParticipantID, tell func(wire.
 		}
 	}
 	f.speakers++
-	return &Speaker{floor: f, bot: bot, microphone: microphone, tell: tell}, nil
+	return &Speaker{floor: f, bot: bot, voice: voice, microphone: microphone, tell: tell}, nil
 }
 
 // Close ends all speech and waits for its goroutines.
@@ -83,6 +83,7 @@ func (s *Service) Close() {
 type Speaker struct {
 	floor      *floor
 	bot        wire.ParticipantID
+	voice      string
 	microphone Microphone
 	tell       func(wire.ServerMessage)
 	closing    sync.Once

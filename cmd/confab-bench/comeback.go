@@ -8,11 +8,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"confab/cmd/internal/driver"
 )
 
 const (
-	comebackSize   = 10  // members of a room who lose their connection
-	comebackMissed = 100 // messages written into each room meanwhile
+	comebackPeople = 1000 // unless a flag says otherwise
+	comebackSize   = 10   // members of a room who lose their connection
+	comebackMissed = 100  // messages written into each room meanwhile
 )
 
 // comeback is everybody who loses the connection at the same moment and comes back at the same moment: connect,
@@ -23,10 +26,8 @@ type comeback struct {
 	count  int
 }
 
-func openComeback(count int) func(context.Context, *bench, target) (contest, error) {
-	return func(_ context.Context, b *bench, t target) (contest, error) {
-		return &comeback{b, t, count / comebackSize * comebackSize}, nil
-	}
+func openComeback(_ context.Context, b *bench, t target) (contest, error) {
+	return &comeback{b, t, b.comeback}, nil
 }
 
 func (c *comeback) window(ctx context.Context) (sample, error) {
@@ -41,7 +42,7 @@ func (c *comeback) window(ctx context.Context) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	if err := inParallel(len(keepers), connectors, func(i int) error { return keepers[i].say(1) }); err != nil {
+	if err := driver.InParallel(len(keepers), driver.Connectors, func(i int) error { return keepers[i].Say(1) }); err != nil {
 		return sample{}, err
 	}
 	people, err := crowd(ctx, s, c.bench.secret, c.count, "p", rooms)
@@ -52,7 +53,7 @@ func (c *comeback) window(ctx context.Context) (sample, error) {
 	if err := goAway(people, keepers); err != nil {
 		return sample{}, err
 	}
-	if err := inParallel(len(keepers), connectors, func(i int) error { return keepers[i].say(comebackMissed) }); err != nil {
+	if err := driver.InParallel(len(keepers), driver.Connectors, func(i int) error { return keepers[i].Say(comebackMissed) }); err != nil {
 		return sample{}, err
 	}
 	time.Sleep(settleTime)
@@ -63,16 +64,16 @@ func (c *comeback) window(ctx context.Context) (sample, error) {
 func goAway(people, keepers []*person) error {
 	var told atomic.Int64
 	for _, k := range keepers {
-		k.listen(func(line []byte) {
-			if isKind(line, kindPresence) && !bytes.Contains(line, eventJoined) {
+		k.Listen(func(line []byte) {
+			if driver.IsKind(line, driver.KindPresence) && !bytes.Contains(line, driver.EventJoined) {
 				told.Add(1)
 			}
 		})
 	}
 	for _, p := range people {
-		p.drop()
+		p.Drop()
 	}
-	if !await(answerTimeout, func() bool { return told.Load() >= int64(len(people)) }) {
+	if !driver.Await(driver.AnswerTimeout, func() bool { return told.Load() >= int64(len(people)) }) {
 		return fmt.Errorf("the server noticed %d of %d lost connections", told.Load(), len(people))
 	}
 	return nil
@@ -80,7 +81,7 @@ func goAway(people, keepers []*person) error {
 
 // storm has all come back at once. The figure is the time until the last one is complete.
 func (c *comeback) storm(ctx context.Context, s *server, people []*person) (sample, error) {
-	latency := new(histogram)
+	latency := new(driver.Histogram)
 	var (
 		group  sync.WaitGroup
 		failed atomic.Pointer[error]
@@ -98,7 +99,7 @@ func (c *comeback) storm(ctx context.Context, s *server, people []*person) (samp
 				late.Add(1)
 				return
 			}
-			latency.add(time.Since(start))
+			latency.Add(time.Since(start))
 		})
 	}
 	group.Wait()
@@ -115,32 +116,32 @@ func (c *comeback) storm(ctx context.Context, s *server, people []*person) (samp
 // comeBack returns when p has every message that it missed.
 func (p *person) comeBack(ctx context.Context, s *server) error {
 	whole := make(chan struct{})
-	if err := p.connect(ctx, s); err != nil {
+	if err := p.Connect(ctx, s.at()); err != nil {
 		return err
 	}
 	have := 0
-	p.listen(func(line []byte) {
+	p.Listen(func(line []byte) {
 		before := have
 		switch {
-		case isKind(line, kindJoined):
-			have += bytes.Count(line, chatWithin)
-		case isKind(line, kindChat):
+		case driver.IsKind(line, driver.KindJoined):
+			have += bytes.Count(line, driver.ChatWithin)
+		case driver.IsKind(line, driver.KindChat):
 			have++
 		}
 		if before < comebackMissed && have >= comebackMissed {
 			close(whole)
 		}
 	})
-	if err := p.write(p.joinRequest(p.room, true)); err != nil {
+	if err := p.Write(p.JoinRequest(p.Room, true)); err != nil {
 		return err
 	}
 	select {
 	case <-whole:
 		return nil
-	case <-p.done:
-		return p.err
-	case <-time.After(answerTimeout):
-		return fmt.Errorf("%s has %d of %d messages", p.user, have, comebackMissed)
+	case <-p.Done():
+		return p.Err()
+	case <-time.After(driver.AnswerTimeout):
+		return fmt.Errorf("%s has %d of %d messages", p.User, have, comebackMissed)
 	}
 }
 

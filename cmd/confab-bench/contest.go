@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"confab/cmd/internal/driver"
 )
 
 // A scenario is one figure of the report.
@@ -45,7 +47,7 @@ type sample struct {
 	driver  float64 // the same of this program
 	others  float64 // the same of everything else on this machine
 	late    time.Duration
-	latency *histogram
+	latency *driver.Histogram
 	note    string
 	passage *passage // of media
 }
@@ -146,7 +148,7 @@ func (b *bench) begin(s *server) (*meter, error) {
 }
 
 // end returns a sample whose figure is microseconds of the server's CPU for each op.
-func (b *bench) end(m *meter, ops int, latency *histogram) (sample, error) {
+func (b *bench) end(m *meter, ops int, latency *driver.Histogram) (sample, error) {
 	at, err := m.server.cpu()
 	if err != nil {
 		return sample{}, err
@@ -163,16 +165,4 @@ func (b *bench) end(m *meter, ops int, latency *histogram) (sample, error) {
 		server: float64(used) / float64(wall), driver: float64(own-m.driverStart) / float64(wall),
 		others: max(float64(others)/float64(wall), 0),
 	}, nil
-}
-
-// await polls until reached or until the deadline; it reports whether it was reached.
-func await(deadline time.Duration, reached func() bool) bool {
-	end := time.Now().Add(deadline)
-	for !reached() {
-		if time.Now().After(end) {
-			return false
-		}
-		time.Sleep(time.Millisecond)
-	}
-	return true
 }

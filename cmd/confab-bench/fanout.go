@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"confab/cmd/internal/driver"
 )
 
 // fanout is many rooms of one size, a steady rate of messages into each, and everybody reads.
@@ -16,7 +18,7 @@ type fanout struct {
 	length time.Duration
 
 	delivered atomic.Int64
-	latency   atomic.Pointer[histogram]
+	latency   atomic.Pointer[driver.Histogram]
 }
 
 // settleTime is how long a server gets after its clients have come and before it is measured.
@@ -29,14 +31,14 @@ func openFanout(rooms, size, rate int) func(context.Context, *bench, target) (co
 			return nil, err
 		}
 		f := &fanout{bench: b, server: s, size: size, rate: rate, length: b.windowLength}
-		f.latency.Store(new(histogram))
+		f.latency.Store(new(driver.Histogram))
 		f.people, err = crowd(ctx, s, b.secret, rooms*size, "p", roomsOf(size))
 		if err != nil {
 			f.close()
 			return nil, err
 		}
 		for _, p := range f.people {
-			p.listen(f.heard)
+			p.Listen(f.heard)
 		}
 		time.Sleep(settleTime)
 		f.send(b.windowLength / 4) // warms caches and pools
@@ -46,17 +48,17 @@ func openFanout(rooms, size, rate int) func(context.Context, *bench, target) (co
 
 // heard counts a delivered message. It runs on every reader.
 func (f *fanout) heard(line []byte) {
-	if !isKind(line, kindChat) {
+	if !driver.IsKind(line, driver.KindChat) {
 		return
 	}
-	if at := sentAt(line); at > 0 {
-		f.latency.Load().add(time.Duration(time.Now().UnixNano() - at))
+	if at := driver.SentAt(line); at > 0 {
+		f.latency.Load().Add(time.Duration(time.Now().UnixNano() - at))
 	}
 	f.delivered.Add(1)
 }
 
 func (f *fanout) window(context.Context) (sample, error) {
-	latency := new(histogram)
+	latency := new(driver.Histogram)
 	f.latency.Store(latency)
 	m, err := f.bench.begin(f.server)
 	if err != nil {
@@ -87,12 +89,12 @@ func (f *fanout) send(length time.Duration) (expected int, late time.Duration) {
 			late = max(late, -wait)
 		}
 		speaker := f.people[i%rooms*f.size]
-		if err := speaker.write(speaker.nextChat()); err != nil {
+		if err := speaker.Write(speaker.NextChat()); err != nil {
 			break // its deliveries are counted as lost
 		}
 	}
 	expected = total * f.size
-	await(5*time.Second, func() bool { return f.delivered.Load()-target >= int64(expected) })
+	driver.Await(5*time.Second, func() bool { return f.delivered.Load()-target >= int64(expected) })
 	return expected, late
 }
 

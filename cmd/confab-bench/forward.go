@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"confab/cmd/internal/driver"
 	"confab/media/forwardbench"
 )
 
@@ -81,13 +82,13 @@ func (f *forward) window(ctx context.Context) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	latency := new(histogram)
-	load, err := forwardbench.Open(ctx, "http://"+s.addr, f.shape, latency.add)
+	latency := new(driver.Histogram)
+	load, err := forwardbench.Open(ctx, "http://"+s.addr, f.shape, latency.Add)
 	if err != nil {
 		return sample{}, err
 	}
 	time.Sleep(mediaSettleTime)
-	latency.reset()
+	latency.Reset()
 	found, err := f.measure(ctx, s, load, latency)
 	if err == nil {
 		var full int64
@@ -102,7 +103,7 @@ func (f *forward) window(ctx context.Context) (sample, error) {
 }
 
 // measure takes the figures of one window while the load runs.
-func (f *forward) measure(ctx context.Context, s *server, load *forwardbench.Load, latency *histogram) (sample, error) {
+func (f *forward) measure(ctx context.Context, s *server, load *forwardbench.Load, latency *driver.Histogram) (sample, error) {
 	before, err := load.Stats(ctx)
 	if err != nil {
 		return sample{}, err
@@ -119,7 +120,7 @@ func (f *forward) measure(ctx context.Context, s *server, load *forwardbench.Loa
 	}
 	to := load.Mark()
 	received := forwardbench.Received(from, to)
-	found, err := f.bench.end(m, received, latency.copy())
+	found, err := f.bench.end(m, received, latency.Copy())
 	if err != nil {
 		return sample{}, err
 	}
@@ -136,11 +137,11 @@ func (f *forward) measure(ctx context.Context, s *server, load *forwardbench.Loa
 		Allocations: float64(after.Mallocs-before.Mallocs) / float64(max(received, 1)),
 		Lost:        100 * float64(loss.Lost) / float64(loss.Expected), Repeated: loss.Repeated,
 	}
-	waits := new(histogram)
+	waits := new(driver.Histogram)
 	for _, wait := range load.FirstPackets() {
-		waits.add(wait)
+		waits.Add(wait)
 	}
-	found.passage.First, found.passage.FirstWorst = milliseconds(waits.quantile(0.5)), milliseconds(waits.quantile(1))
+	found.passage.First, found.passage.FirstWorst = milliseconds(waits.Quantile(0.5)), milliseconds(waits.Quantile(1))
 	return found, nil
 }
 

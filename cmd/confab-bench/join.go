@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"confab/cmd/internal/driver"
 )
 
 const (
@@ -26,7 +28,7 @@ type join struct {
 	repeats   int // of the same within a window
 
 	told    atomic.Int64 // residents who heard of a visitor
-	latency *histogram
+	latency *driver.Histogram
 }
 
 // A visitor is complete when it has the history.
@@ -59,7 +61,7 @@ func (c *join) prepare(ctx context.Context) error {
 	if c.residents, err = crowd(ctx, c.server, c.bench.secret, joinFirst, "r", everyone); err != nil {
 		return err
 	}
-	if err = c.residents[0].say(joinHistory); err != nil {
+	if err = c.residents[0].Say(joinHistory); err != nil {
 		return err
 	}
 	people, err := crowd(ctx, c.server, c.bench.secret, joinVisitors, "v", noRoom)
@@ -68,13 +70,13 @@ func (c *join) prepare(ctx context.Context) error {
 			continue
 		}
 		v := &visitor{person: p, whole: make(chan time.Duration, 1)}
-		p.room = joinRoom
-		p.listen(v.heard)
+		p.Room = joinRoom
+		p.Listen(v.heard)
 		c.visitors = append(c.visitors, v)
 	}
 	for _, p := range c.residents {
-		p.listen(func(line []byte) {
-			if isKind(line, kindPresence) && bytes.Contains(line, eventJoined) {
+		p.Listen(func(line []byte) {
+			if driver.IsKind(line, driver.KindPresence) && bytes.Contains(line, driver.EventJoined) {
 				c.told.Add(1)
 			}
 		})
@@ -87,9 +89,9 @@ func (c *join) prepare(ctx context.Context) error {
 func (v *visitor) heard(line []byte) {
 	var more int
 	switch {
-	case isKind(line, kindJoined):
-		more = bytes.Count(line, chatWithin)
-	case isKind(line, kindChat):
+	case driver.IsKind(line, driver.KindJoined):
+		more = bytes.Count(line, driver.ChatWithin)
+	case driver.IsKind(line, driver.KindChat):
 		more = 1
 	}
 	if more > 0 && v.have.Add(int64(more)) == joinHistory {
@@ -98,7 +100,7 @@ func (v *visitor) heard(line []byte) {
 }
 
 func (c *join) window(context.Context) (sample, error) {
-	c.latency = new(histogram)
+	c.latency = new(driver.Histogram)
 	var whole sample
 	for range c.repeats {
 		part, err := c.wave()
@@ -114,7 +116,7 @@ func (c *join) window(context.Context) (sample, error) {
 // wave lets every visitor in once, and out again when the measure is taken.
 func (c *join) wave() (sample, error) {
 	if c.latency == nil {
-		c.latency = new(histogram)
+		c.latency = new(driver.Histogram)
 	}
 	c.told.Store(0)
 	m, err := c.bench.begin(c.server)
@@ -126,29 +128,29 @@ func (c *join) wave() (sample, error) {
 		time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / time.Duration(c.rate))))
 		v.have.Store(0)
 		v.asked.Store(time.Now().UnixNano())
-		if err := v.write(v.joinRequest(joinRoom, false)); err != nil {
+		if err := v.Write(v.JoinRequest(joinRoom, false)); err != nil {
 			return sample{}, err
 		}
 	}
 	for _, v := range c.visitors {
 		select {
 		case took := <-v.whole:
-			c.latency.add(took)
-		case <-v.done:
-			return sample{}, fmt.Errorf("a visitor was cut off: %w", v.err)
-		case <-time.After(answerTimeout):
+			c.latency.Add(took)
+		case <-v.Done():
+			return sample{}, fmt.Errorf("a visitor was cut off: %w", v.Err())
+		case <-time.After(driver.AnswerTimeout):
 			return sample{}, fmt.Errorf("a visitor got %d of %d messages of history", v.have.Load(), joinHistory)
 		}
 	}
 	events := int64(joinFirst * joinVisitors)
-	await(2*time.Second, func() bool { return c.told.Load() >= events })
+	driver.Await(2*time.Second, func() bool { return c.told.Load() >= events })
 	found, err := c.bench.end(m, joinVisitors, nil)
 	found.lost = int(events - c.told.Load())
 	if err != nil {
 		return found, err
 	}
 	for _, v := range c.visitors {
-		if err := v.leave(); err != nil {
+		if err := v.Leave(); err != nil {
 			return found, err
 		}
 	}
@@ -174,7 +176,7 @@ func (s sample) plus(other sample) sample {
 func (c *join) close() {
 	part(c.residents)
 	for _, v := range c.visitors {
-		v.bye()
+		v.Bye()
 	}
 	c.server.stop()
 }

@@ -170,7 +170,7 @@ func (h *plainHub) join(s *melody.Session, msg hubMessage) {
 		}
 	}
 	if len(missed) > 0 { // in one frame: melody drops what goes beyond 256 messages waiting, and says nothing
-		_ = s.Write(bytes.Join(missed, newline))
+		_ = s.Write(bytes.Join(missed, []byte{'\n'}))
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"confab/cmd/internal/driver"
 )
 
 const testSecret = "0123456789abcdef0123456789abcdef"
@@ -26,9 +28,9 @@ func enterHub(t *testing.T, s *server, user, room string) *person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.bye)
+	t.Cleanup(p.Bye)
 	if room != "" {
-		if err := p.join(room); err != nil {
+		if _, err := p.Join(room); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,8 +40,8 @@ func enterHub(t *testing.T, s *server, user, room string) *person {
 // counted counts the lines of a kind that p gets from now on.
 func counted(p *person, kind []byte) *atomic.Int64 {
 	var n atomic.Int64
-	p.listen(func(line []byte) {
-		if isKind(line, kind) {
+	p.Listen(func(line []byte) {
+		if driver.IsKind(line, kind) {
 			n.Add(1)
 		}
 	})
@@ -48,7 +50,7 @@ func counted(p *person, kind []byte) *atomic.Int64 {
 
 func wantCount(t *testing.T, what string, n *atomic.Int64, want int64) {
 	t.Helper()
-	if !await(10*time.Second, func() bool { return n.Load() >= want }) || n.Load() != want {
+	if !driver.Await(10*time.Second, func() bool { return n.Load() >= want }) || n.Load() != want {
 		t.Errorf("%s: got %d; want %d", what, n.Load(), want)
 	}
 }
@@ -56,17 +58,17 @@ func wantCount(t *testing.T, what string, n *atomic.Int64, want int64) {
 func TestPlainHubDeliversToTheRoomAlone(t *testing.T) {
 	s := hubServer(t)
 	ada, grace, other := enterHub(t, s, "ada", "one"), enterHub(t, s, "grace", "one"), enterHub(t, s, "linus", "two")
-	heard, elsewhere := counted(grace, kindChat), counted(other, kindChat)
+	heard, elsewhere := counted(grace, driver.KindChat), counted(other, driver.KindChat)
 	var waited atomic.Int64
-	ada.listen(func(line []byte) {
-		if at := sentAt(line); isKind(line, kindChat) && at > 0 {
+	ada.Listen(func(line []byte) {
+		if at := driver.SentAt(line); driver.IsKind(line, driver.KindChat) && at > 0 {
 			waited.Store(time.Now().UnixNano() - at)
 		}
 	})
-	if err := ada.say(5); err != nil {
+	if err := ada.Say(5); err != nil {
 		t.Fatal(err)
 	}
-	if err := other.say(1); err != nil {
+	if err := other.Say(1); err != nil {
 		t.Fatal(err)
 	}
 	wantCount(t, "chat in the same room", heard, 5)
@@ -79,21 +81,21 @@ func TestPlainHubDeliversToTheRoomAlone(t *testing.T) {
 func TestPlainHubReplaysHistory(t *testing.T) {
 	s := hubServer(t)
 	ada := enterHub(t, s, "ada", "one")
-	if err := ada.say(hubHistory + 10); err != nil {
+	if err := ada.Say(hubHistory + 10); err != nil {
 		t.Fatal(err)
 	}
 	late := enterHub(t, s, "grace", "")
-	got := counted(late, kindChat)
-	if err := late.join("one"); err != nil {
+	got := counted(late, driver.KindChat)
+	if _, err := late.Join("one"); err != nil {
 		t.Fatal(err)
 	}
 	wantCount(t, "history", got, hubHistory)
 
-	late.drop()
-	if err := ada.say(comebackMissed); err != nil {
+	late.Drop()
+	if err := ada.Say(comebackMissed); err != nil {
 		t.Fatal(err)
 	}
-	late.seq = hubHistory + 10
+	late.Seq = hubHistory + 10
 	if err := late.comeBack(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -103,17 +105,17 @@ func TestPlainHubTellsWhoComesAndGoes(t *testing.T) {
 	s := hubServer(t)
 	ada := enterHub(t, s, "ada", "one")
 	presence := make(chan []byte, 8)
-	ada.listen(func(line []byte) {
-		if isKind(line, kindPresence) {
+	ada.Listen(func(line []byte) {
+		if driver.IsKind(line, driver.KindPresence) {
 			presence <- bytes.Clone(line)
 		}
 	})
 	grace := enterHub(t, s, "grace", "one")
-	if line := <-presence; !bytes.Contains(line, eventJoined) || !bytes.Contains(line, []byte("grace")) {
+	if line := <-presence; !bytes.Contains(line, driver.EventJoined) || !bytes.Contains(line, []byte("grace")) {
 		t.Errorf("got %s", line)
 	}
-	grace.drop()
-	if line := <-presence; bytes.Contains(line, eventJoined) || !bytes.Contains(line, []byte("grace")) {
+	grace.Drop()
+	if line := <-presence; bytes.Contains(line, driver.EventJoined) || !bytes.Contains(line, []byte("grace")) {
 		t.Errorf("got %s", line)
 	}
 }
@@ -124,8 +126,8 @@ func TestPlainHubRefuses(t *testing.T) {
 		t.Errorf("a token of another secret: %v", err)
 	}
 	p := enterHub(t, s, "ada", "")
-	p.room = "one"
-	if err := p.say(1); err == nil || !strings.Contains(err.Error(), "not-joined") {
+	p.Room = "one"
+	if err := p.Say(1); err == nil || !strings.Contains(err.Error(), "not-joined") {
 		t.Errorf("a message to a room not joined: %v", err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"confab/cmd/internal/driver"
 )
 
 // publish is clients in a closed loop, each in a room of its own: the next message goes out when the one before
@@ -17,7 +19,7 @@ type publish struct {
 	running atomic.Bool
 	flying  atomic.Int64
 	acked   atomic.Int64
-	latency atomic.Pointer[histogram]
+	latency atomic.Pointer[driver.Histogram]
 }
 
 func openPublish(clients int) func(context.Context, *bench, target) (contest, error) {
@@ -32,7 +34,7 @@ func openPublish(clients int) func(context.Context, *bench, target) (contest, er
 			return nil, err
 		}
 		for _, p := range c.people {
-			p.listen(c.loop(p))
+			p.Listen(c.loop(p))
 		}
 		time.Sleep(settleTime)
 		_, err = c.window(ctx) // warms caches and pools
@@ -43,10 +45,10 @@ func openPublish(clients int) func(context.Context, *bench, target) (contest, er
 // loop is what a client does with each line: an acknowledgement makes it write again.
 func (c *publish) loop(p *person) func([]byte) {
 	return func(line []byte) {
-		if !isKind(line, kindAck) {
+		if !driver.IsKind(line, driver.KindAck) {
 			return
 		}
-		c.latency.Load().add(time.Duration(time.Now().UnixNano() - p.spoke.Load()))
+		c.latency.Load().Add(time.Duration(time.Now().UnixNano() - p.spoke.Load()))
 		c.acked.Add(1)
 		c.flying.Add(-1)
 		c.speak(p)
@@ -60,13 +62,13 @@ func (c *publish) speak(p *person) {
 	}
 	c.flying.Add(1)
 	p.spoke.Store(time.Now().UnixNano())
-	if err := p.write(p.nextChat()); err != nil {
+	if err := p.Write(p.NextChat()); err != nil {
 		c.flying.Add(-1)
 	}
 }
 
 func (c *publish) window(context.Context) (sample, error) {
-	latency := new(histogram)
+	latency := new(driver.Histogram)
 	c.latency.Store(latency)
 	m, err := c.bench.begin(c.server)
 	if err != nil {
@@ -79,7 +81,7 @@ func (c *publish) window(context.Context) (sample, error) {
 	}
 	time.Sleep(c.length)
 	c.running.Store(false)
-	await(5*time.Second, func() bool { return c.flying.Load() == 0 })
+	driver.Await(5*time.Second, func() bool { return c.flying.Load() == 0 })
 	lost := int(c.flying.Load())
 	found, err := c.bench.end(m, int(c.acked.Load()-before), latency)
 	found.lost = lost

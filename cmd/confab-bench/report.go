@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"confab/cmd/internal/driver"
 )
 
 // A report is what a run prints, for people or as JSON.
@@ -74,7 +76,7 @@ func conditionsOf(b *bench) *conditions {
 	}
 	return &conditions{
 		Date: time.Now().UTC().Format("2006-01-02 15:04 MST"), Processor: cpuModel(), Cores: runtime.NumCPU(),
-		Go: runtime.Version(), GOGC: gogc, Rounds: b.rounds, Window: b.windowLength.Seconds(), TextBytes: textBytes,
+		Go: runtime.Version(), GOGC: gogc, Rounds: b.rounds, Window: b.windowLength.Seconds(), TextBytes: driver.TextBytes,
 		Idle: b.idle, LoadStart: loadAverage(), started: time.Now(),
 	}
 }
@@ -101,7 +103,7 @@ func (r *report) add(found *result) {
 
 func sideOf(samples []sample) side {
 	var s side
-	var latency histogram
+	var latency driver.Histogram
 	var server, driver, others []float64
 	for _, one := range samples {
 		s.Rounds = append(s.Rounds, one.figure)
@@ -110,13 +112,13 @@ func sideOf(samples []sample) side {
 		s.LateMS = max(s.LateMS, milliseconds(one.late))
 		server, driver, others = append(server, one.server), append(driver, one.driver), append(others, one.others)
 		if one.latency != nil {
-			latency.merge(one.latency)
+			latency.Merge(one.latency)
 		}
 		s.Remarks = one.note
 	}
 	s.Figure, s.Server, s.Driver, s.Others = median(s.Rounds), median(server), median(driver), median(others)
 	s.passage = passageOf(samples)
-	s.P50, s.P95, s.P99 = milliseconds(latency.quantile(0.5)), milliseconds(latency.quantile(0.95)), milliseconds(latency.quantile(0.99))
+	s.P50, s.P95, s.P99 = milliseconds(latency.Quantile(0.5)), milliseconds(latency.Quantile(0.95)), milliseconds(latency.Quantile(0.99))
 	return s
 }
 

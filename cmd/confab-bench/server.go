@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"confab/cmd/internal/driver"
 )
 
 const (
@@ -170,6 +172,9 @@ func (s *server) kill() {
 	_ = s.cmd.Process.Kill() // an error means that it has ended
 	<-s.done
 }
+
+// at is where clients connect.
+func (s *server) at() driver.Server { return driver.Server{Addr: s.addr} }
 
 func (s *server) cpu() (time.Duration, error) { return cpuTime(s.cmd.Process.Pid) }
 

@@ -1,13 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
 	"sync"
 	"time"
+
+	"confab/cmd/internal/driver"
 )
 
 const (
@@ -51,7 +52,7 @@ func (c *survive) window(ctx context.Context) (sample, error) {
 	time.Sleep(c.length)
 	s.kill()
 	for _, p := range people {
-		<-p.done
+		<-p.Done()
 	}
 	start := time.Now()
 	if err := s.run(ctx, c.bench.secret); err != nil {
@@ -65,7 +66,7 @@ func (c *survive) window(ctx context.Context) (sample, error) {
 			return sample{}, err
 		}
 		stored, err := reader.readAll("room-"+strconv.Itoa(i), len(d.acked))
-		reader.bye()
+		reader.Bye()
 		if err != nil {
 			return sample{}, err
 		}
@@ -84,28 +85,22 @@ func (c *survive) window(ctx context.Context) (sample, error) {
 // wire.RecordsPerMessage times the window, would drop the oldest.
 func write(p *person) *diary {
 	d := &diary{acked: make(map[string]bool)}
-	p.listen(func(line []byte) {
-		if !isKind(line, kindAck) {
+	p.Listen(func(line []byte) {
+		if !driver.IsKind(line, driver.KindAck) {
 			return
 		}
-		if id := idOf(line); id != "" {
+		if id := string(driver.IDOf(line)); id != "" {
 			d.mu.Lock()
 			d.acked[id] = true
 			n := len(d.acked)
 			d.mu.Unlock()
 			if n < 3*historyPage {
-				_ = p.write(p.nextChat()) // an error means that the server was killed
+				_ = p.Write(p.NextChat()) // an error means that the server was killed
 			}
 		}
 	})
-	_ = p.write(p.nextChat())
+	_ = p.Write(p.NextChat())
 	return d
-}
-
-func idOf(line []byte) string {
-	_, rest, _ := bytes.Cut(line, []byte(`"id":"`))
-	id, _, _ := bytes.Cut(rest, []byte{'"'})
-	return string(id)
 }
 
 // readAll joins a room and pages back until it has as many messages as there should be, or there are no more. It
@@ -115,7 +110,7 @@ func (p *person) readAll(room string, enough int) (map[string]bool, error) {
 		ID  string `json:"id"`
 		Seq uint64 `json:"seq"`
 	}
-	line, err := p.ask(p.joinRequest(room, false), "joined")
+	line, err := p.Ask(p.JoinRequest(room, false), "joined")
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +132,7 @@ func (p *person) readAll(room string, enough int) (map[string]bool, error) {
 		if len(messages) == 0 || !more || len(stored) > enough {
 			return stored, nil
 		}
-		line, err := p.ask(fmt.Appendf(nil, `{"type":"history","id":"page","room":%q,"data":{"before":%d,"limit":%d}}`,
+		line, err := p.Ask(fmt.Appendf(nil, `{"type":"history","id":"page","room":%q,"data":{"before":%d,"limit":%d}}`,
 			room, messages[0].Seq, historyPage), "history")
 		if err != nil {
 			return nil, err

@@ -27,12 +27,23 @@ const testSecret = "0123456789abcdef0123456789abcdef-of-tests"
 // mintToken makes a token for a member of the rooms.
 func mintToken(t *testing.T, user string, rooms ...string) string {
 	t.Helper()
+	return mintRole(t, user, wire.RoleMember, rooms...)
+}
+
+// mintModerator makes a token for a moderator of every room.
+func mintModerator(t *testing.T, user string) string {
+	t.Helper()
+	return mintRole(t, user, wire.RoleModerator, "*")
+}
+
+func mintRole(t *testing.T, user string, role wire.Role, rooms ...string) string {
+	t.Helper()
 	keys, err := signaling.OpenKeyring(t.Context(), signaling.KeyringOptions{Secret: []byte(testSecret)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	token, err := keys.Mint(signaling.Claims{
-		User: wire.UserID(user), Name: user, Role: wire.RoleMember, Grants: signaling.RoleGrants(wire.RoleMember),
+		User: wire.UserID(user), Name: user, Role: role, Grants: signaling.RoleGrants(role),
 		Rooms: rooms, ExpiresAt: time.Now().Add(time.Hour),
 	})
 	if err != nil {
@@ -48,6 +59,7 @@ func mintToken(t *testing.T, user string, rooms ...string) string {
 type chatter struct {
 	// Set by newChatter, then constant.
 	base   string
+	nodes  []string // of a cluster: each connection goes to one of them; nil = to base
 	token  string
 	user   string
 	budget int           // messages to write into each room
@@ -59,6 +71,9 @@ type chatter struct {
 	problems []string         // what the protocol does not allow; guarded by mu
 	resumed  int              // connections that got the earlier session back; guarded by mu
 	filled   int              // joins that filled a gap; guarded by mu
+	asked    time.Duration    // how long the server has asked it to wait before it comes back; guarded by mu
+	drained  time.Duration    // the last such wait that it has kept; 0 = none; guarded by mu
+	back     time.Time        // when it was connected again after that; guarded by mu
 }
 
 // A view is what a client has of a room.
@@ -91,18 +106,33 @@ func newChatter(t *testing.T, base, user string, budget int, acked *atomic.Int64
 func (c *chatter) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := c.live(ctx); err != nil && ctx.Err() == nil {
-			select { // as PROTOCOL.md asks: a random wait
-			case <-time.After(rand.N(100 * time.Millisecond)):
+			select { // as PROTOCOL.md asks: a random wait, and what the server asks for
+			case <-time.After(max(rand.N(100*time.Millisecond), c.takeAsked())):
 			case <-ctx.Done():
 			}
 		}
 	}
 }
 
+// takeAsked is how long the server has asked to wait, once.
+func (c *chatter) takeAsked() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	asked := c.asked
+	if c.asked = 0; asked > 0 {
+		c.drained = asked
+	}
+	return asked
+}
+
 // live is one connection.
 func (c *chatter) live(ctx context.Context) error {
 	dialer := websocket.Dialer{Subprotocols: []string{wire.Subprotocol}, HandshakeTimeout: patience}
-	conn, response, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(c.base, "http")+"/ws", http.Header{})
+	base := c.base
+	if len(c.nodes) > 0 {
+		base = c.nodes[rand.N(len(c.nodes))]
+	}
+	conn, response, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(base, "http")+"/ws", http.Header{})
 	if err != nil {
 		return err
 	}
@@ -165,6 +195,12 @@ func (c *chatter) take(l *link, env wire.Envelope) error {
 	switch env.Type {
 	case wire.KindConnected:
 		return c.connected(l, env)
+	case wire.KindSystemStatus:
+		var body wire.SystemStatus
+		if err := json.Unmarshal(env.Data, &body); err != nil {
+			return err
+		}
+		c.asked = time.Duration(body.ReconnectAfterMS) * time.Millisecond
 	case wire.KindJoined:
 		return c.joined(l, v, env)
 	case wire.KindChat:
@@ -183,6 +219,9 @@ func (c *chatter) connected(l *link, env wire.Envelope) error {
 		return err
 	}
 	c.ticket = body.Ticket
+	if c.drained > 0 && c.back.IsZero() {
+		c.back = time.Now()
+	}
 	if body.Resumed {
 		c.resumed++
 	}

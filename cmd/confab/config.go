@@ -1,21 +1,34 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"reflect"
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"confab/bots"
+	"confab/signaling"
 )
 
 const mask = "********" // shorter than any secret, so that it is refused where somebody uses it as one
 
 // configCommand is `confab config`: the output is a file that --config takes, but for what is masked.
-type configCommand struct{}
+type configCommand struct {
+	Check bool `help:"Print nothing but what is wrong, also in the files that the settings name; exit code 2 if anything is."`
+}
 
-// Run prints one setting a line, with where it came from.
-func (configCommand) Run(p *process) error {
+// Run prints one setting a line, with where it came from; with --check nothing, unless a setting is wrong. The settings by
+// themselves were checked before.
+func (c configCommand) Run(p *process) error {
+	if c.Check {
+		return checkSettingFiles(p.settings, p.origins)
+	}
 	doc := &yaml.Node{Kind: yaml.MappingNode}
 	settings := reflect.ValueOf(*p.settings)
 	for i := range settings.NumField() {
@@ -39,6 +52,38 @@ func (configCommand) Run(p *process) error {
 	}
 	_, err = p.stdout.Write(text)
 	return err
+}
+
+// checkSettingFiles reads the files that settings name, as a start would. It opens no port and asks nobody. The error joins
+// all that is wrong, a *settingError each.
+func checkSettingFiles(s *Settings, from origins) error {
+	var problems []error
+	bad := func(name string, err error) {
+		problems = append(problems, &settingError{name: name, origin: from[name], text: err.Error()})
+	}
+	if _, err := openSecret(s, from, false, slog.New(slog.DiscardHandler)); err != nil && !errors.Is(err, errNoSecret) {
+		if _, told := errors.AsType[*settingError](err); told {
+			problems = append(problems, err)
+		} else {
+			bad("data", err)
+		}
+	}
+	if s.Bots != "" && s.Bots != botsOff {
+		if _, err := bots.ReadFile(s.Bots); err != nil {
+			bad("bots", err)
+		}
+	}
+	if s.TURNTLSPort != 0 {
+		if _, err := tls.LoadX509KeyPair(s.TURNCert, s.TURNKey); err != nil {
+			bad("turn-cert", err)
+		}
+	}
+	if s.AuthJWKS != "" && !strings.Contains(s.AuthJWKS, "://") {
+		if err := signaling.CheckJWKS(context.Background(), s.AuthJWKS); err != nil {
+			bad("auth-jwks", err)
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // settingName is the name that kong gives a field: its tag, else its words with hyphens between.
@@ -76,8 +121,15 @@ func printable(name string, value any) any {
 	case []string:
 		shown := append([]string{}, v...)
 		for i := range shown {
-			if name == "ice-servers" {
+			switch name {
+			case "ice-servers":
 				shown[i] = maskCredential(shown[i])
+			case "admin-key":
+				shown[i] = maskAdminKey(shown[i])
+			case "webhook-url":
+				shown[i] = maskPath(shown[i])
+			case "webhook-secret":
+				shown[i] = mask
 			}
 		}
 		return shown

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,8 +63,17 @@ func (doctorCommand) Run(p *process) error {
 	defer cancel()
 	s := p.settings
 	found := []finding{checkPort(s.Listen), checkFolder(s.Data), checkSecret(s, p.origins)}
+	found = append(found, checkDisk(s.Data)...)
 	if s.NATS != "" {
-		found = append(found, checkNATS(ctx, s.NATS))
+		for server := range strings.SplitSeq(s.NATS, ",") {
+			found = append(found, checkNATS(ctx, strings.TrimSpace(server)))
+		}
+		if !slices.ContainsFunc(found, func(f finding) bool { return f.level == failure }) { // a NATS that fails has no nodes
+			found = append(found, checkNodes(ctx, s))
+		}
+	}
+	if s.Bots != "" && s.Bots != botsOff {
+		found = append(found, checkBots(s.Bots))
 	}
 	if s.AuthJWKS != "" {
 		found = append(found, checkJWKS(ctx, s.AuthJWKS))
@@ -74,6 +84,9 @@ func (doctorCommand) Run(p *process) error {
 	found = append(found, checkMedia(ctx, s)...)
 	found = append(found, checkTURN(s)...)
 	found = append(found, checkReach(s), checkClock(time.Now(), s.Data), checkFiles())
+	if s.SFU == "on" && s.public() {
+		found = append(found, checkBuffers()...)
+	}
 	failed := false
 	for _, f := range found {
 		fmt.Fprintf(p.stdout, "%-8s %s\n", f.level, f.what)
@@ -182,9 +195,8 @@ func checkSecret(s *Settings, from origins) finding {
 
 // checkNATS reads what a NATS server says of itself at once after connecting: INFO and a JSON object. (The
 // client protocol; with TLS too, unless the server is set to do the handshake first.)
-func checkNATS(ctx context.Context, servers string) finding {
-	first, _, _ := strings.Cut(servers, ",")
-	u, err := url.Parse(strings.TrimSpace(first))
+func checkNATS(ctx context.Context, server string) finding {
+	u, err := url.Parse(server)
 	if err != nil || u.Scheme == "ws" || u.Scheme == "wss" {
 		return finding{warning, "NATS over WebSocket is not checked", "Start the server: it says what is wrong."}
 	}
@@ -282,7 +294,7 @@ func checkMedia(ctx context.Context, s *Settings) []finding {
 			found = append(found, finding{warning, fmt.Sprintf("the STUN server %s: %v", server, err), "Check --stun and the firewall for UDP, or say the address with --public-ip."})
 			continue
 		}
-		found = append(found, finding{fine, fmt.Sprintf("the STUN server %s sees this machine as %v", server, seen.Addr()), ""})
+		found = append(found, checkSeen(server, seen.Addr(), port))
 	}
 	return found
 }
@@ -371,6 +383,9 @@ func checkClock(now time.Time, dir string) finding {
 		if info, err := entry.Info(); err == nil && info.ModTime().After(now.Add(time.Minute)) {
 			return finding{warning, "the clock shows less than when " + entry.Name() + " was written", remedy}
 		}
+	}
+	if right, known := clockSynchronized(); known && !right {
+		return finding{warning, "the clock shows " + now.UTC().Format(time.DateTime) + " UTC, and nothing keeps it right", remedy}
 	}
 	return finding{fine, "the clock shows " + now.UTC().Format(time.DateTime) + " UTC", ""}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,37 @@ func fakeNATS(t *testing.T, hello string) string {
 	}()
 	t.Cleanup(func() { _ = listener.Close(); <-ended })
 	return "nats://me:secret@" + listener.Addr().String()
+}
+
+// fakeSTUN answers whoever asks that it is seen at an address of IPv4 (RFC 8489 section 14.2).
+func fakeSTUN(t *testing.T, seen netip.Addr) string {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		request := make([]byte, 1500)
+		for {
+			n, from, err := conn.ReadFrom(request)
+			if err != nil {
+				return
+			}
+			if n < 20 {
+				continue
+			}
+			answer := append([]byte{0x01, 0x01, 0, 12}, request[4:20]...) // Binding success, of 12 bytes
+			answer = append(answer, 0, 0x20, 0, 8, 0, 1, 0x21^0x30, 0x12^0x39)
+			for i, b := range seen.AsSlice() {
+				answer = append(answer, b^request[4+i])
+			}
+			_, _ = conn.WriteTo(answer, from)
+		}
+	}()
+	t.Cleanup(func() { _ = conn.Close(); <-ended })
+	return conn.LocalAddr().String()
 }
 
 // takenUDP is a UDP port of every address that is in use.
@@ -95,6 +127,13 @@ func TestDoctor(t *testing.T) {
 			exitFailed, []string{"is not for turn.example"}},
 		{"TURN without its certificate", []string{"--turn", "on", "--turn-port", "0", "--turn-tls-port", freePort(t), "--turn-cert", file, "--turn-key", file}, exitFailed, []string{"--turn-cert"}},
 		{"a STUN server of no name", []string{"--stun", "nowhere.invalid:3478"}, exitOK, []string{"warning", "nowhere.invalid", "--public-ip"}},
+		{"a STUN server beyond a router", []string{"--stun", fakeSTUN(t, netip.MustParseAddr("203.0.113.7")), "--udp-port", freePort(t), "--turn", "off"}, exitOK,
+			[]string{"sees this machine as 203.0.113.7, which a router has", "pass UDP port"}},
+		{"a STUN server beside this machine", []string{"--stun", fakeSTUN(t, netip.MustParseAddr("127.0.0.1")), "--turn", "off"}, exitOK, []string{"sees this machine as 127.0.0.1\n"}},
+		{"one of two NATS servers is old", []string{"--nats", fakeNATS(t, "INFO {\"version\":\"2.12.1\",\"jetstream\":true}\r\n") + "," + fakeNATS(t, "INFO {\"version\":\"2.9.0\",\"jetstream\":true}\r\n")},
+			exitFailed, []string{"2.12.1 with JetStream", "2.9.0"}},
+		{"bots in no YAML", []string{"--bots", file}, exitFailed, []string{"the file of bots", "--bots off"}},
+		{"room on the disk", nil, exitOK, []string{"left for the log in"}},
 		{"no JWK set", []string{"--auth-jwks", file}, exitFailed, []string{"not a JWK set"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

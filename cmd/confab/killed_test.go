@@ -110,7 +110,7 @@ func checkKilled(t *testing.T, base string, kill func()) {
 	for i := range killedRooms {
 		logs[killedRoom(i)] = pageAll(t, base, killedRoom(i))
 	}
-	for _, fault := range compareViews(chatters, logs) {
+	for _, fault := range compareViews(chatters, logs, killedMessages) {
 		t.Error(fault)
 	}
 	resumed, filled := 0, 0
@@ -123,8 +123,9 @@ func checkKilled(t *testing.T, base string, kill func()) {
 func killedRoom(i int) string { return "room-" + strconv.Itoa(i%killedRooms) }
 
 // compareViews finds everything that is not as promised: every acknowledged message stands in the log and in the
-// view of every member exactly once, under the seq that was acknowledged, and in one order for all.
-func compareViews(chatters []*chatter, logs map[string][]logged) (faults []string) {
+// view of every member exactly once, under the seq that was acknowledged, and in one order for all. Each log is to hold
+// so many messages.
+func compareViews(chatters []*chatter, logs map[string][]logged, messages int) (faults []string) {
 	fault := func(format string, args ...any) {
 		if len(faults) < 20 {
 			faults = append(faults, fmt.Sprintf(format, args...))
@@ -133,8 +134,8 @@ func compareViews(chatters []*chatter, logs map[string][]logged) (faults []strin
 	at := make(map[string]map[wire.RequestID]wire.Seq)
 	for room, log := range logs {
 		at[room] = make(map[wire.RequestID]wire.Seq)
-		if len(log) != killedMessages {
-			fault("%s holds %d messages; %d were acknowledged", room, len(log), killedMessages)
+		if len(log) != messages {
+			fault("%s holds %d messages; %d were acknowledged", room, len(log), messages)
 		}
 		for i, m := range log {
 			if _, twice := at[room][m.id]; twice {
@@ -219,13 +220,20 @@ func buildNATS(t *testing.T) string {
 // startNATS runs it and waits until it listens. The returned function kills it.
 func startNATS(t *testing.T, program, folder, address string) (kill func()) {
 	t.Helper()
+	return startNATSIn(t, "", program, folder, address)
+}
+
+// startNATSIn is startNATS in a network namespace, with more arguments.
+func startNATSIn(t *testing.T, namespace, program, folder, address string, more ...string) (kill func()) {
+	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	said := &lockedBuffer{}
-	cmd := exec.Command(program, "-js", "-sd", folder, "-a", host, "-p", port)
+	cmd := exec.Command(program, append([]string{"-js", "-sd", folder, "-a", host, "-p", port}, more...)...)
 	cmd.Stderr = said
+	runIn(cmd, namespace)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -27,11 +27,15 @@ const (
 type commandLine struct {
 	Settings
 
-	Serve   serveCommand   `cmd:"" default:"1" help:"Run the server (the default)."`
-	Token   tokenCommand   `cmd:"" help:"Print a token that lets a person in."`
-	Show    configCommand  `cmd:"" name:"config" help:"Print the effective settings and where each comes from, secrets masked."`
-	Doctor  doctorCommand  `cmd:"" help:"Check that the server can run here, and say what to do where it cannot."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve   serveCommand       `cmd:"" default:"1" help:"Run the server (the default)."`
+	Token   tokenCommand       `cmd:"" help:"Print a token that lets a person in."`
+	Show    configCommand      `cmd:"" name:"config" help:"Print the effective settings and where each comes from, secrets masked."`
+	Doctor  doctorCommand      `cmd:"" help:"Check that the server can run here, and say what to do where it cannot."`
+	Backup  backupCommand      `cmd:"" help:"Write the log and the data folder into one file, also while a server is at work on them."`
+	Restore restoreCommand     `cmd:"" help:"Fill an empty data folder with what a backup holds."`
+	Upgrade upgradeCommand     `cmd:"" help:"Change a log to another history or number of replicas, while no server is at work on it."`
+	Health  healthcheckCommand `cmd:"" name:"healthcheck" help:"Ask the server of these settings whether it is ready, for containers."`
+	Version versionCommand     `cmd:"" help:"Print the version."`
 }
 
 // A process is what a command gets from its surroundings.
@@ -59,19 +63,7 @@ func run(args []string, lookup func(string) (string, bool), stdout, stderr io.Wr
 	}()
 	var line commandLine
 	layers := &layers{lookup: lookup}
-	parser, err := kong.New(&line,
-		kong.Name("confab"),
-		kong.Description("Rooms with video chat, screen sharing and chat, from one binary.\n\n"+
-			"Every setting is also an environment variable (--auth-secret is CONFAB_AUTH_SECRET) and a key of the "+
-			"YAML file that --config names (auth-secret: …). A flag wins over the environment, the environment over "+
-			"the file."),
-		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exit(code)) }), kong.Resolvers(layers),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
-		kong.ExplicitGroups([]kong.Group{{Key: "settings", Title: "Settings:"}}),
-	)
-	if err != nil {
-		panic(err) // the tags above are wrong: every start would fail
-	}
+	parser := newParser(&line, layers, stdout, stderr)
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		_ = report(stderr, layers.explain(err)) // whatever is wrong with a command line, it is no failure of the work
@@ -84,6 +76,24 @@ func run(args []string, lookup func(string) (string, bool), stdout, stderr io.Wr
 	return report(stderr, parsed.Run(&process{
 		settings: &line.Settings, origins: layers.origins, stdout: stdout, stderr: stderr,
 	}))
+}
+
+// newParser makes the parser of the command line, which fills line.
+func newParser(line *commandLine, layers *layers, stdout, stderr io.Writer) *kong.Kong {
+	parser, err := kong.New(line,
+		kong.Name("confab"),
+		kong.Description("Rooms with video chat, screen sharing and chat, from one binary.\n\n"+
+			"Every setting is also an environment variable (--auth-secret is CONFAB_AUTH_SECRET) and a key of the "+
+			"YAML file that --config names (auth-secret: …). A flag wins over the environment, the environment over "+
+			"the file."),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exit(code)) }), kong.Resolvers(layers),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.ExplicitGroups([]kong.Group{{Key: "settings", Title: "Settings:"}}),
+	)
+	if err != nil {
+		panic(err) // the tags above are wrong: every start would fail
+	}
+	return parser
 }
 
 // exit unwinds run from inside the parser.

@@ -18,8 +18,11 @@ const (
 	// When less than this is allocated in a period the server is quiet, and gives back what it does not need.
 	quietBytes = 4 << 20
 	minReturn  = 4 << 20
-	// When more than this is allocated in a tick the server is busy, until it has not been for so many ticks.
+	// When more than this is allocated in each of busyTicks the server is busy, until it has not been for calmTicks. A
+	// wave of joins is shorter: what it leaves behind lies between what those who joined need, and each collection
+	// meanwhile makes room for more of them in the same pages.
 	busyBytes = 64 << 20
+	busyTicks = 3
 	calmTicks = 10
 	// The heap of a busy server grows by this many percent of what lives before it is collected. Go's 100 spend a
 	// twelfth of the time on a log of pointers that do not change. What more it takes is given back when it is quiet.
@@ -29,24 +32,29 @@ const (
 
 // A pace says how many percent the heap may grow before it is collected.
 type pace struct {
-	busy bool
-	calm int // ticks since it was last busy
+	busy  bool
+	spell int // ticks in a row that were busy, before it counts as busy
+	calm  int // ticks since it was last busy
 }
 
 // tick takes in what was allocated since the last one, in bytes. It returns the new percentage when that has changed.
 func (p *pace) tick(allocated uint64) (percent int, changed bool) {
+	much := allocated > busyBytes
 	switch {
-	case allocated > busyBytes:
+	case p.busy && much:
 		p.calm = 0
-		if !p.busy {
-			p.busy = true
-			return collectBusy, true
-		}
 	case p.busy:
 		if p.calm++; p.calm == calmTicks {
-			p.busy = false
+			*p = pace{}
 			return collectCalm, true
 		}
+	case much:
+		if p.spell++; p.spell == busyTicks {
+			*p = pace{busy: true}
+			return collectBusy, true
+		}
+	default:
+		p.spell = 0
 	}
 	return 0, false
 }

@@ -8,7 +8,11 @@ func TestPace(t *testing.T) {
 		percent   int // 0 = no change
 	}
 	const little, much = 1 << 20, 100 << 20
-	steps := []step{{little, 0}, {much, collectBusy}, {much, 0}}
+	wave := []step{{much, 0}, {much, 0}} // of joins: too short
+	steps := append([]step{{little, 0}}, wave...)
+	steps = append(steps, step{little, 0})
+	steps = append(steps, wave...)
+	steps = append(steps, step{much, collectBusy}, step{much, 0})
 	for range calmTicks - 1 {
 		steps = append(steps, step{little, 0})
 	}
@@ -16,7 +20,9 @@ func TestPace(t *testing.T) {
 	for range calmTicks - 1 {
 		steps = append(steps, step{little, 0})
 	}
-	steps = append(steps, step{little, collectCalm}, step{little, 0}, step{much, collectBusy})
+	steps = append(steps, step{little, collectCalm}, step{little, 0})
+	steps = append(steps, wave...)
+	steps = append(steps, step{much, collectBusy})
 	var p pace
 	for i, s := range steps {
 		if percent, changed := p.tick(s.allocated); percent != s.percent || changed != (s.percent != 0) {

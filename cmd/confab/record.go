@@ -82,8 +82,8 @@ func (r *recorder) Record(_ context.Context, room wire.RoomID, by wire.UserID) (
 	return roomRecording{rec}, nil
 }
 
-// register adds the counters to the metrics of the process.
-func (r *recorder) register(metrics prometheus.Registerer) error {
+// register adds the counters to the metrics of the process, and the disk of the folder that recordings go to.
+func (r *recorder) register(metrics prometheus.Registerer, dir string) error {
 	if r == nil {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (r *recorder) register(metrics prometheus.Registerer) error {
 			return fmt.Errorf("registering the metrics of recordings: %w", err)
 		}
 	}
-	return nil
+	return registerDisk(metrics, "recordings", dir)
 }
 
 // routes mounts the API. Moderators of a room by their token, and who has started a recording, may have it.

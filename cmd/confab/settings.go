@@ -20,17 +20,27 @@ type Settings struct {
 	Config string `help:"YAML file with settings, by the same names." placeholder:"FILE" group:"settings"`
 
 	Listen          string        `default:"127.0.0.1:8080" help:"Address and port to serve at. The default is for this machine only." group:"settings"`
+	TLSCert         string        `name:"tls-cert" help:"Certificate of the server, in PEM: it speaks TLS then. Read again when it is renewed, and on SIGHUP." placeholder:"FILE" group:"settings"`
+	TLSKey          string        `name:"tls-key" help:"Key of that certificate, in PEM." placeholder:"FILE" group:"settings"`
+	TLSDomain       []string      `name:"tls-domain" help:"Names of the server: it gets certificates for them by ACME, and so agrees to the terms of who gives them. It must be reached at port 443, or 80 for --http-listen." placeholder:"DOMAIN" group:"settings"`
+	ACMEDirectory   string        `name:"acme-directory" default:"https://acme-v02.api.letsencrypt.org/directory" help:"URL of who gives certificates for --tls-domain; for tries https://acme-staging-v02.api.letsencrypt.org/directory." placeholder:"URL" group:"settings"`
+	ACMEEmail       string        `name:"acme-email" help:"Address that they may write to." placeholder:"ADDRESS" group:"settings"`
+	ACMERoot        string        `name:"acme-root" help:"Certificate of the authority behind --acme-directory, in PEM, when the system does not know it." placeholder:"FILE" group:"settings"`
+	HTTPListen      string        `name:"http-listen" help:"Address and port without TLS that sends browsers on to TLS, such as :80." placeholder:"HOST:PORT" group:"settings"`
 	Data            string        `default:"./confab-data" help:"Folder for the logs of the rooms and the secret; ./confab-data when left out." placeholder:"FOLDER" group:"settings"`
 	NATS            string        `name:"nats" help:"URL of an external NATS cluster with JetStream; without it the server has its own inside." placeholder:"URL" group:"settings"`
+	NodeName        string        `help:"Name of this server among those that share a NATS; the name of the host when left out." placeholder:"NAME" group:"settings"`
 	Replicas        int           `default:"1" help:"Copies of the logs on an external NATS cluster: 1, 3 or 5." group:"settings"`
 	AuthSecret      string        `help:"Secret that tokens are signed with (HS256): its bytes, at least 32. Without any, one is made and kept in the data folder." placeholder:"TEXT" group:"settings"`
 	AuthSecretFile  string        `help:"File that holds the secret; a line break at its end is not part of it." placeholder:"FILE" group:"settings"`
 	AuthJWKS        string        `name:"auth-jwks" help:"File or URL of a JWK set: tokens by its keys are good too (RS256, ES256, EdDSA)." placeholder:"FILE|URL" group:"settings"`
 	Guests          string        `default:"auto" enum:"auto,on,off" help:"Let people in without an account: auto, on or off. auto is on for this machine's own browsers only." group:"settings"`
+	EmbedOrigins    []string      `help:"Web origins whose pages may show the app in a frame; * is any." placeholder:"ORIGIN" group:"settings"`
 	Origins         []string      `help:"Web origins that may connect besides the server's own, such as https://example.org; * is any." placeholder:"ORIGIN" group:"settings"`
 	TrustedProxies  []string      `help:"Addresses or networks of reverse proxies whose X-Forwarded-For is believed." placeholder:"CIDR" group:"settings"`
 	History         int           `default:"256" help:"Messages that a person sees on entering a room." group:"settings"`
-	MaxParticipants int           `default:"5000" help:"Participants of one room at a time." group:"settings"`
+	MaxParticipants int           `default:"5000" help:"Participants that a room can hold." group:"settings"`
+	RoomCapacity    int           `default:"0" help:"Participants that a room holds unless it is set otherwise; 0 = as many as it can." group:"settings"`
 	RateLimit       int           `default:"50" help:"Messages a second for each session; 0 = no limit." group:"settings"`
 	ConnectionLimit int           `default:"100" help:"Connections of one address at a time; 0 = no limit." group:"settings"`
 	AuthTimeout     time.Duration `default:"30s" help:"Time from connecting to the token." group:"settings"`
@@ -53,6 +63,12 @@ type Settings struct {
 	Record          string        `default:"on" enum:"on,off" help:"Let moderators record rooms: on or off. It needs the SFU." group:"settings"`
 	RecordDir       string        `help:"Folder for recordings; recordings in the data folder when left out." placeholder:"FOLDER" group:"settings"`
 	Bots            string        `help:"File with bots of your own, what answers for them and what they can use; off = no bots. Left out: those that need nothing else." placeholder:"FILE|off" group:"settings"`
+	AdminKey        []string      `help:"Keys of the admin API below /api/v1, as KEY or NAME:KEY, at least 32 bytes each; the audit log tells their names. Without one the API is off." placeholder:"KEY" group:"settings"`
+	AuditLog        string        `help:"File that tells who moderated whom and what the admin API was used for; stdout, or off. Left out: audit.log in the data folder." placeholder:"FILE|stdout|off" group:"settings"`
+	WebhookURL      []string      `name:"webhook-url" help:"Addresses that are told what happens in rooms, by signed requests (Standard Webhooks)." placeholder:"URL" group:"settings"`
+	WebhookSecret   []string      `help:"Secrets that these requests are signed with, as whsec_ and base64; several while one takes the place of another." placeholder:"SECRET" group:"settings"`
+	WebhookText     string        `default:"off" enum:"on,off" help:"Tell the text of messages too: on or off." group:"settings"`
+	WebhookTimeout  time.Duration `default:"10s" help:"Time that an address may take to answer." group:"settings"`
 	LogFormat       string        `default:"text" enum:"text,json" help:"Form of the log on stderr: text or json." group:"settings"`
 	LogLevel        string        `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug, info, warn or error." group:"settings"`
 }
@@ -90,12 +106,20 @@ func (s *Settings) check(from origins) error {
 	if s.Data == "" {
 		bad("data", "it is empty; name a folder, such as ./confab-data")
 	}
+	s.checkTLS(bad)
 	s.checkLog(bad)
 	s.checkAuth(bad)
+	s.checkAdmin(bad)
+	s.checkWebhooks(bad)
 	s.checkLimits(bad)
 	for _, origin := range s.Origins {
 		if err := checkOrigin(origin); err != nil {
 			bad("origins", "%v", err)
+		}
+	}
+	for _, origin := range s.EmbedOrigins {
+		if err := checkOrigin(origin); err != nil {
+			bad("embed-origins", "%v", err)
 		}
 	}
 	for _, proxy := range s.TrustedProxies {
@@ -144,7 +168,7 @@ func (s *Settings) checkTURN(bad func(name, format string, args ...any)) {
 	switch {
 	case s.TURNTLSPort < 0 || s.TURNTLSPort > 65535:
 		bad("turn-tls-port", "%d is no port; write one from 1 to 65535, such as 5349, or 0 for none", s.TURNTLSPort)
-	case s.TURNTLSPort != 0 && (s.TURNCert == "" || s.TURNKey == ""):
+	case s.TURNTLSPort != 0 && (s.TURNCert == "" || s.TURNKey == "") && (!s.tls() || s.TURNCert != s.TURNKey):
 		bad("turn-tls-port", "TLS needs a certificate and its key; name their files with --turn-cert and --turn-key")
 	case s.TURNTLSPort == 0 && (s.TURNCert != "" || s.TURNKey != ""):
 		bad("turn-cert", "no port uses it; set --turn-tls-port too, or leave --turn-cert and --turn-key out")
@@ -244,6 +268,7 @@ func (s *Settings) checkLimits(bad func(name, format string, args ...any)) {
 	}
 	within("history", s.History, 1, 4096)
 	within("max-participants", s.MaxParticipants, 1, 100_000)
+	within("room-capacity", s.RoomCapacity, 0, s.MaxParticipants)
 	within("rate-limit", s.RateLimit, 0, 100_000)
 	within("connection-limit", s.ConnectionLimit, 0, 1_000_000)
 	if s.AuthTimeout < time.Second || s.AuthTimeout > 10*time.Minute {
@@ -265,7 +290,7 @@ func checkListen(listen string) error {
 // checkOrigin takes an origin as browsers send it (RFC 6454 section 6.1) or *.
 func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
-	if origin == "*" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil &&
+	if origin == "*" || err == nil && !strings.ContainsAny(origin, " ;,'\"") && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil &&
 		u.Path == "" && u.RawQuery == "" && u.Fragment == "" {
 		return nil
 	}

@@ -80,6 +80,14 @@ func TestConfigMasksSecrets(t *testing.T) {
 	if code != exitOK {
 		t.Fatal(problems)
 	}
+	_, keys, _ := command(t, nil, "config", "--admin-key", hidden+",ops:x"+hidden,
+		"--webhook-url", "https://hooks.example/"+hidden+"?key="+hidden, "--webhook-secret", "whsec_aGlkZGVuLWhpZGRlbi1oaWRkZW4taGlkZGVu")
+	if strings.Contains(keys, "aGlk") || !strings.Contains(keys, "hooks.example") {
+		t.Error(keys)
+	}
+	if out += keys; !strings.Contains(keys, "ops:"+mask) {
+		t.Error(keys)
+	}
 	if strings.Contains(out, hidden) {
 		t.Errorf("a secret is printed:\n%s", out)
 	}
@@ -130,6 +138,14 @@ func TestBadSettings(t *testing.T) {
 		{"TURN host with a port", []string{"--turn-host", "turn.example:3478"}, nil, "", []string{"--turn-host", "turn.example:3478", "without a port"}},
 		{"TURN for a moment", []string{"--turn-ttl", "1s"}, nil, "", []string{"--turn-ttl", "1s", "10s"}},
 		{"TURN to a name", []string{"--turn-allow-peers", "intranet"}, nil, "", []string{"--turn-allow-peers", "intranet", "10.0.0.0/8"}},
+		{"a short admin key", []string{"--admin-key", "ops:short"}, nil, "", []string{"--admin-key", "key 1", "5 bytes", "32", "openssl"}},
+		{"an admin key with a bad name", []string{"--admin-key", "The Ops:" + strings.Repeat("s", 32)}, nil, "", []string{"--admin-key", "NAME:KEY"}},
+		{"two admin keys of one name", []string{"--admin-key", "a:" + strings.Repeat("s", 32) + ",a:" + strings.Repeat("t", 32)}, nil, "", []string{"--admin-key", "called a"}},
+		{"a webhook without a secret", []string{"--webhook-url", "https://hooks.example"}, nil, "", []string{"--webhook-secret", "openssl"}},
+		{"a webhook that is no URL", []string{"--webhook-url", "hooks.example"}, nil, "", []string{"--webhook-url", "https://"}},
+		{"a webhook twice", []string{"--webhook-url", "https://h/a,https://h/a"}, nil, "", []string{"--webhook-url", "twice"}},
+		{"a secret of another kind", []string{"--webhook-secret", "secret"}, nil, "", []string{"--webhook-secret", "whsec_"}},
+		{"a webhook that never answers", []string{"--webhook-timeout", "1h"}, nil, "", []string{"--webhook-timeout", "1m"}},
 		{"unknown flag", []string{"--tls-domain", "a"}, nil, "", []string{"--tls-domain"}},
 		{"unknown key", nil, nil, "listen: :1\nhistroy: 5\n", []string{"--config", "line 2", `"histroy"`, "history"}},
 		{"config inside the file", nil, nil, "config: other.yaml\n", []string{"--config", `"config"`}},
@@ -155,6 +171,30 @@ func TestBadSettings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// config --check reads the files too, says everything that is wrong, and nothing when all is well.
+func TestConfigCheck(t *testing.T) {
+	data := t.TempDir()
+	code, out, problems := command(t, nil, "config", "--check", "--data", data)
+	if code != exitOK || out+problems != "" {
+		t.Errorf("exit %d %q %q", code, out, problems)
+	}
+	none := filepath.Join(data, "none")
+	text := writeFile(t, "text")
+	code, out, problems = command(t, map[string]string{"CONFAB_BOTS": text}, "config", "--check", "--data", data,
+		"--auth-secret-file", none, "--turn-tls-port", "5349", "--turn-cert", none, "--turn-key", none, "--auth-jwks", text)
+	if code != exitSetting || out != "" {
+		t.Errorf("exit %d %q", code, out)
+	}
+	for _, name := range []string{"--auth-secret-file: ", "--bots (from environment CONFAB_BOTS): ", "--turn-cert: ", "--auth-jwks: "} {
+		if !strings.Contains(problems, name) {
+			t.Errorf("%q does not say %q", problems, name)
+		}
+	}
+	if entries, err := os.ReadDir(data); err != nil || len(entries) > 0 {
+		t.Errorf("it has made %v, %v", entries, err)
 	}
 }
 

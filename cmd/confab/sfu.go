@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"confab/bots"
+	"confab/bots/hearing"
+	"confab/bots/provider/resilient"
 	"confab/bots/voice"
 	"confab/media"
 	"confab/rooms"
@@ -110,8 +112,8 @@ func (m sfu) forRooms() rooms.SFU {
 }
 
 // openVoices gives bots voices that the SFU forwards; nil when there is none.
-func (m sfu) openVoices(settings *bots.Speech, log *slog.Logger) (*voice.Service, error) {
-	speech, err := settings.Open(log)
+func (m sfu) openVoices(settings *bots.Speech, meter resilient.Meter, log *slog.Logger) (*voice.Service, error) {
+	speech, err := settings.Open(meter, log)
 	if err != nil || m.server == nil {
 		return nil, err
 	}
@@ -122,6 +124,15 @@ func (m sfu) openVoices(settings *bots.Speech, log *slog.Logger) (*voice.Service
 		}
 		return microphone, nil
 	}}), nil
+}
+
+// openEars lets bots hear what people send to the SFU; nil when there is none.
+func (m sfu) openEars(settings *bots.Hearing, metrics *botMetrics, log *slog.Logger) (*hearing.Service, error) {
+	transcriber, err := settings.Open(meter{metrics}, log)
+	if err != nil || m.server == nil {
+		return nil, err
+	}
+	return hearing.New(hearing.Options{Transcriber: transcriber, Tap: tapEar(m.server), Metrics: metrics, Logger: log}), nil
 }
 
 // close ends all media. Participants are gone, or come back to another process.

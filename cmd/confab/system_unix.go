@@ -30,6 +30,15 @@ func lockedByOther(path string) bool {
 	return errors.Is(unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
+// diskOf looks at the disk that path is on. The error is that of the system.
+func diskOf(path string) (disk, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(path, &s); err != nil {
+		return disk{}, err
+	}
+	return disk{free: s.Bavail * uint64(s.Bsize), size: s.Blocks * uint64(s.Bsize)}, nil
+}
+
 func portTaken(err error) bool   { return errors.Is(err, syscall.EADDRINUSE) }
 func portDenied(err error) bool  { return errors.Is(err, syscall.EACCES) }
 func portNotHere(err error) bool { return errors.Is(err, syscall.EADDRNOTAVAIL) }

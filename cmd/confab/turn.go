@@ -17,12 +17,13 @@ import (
 
 // A relay is the TURN server of this process. The zero value is none.
 type relay struct {
-	server *turn.Server
+	server      *turn.Server
+	certificate *certificate // of its own, nil = none
 }
 
 // openTURN opens the TURN server beside the address that the server listens at. Where nobody has asked for it, a port
 // that cannot be had is no error.
-func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Logger) (relay, error) {
+func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, front *transport, log *slog.Logger) (relay, error) {
 	if !s.turnOn() {
 		return relay{}, nil
 	}
@@ -34,18 +35,22 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 		Listen: netip.AddrPortFrom(host, uint16(s.TURNPort)), Host: s.TURNHost, Key: key, TTL: s.TURNTTL, AllowPeers: s.turnAllowPeers(),
 		PublicIPs: media.publicIPs(s), SFU: media.udpAddrs, Log: log,
 	}
+	var found *certificate
 	if s.TURNTLSPort != 0 {
-		found, err := loadCertificate(s.TURNCert, s.TURNKey, log)
-		if err != nil {
-			return relay{}, fmt.Errorf("the certificate of --turn-cert and --turn-key cannot be used: %w", err)
+		get := front.get() // that of the server, if TURN has none of its own
+		if s.TURNCert != "" {
+			if found, err = loadCertificate(s.TURNCert, s.TURNKey, log); err != nil {
+				return relay{}, fmt.Errorf("the certificate of --turn-cert and --turn-key cannot be used: %w", err)
+			}
+			get = found.get
 		}
 		options.ListenTLS = netip.AddrPortFrom(host, uint16(s.TURNTLSPort))
-		options.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: found.get}
+		options.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: get}
 	}
 	server, err := turn.New(options)
 	switch {
 	case err == nil:
-		return relay{server}, nil
+		return relay{server, found}, nil
 	case s.TURN == "auto":
 		log.Warn("no TURN: those whose network lets nothing else through cannot call", "error", err, "remedy", "choose another port with --turn-port, or set --turn off")
 		return relay{}, nil
@@ -120,7 +125,10 @@ func (r relay) register(metrics prometheus.Registerer) error {
 			return fmt.Errorf("registering the metrics of TURN: %w", err)
 		}
 	}
-	return nil
+	if r.certificate == nil {
+		return nil
+	}
+	return registerCertificate(metrics, "turn", r.certificate.leaf)
 }
 
 func (r relay) close() error {

@@ -149,7 +149,7 @@ func (p *protocol) fieldsOf(t reflect.Type) []field {
 		fields = append(fields, field{
 			name:     name,
 			doc:      p.docs.fields[t.Name()+"."+f.Name],
-			optional: strings.Contains(options, "omitempty"),
+			optional: strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero"),
 			typ:      f.Type,
 			owner:    t,
 		})

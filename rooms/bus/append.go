@@ -144,6 +144,7 @@ func (a *appender) add(p *pendingAppend, err error) {
 	signal := a.wake
 	if err != nil {
 		a.finished = append(a.finished, settled{done: p.done, err: err})
+		a.bus.counts.failed.Add(1)
 	} else {
 		a.next++
 		p.token = a.next
@@ -208,6 +209,10 @@ func (a *appender) send() {
 		gather.sent(len(batch), time.Now())
 		for i, p := range batch {
 			batch[i] = attempt{}
+			if nodes := a.bus.nodes; nodes != nil && !nodes.MayAct() { // looked at for each: the process may be paused at any time
+				a.refused(p.pendingAppend, errLeaseEnded)
+				continue
+			}
 			ids[0] = p.id
 			at.set(p.since)
 			msg.Subject, msg.Data, msg.Reply = p.place.subject, p.payload, a.replyTo(p)
@@ -301,6 +306,7 @@ func (a *appender) echoed(id string, seq wire.Seq) {
 	}
 	a.mu.Unlock()
 	if p != nil {
+		a.bus.stored(p)
 		p.done(rooms.Appended{Seq: seq}, nil)
 	}
 }
@@ -347,6 +353,7 @@ func (a *appender) sweep(now time.Time) {
 				err = fmt.Errorf("%w: %w", err, p.refusal)
 			}
 			a.finished = append(a.finished, settled{done: p.done, err: err})
+			a.bus.counts.failed.Add(1)
 		case !p.resendAt.After(now):
 			p.resendAt = now.Add(resendAfter)
 			again = append(again, attempt{p, true})

@@ -57,6 +57,11 @@ type Options struct {
 	Durability string
 	// MaxBytes that all logs together may take on disk; past it the oldest records of a partition go. 0 = 16 GiB.
 	MaxBytes int64
+	// NodeName names this process to people, among the others that share an external NATS. Empty = the host's name.
+	NodeName string
+	// Stored is told of each record that was appended here and is stored, how long that took. It must not block and may
+	// be called by several goroutines at once; nil = nobody is told.
+	Stored func(time.Duration)
 	// Logger, nil = slog.Default().
 	Logger *slog.Logger
 }
@@ -71,9 +76,11 @@ type Bus struct {
 	publish   *nats.Conn
 	subscribe *nats.Conn // nil where nothing is republished
 	history   *nats.Conn
+	outbox    *nats.Conn // nil until OpenOutbox
 	parts     [partitions]*partition
 	shards    [shardCount]*shard
 	appender  *appender
+	nodes     *Nodes // nil where NATS is inside the process
 	keeper    *keeper
 	saved     *checkpointFile
 	reads     chan struct{} // a place in it allows one cold read
@@ -86,6 +93,7 @@ type Bus struct {
 	lost       sync.Map     // names of the connections that are lost now
 	maxPayload atomic.Int64 // bytes of header and payload that NATS takes
 
+	counts   counts
 	links    atomic.Uint64 // counts connections lost and regained: partitions verify themselves when it moved
 	link     atomic.Pointer[link]
 	trouble  atomic.Pointer[string]
@@ -105,23 +113,26 @@ func Open(ctx context.Context, opts Options) (*Bus, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
 	}
-	lifetime, end := context.WithCancelCause(context.Background())
-	b := &Bus{
-		opts:     opts,
-		log:      opts.Logger,
-		reads:    make(chan struct{}, maxConcurrentReads),
-		erases:   make(chan struct{}, maxConcurrentErases),
-		lifetime: lifetime,
-		end:      end,
-		closed:   make(chan struct{}),
-	}
-	b.unanswered()
+	b := newBus(opts)
 	if err := b.start(ctx); err != nil {
 		b.end(rooms.ErrLogClosed)
 		b.teardown()
 		return nil, err
 	}
 	return b, nil
+}
+
+func newBus(opts Options) *Bus {
+	b := &Bus{
+		opts:   opts,
+		log:    opts.Logger,
+		reads:  make(chan struct{}, maxConcurrentReads),
+		erases: make(chan struct{}, maxConcurrentErases),
+		closed: make(chan struct{}),
+	}
+	b.lifetime, b.end = context.WithCancelCause(context.Background())
+	b.unanswered()
+	return b
 }
 
 func (o *Options) complete() error {
@@ -140,8 +151,14 @@ func (o *Options) complete() error {
 	if o.Durability == "" {
 		o.Durability = DurabilityDefault
 	}
+	if o.Stored == nil {
+		o.Stored = func(time.Duration) {}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.NodeName == "" {
+		o.NodeName, _ = os.Hostname() // without one it is known by its id alone
 	}
 	switch {
 	case o.Durability != DurabilityDefault && o.Durability != DurabilityFsync:
@@ -165,6 +182,30 @@ func (o *Options) perTimeline() int { return o.History * wire.RecordsPerMessage 
 
 // start does what Open promises; on an error the caller tears down what exists so far.
 func (b *Bus) start(ctx context.Context) error {
+	if err := b.attach(); err != nil {
+		return err
+	}
+	if err := b.openStreams(ctx); err != nil {
+		return err
+	}
+	if err := b.saved.markOpen(b.marks()); err != nil {
+		return fmt.Errorf("bus: the data folder %s: %w", b.opts.DataDir, err)
+	}
+	var err error
+	if b.appender, err = newAppender(b); err != nil {
+		return err
+	}
+	if !b.alone() {
+		if err := b.openNodes(ctx); err != nil {
+			return err
+		}
+	}
+	b.launch()
+	return nil
+}
+
+// attach takes the data folder and connects to NATS, whose server it starts if that is to be in this process.
+func (b *Bus) attach() error {
 	dir := b.opts.DataDir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("bus: the data folder %s cannot be made: %w", dir, err)
@@ -187,20 +228,7 @@ func (b *Bus) start(ctx context.Context) error {
 		b.shards[i] = newShard(b, i)
 	}
 	b.keeper = newKeeper(b)
-	if err := b.connect(); err != nil {
-		return err
-	}
-	if err := b.openStreams(ctx); err != nil {
-		return err
-	}
-	if err := b.saved.markOpen(b.marks()); err != nil {
-		return fmt.Errorf("bus: the data folder %s: %w", dir, err)
-	}
-	if b.appender, err = newAppender(b); err != nil {
-		return err
-	}
-	b.launch()
-	return nil
+	return b.connect()
 }
 
 // launch starts the goroutines that live as long as the bus.
@@ -214,6 +242,9 @@ func (b *Bus) launch() {
 	b.running.Go(b.keeper.run)
 	for range maxConcurrentReads {
 		b.running.Go(b.keeper.work)
+	}
+	if b.nodes != nil {
+		b.running.Go(b.nodes.run)
 	}
 	b.running.Go(b.watch)
 	if b.harden.Load() {
@@ -234,6 +265,9 @@ func (b *Bus) Close() error {
 	}
 	defer close(b.closed)
 	b.appender.drain(closeDrain)
+	if b.nodes != nil {
+		b.nodes.Leave()
+	}
 	b.end(rooms.ErrLogClosed)
 	b.running.Wait()
 	marks := b.marks()
@@ -256,10 +290,13 @@ func (b *Bus) teardown() {
 // teardownServer closes the connections and then the server, and reports whether the server (if any) stopped
 // in good order.
 func (b *Bus) teardownServer() bool {
-	for _, nc := range []*nats.Conn{b.publish, b.subscribe, b.history} {
+	for _, nc := range []*nats.Conn{b.publish, b.subscribe, b.history, b.outbox} {
 		if nc != nil {
 			nc.Close()
 		}
+	}
+	if b.nodes != nil {
+		b.nodes.conn.Close()
 	}
 	return b.server == nil || b.server.stop()
 }
@@ -277,6 +314,9 @@ func (b *Bus) Ready() error {
 	})
 	if down != nil {
 		return down
+	}
+	if b.nodes != nil && !b.nodes.MayAct() {
+		return fmt.Errorf("%w: neither the other nodes nor NATS have confirmed this node in time", rooms.ErrUnavailable)
 	}
 	if age := b.appender.oldest(); age > readyAppendAge {
 		return fmt.Errorf("%w: an append waits for its confirmation since %s", rooms.ErrUnavailable, age.Round(time.Millisecond))

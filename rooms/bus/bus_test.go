@@ -39,6 +39,7 @@ func TestLog(t *testing.T) {
 		{"a purge leaves what it keeps", testPurge},
 		{"states are replaced", testState},
 		{"a new epoch resets", testEpochReset},
+		{"it counts what it does", testStats},
 		{"it is ready", func(t *testing.T, b *Bus) {
 			if err := b.Ready(); err != nil {
 				t.Fatal(err)
@@ -303,6 +304,9 @@ func testState(t *testing.T, b *Bus) {
 	ctx, room := testContext(t), newTimeline().Room
 	if doc, err := b.LoadState(ctx, room); err != nil || doc != nil {
 		t.Fatalf("%q %v", doc, err)
+	}
+	if nodes := b.Nodes(); nodes != nil {
+		must(t, nodes.Hold(ctx, room))
 	}
 	for _, want := range []string{`{"locked":true}`, `{}`, ""} {
 		if err := b.SaveState(ctx, room, []byte(want)); err != nil {

@@ -148,6 +148,7 @@ func (f *follower) restart(ctx context.Context, links uint64) error {
 		floor = 0 // of the old epoch, maybe
 	}
 	f.resets++
+	f.bus.counts.resets.Add(1)
 	f.epoch, f.last, f.floor, f.suspect = tail.Epoch, tail.Last, max(floor, tail.Last), 0
 	// What was held may be of the old epoch. What of it is of the new one and not in the tail is read from the log.
 	f.dropped = f.dropped || len(f.held) > 0

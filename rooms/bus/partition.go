@@ -26,6 +26,8 @@ type partition struct {
 	name   string
 	number int
 
+	bytes atomic.Uint64 // that the stream held when it was last asked for
+
 	last atomic.Uint64 // the highest sequence that was seen, by whatever way; it only grows within an epoch
 
 	// Set by open, then owned by the shard's goroutine.
@@ -61,6 +63,7 @@ func (p *partition) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.bytes.Store(info.State.Bytes)
 	epoch, last := info.Config.Metadata[epochKey], info.State.LastSeq
 	saved := p.bus.saved
 	before, marked := saved.found.Streams[p.name]
@@ -155,6 +158,7 @@ func (p *partition) verify(ctx context.Context, links uint64) error {
 	if err != nil {
 		return err
 	}
+	p.bytes.Store(info.State.Bytes)
 	epoch, last := info.Config.Metadata[epochKey], info.State.LastSeq
 	if epoch == known && last < seen {
 		if epoch, err = p.renew(ctx, fmt.Sprintf("its last sequence went back from %d to %d: records were lost", seen, last)); err != nil {

@@ -82,6 +82,7 @@ func first(h nats.Header, key string) string {
 // connection. Prev links the records read; that of the first is 0. Of a timeline that grows faster than it is
 // read, no more than twice what the log keeps is held, the newest. The caller holds a place in Bus.reads.
 func (b *Bus) readFrom(ctx context.Context, at place, from wire.Seq) ([]rooms.Record, error) {
+	b.counts.reads.Add(1)
 	var records []rooms.Record
 	for more := true; more; {
 		size := len(records)
@@ -198,7 +199,20 @@ func (b *Bus) lastOf(ctx context.Context, at place) (wire.Seq, error) {
 type storedMessage struct {
 	Subject string   `json:"subject"`
 	Seq     wire.Seq `json:"seq"`
+	Header  []byte   `json:"hdrs"`
 	Data    []byte   `json:"data"`
+}
+
+// owner is the node that a room's document belongs to, empty = none.
+func (m *storedMessage) owner() rooms.NodeID {
+	if len(m.Header) == 0 {
+		return noNode
+	}
+	header, err := nats.DecodeHeadersMsg(m.Header)
+	if err != nil {
+		return noNode // it was written by another program
+	}
+	return rooms.NodeID(first(header, headerOwner))
 }
 
 // leaderGet asks the leader, which unlike a replica is never behind. nil: no such message.

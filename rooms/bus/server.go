@@ -41,7 +41,7 @@ func startEmbedded(opts Options, log *slog.Logger) (*embedded, error) {
 		SyncInterval:       time.Second,
 		SyncAlways:         opts.Durability == DurabilityFsync,
 		JetStreamMaxMemory: embeddedMemory,
-		JetStreamMaxStore:  opts.MaxBytes + 2*stateMaxBytes,
+		JetStreamMaxStore:  opts.MaxBytes + 2*stateMaxBytes + outboxMaxBytes,
 	}
 	s, err := server.NewServer(options)
 	if err != nil {

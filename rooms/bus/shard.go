@@ -99,6 +99,7 @@ func (s *shard) confirm(msg *nats.Msg) {
 	}
 	s.bus.parts[p.place.partition].saw(uint64(ack.Seq))
 	if due {
+		s.bus.stored(p)
 		p.done(ack, nil)
 	}
 	if s.bus.alone() {

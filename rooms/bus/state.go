@@ -38,14 +38,18 @@ func (b *Bus) LoadState(ctx context.Context, room wire.RoomID) ([]byte, error) {
 	return doc, b.outcome(ctx, "loading "+subject, err, never)
 }
 
-// SaveState replaces the document of a room; see rooms.Log. Errors: as LoadState.
+// SaveState replaces the document of a room; see rooms.Log. Where there are other nodes, this one must hold the room: see
+// Nodes. Errors: as LoadState, and rooms.ErrOtherOwner.
 func (b *Bus) SaveState(ctx context.Context, room wire.RoomID, doc []byte) error {
 	subject, err := b.stateOf(room)
 	if err != nil {
 		return err
 	}
-	never := func(error) bool { return false }
-	err = b.persist(ctx, appendPatience, never, func(ctx context.Context) error {
+	lasts := func(err error) bool { return errors.Is(err, rooms.ErrOtherOwner) }
+	err = b.persist(ctx, appendPatience, lasts, func(ctx context.Context) error {
+		if b.nodes != nil {
+			return b.nodes.save(ctx, room, doc)
+		}
 		msg, err := b.request(ctx, subject, doc)
 		if err != nil {
 			return err
@@ -53,7 +57,7 @@ func (b *Bus) SaveState(ctx context.Context, room wire.RoomID, doc []byte) error
 		_, err = parseAck(msg)
 		return err
 	})
-	return b.outcome(ctx, "saving "+subject, err, never)
+	return b.outcome(ctx, "saving "+subject, err, lasts)
 }
 
 func (b *Bus) stateOf(room wire.RoomID) (string, error) {

@@ -282,9 +282,8 @@ func TestCluster(t *testing.T) {
 	if len(tail.Records) != 400 {
 		t.Fatalf("%d records stored", len(tail.Records))
 	}
-	if err := b.SaveState(testContext(t), to.Room, []byte("{}")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, b.Nodes().Hold(testContext(t), to.Room))
+	must(t, b.SaveState(testContext(t), to.Room, []byte("{}")))
 }
 
 // startCluster runs three servers that know each other.

@@ -20,8 +20,9 @@ const module = "confab"
 // arrows says which packages of this module each one may import, directly. A key ending in /... stands for all
 // packages below it that have no entry of their own.
 var arrows = map[string][]string{
-	"confab/cmd/...":        {"confab/signaling", "confab/signaling/wire", "confab/rooms", "confab/rooms/bus", "confab/media/...", "confab/bots/...", "confab/web"},
-	"confab/signaling":      {"confab/rooms", "confab/signaling/wire"},
+	"confab/cmd/...":        {"confab/cmd/internal/...", "confab/signaling/...", "confab/rooms", "confab/rooms/bus", "confab/media/...", "confab/bots/...", "confab/web"},
+	"confab/signaling":      {"confab/rooms", "confab/signaling/..."},
+	"confab/signaling/...":  {"confab/rooms", "confab/signaling/wire", "confab/signaling/openapi"},
 	"confab/signaling/wire": {},
 	"confab/rooms":          {"confab/signaling/wire"},
 	"confab/rooms/bus":      {"confab/rooms", "confab/signaling/wire"},
@@ -35,13 +36,15 @@ var arrows = map[string][]string{
 // a package.
 var owners = map[string][]string{
 	// The other file is the yardstick of the bench: what melody does by itself.
-	"github.com/olahol/melody":          {"confab/signaling/melody.go", "confab/cmd/confab-bench/plainhub.go"},
-	"github.com/nats-io":                {"confab/rooms/bus"},
-	"github.com/pion":                   {"confab/media/..."},
-	"github.com/modelcontextprotocol":   {"confab/bots/tool/mcp"},
-	"confab/media/rtctest":              {"confab/cmd/confab-bench", "confab/media/forwardbench"}, // and tests
-	"confab/bots/tool/tooltest":         {},                                                       // tests alone
-	"confab/bots/provider/providertest": {},                                                       // tests alone
+	"github.com/olahol/melody":             {"confab/signaling/melody.go", "confab/cmd/confab-bench/plainhub.go"},
+	"github.com/nats-io":                   {"confab/rooms/bus"},
+	"github.com/pion":                      {"confab/media/..."},
+	"github.com/modelcontextprotocol":      {"confab/bots/tool/mcp"},
+	"confab/media/rtctest":                 {"confab/cmd/confab-bench", "confab/media/forwardbench"}, // and tests
+	"confab/bots/tool/tooltest":            {},                                                       // tests alone
+	"confab/bots/provider/providertest":    {},                                                       // tests alone
+	"confab/signaling/openapi/openapitest": {},                                                       // tests alone
+	"github.com/getkin":                    {"confab/signaling/openapi/openapitest"},
 }
 
 // goPackage is what `go list -json` says of a package.

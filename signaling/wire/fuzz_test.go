@@ -180,7 +180,7 @@ var decoders = map[Kind]func(json.RawMessage) (ClientMessage, error){
 	KindJoin: decoder[Join], KindLeave: decoder[Leave], KindChat: decoder[Chat], KindEdit: decoder[Edit],
 	KindDelete: decoder[Delete], KindReaction: decoder[Reaction], KindRead: decoder[Read], KindTyping: decoder[Typing],
 	KindClear: decoder[Clear], KindHistory: decoder[History], KindSubscribeThread: decoder[SubscribeThread],
-	KindUnsubscribeThread: decoder[UnsubscribeThread], KindMediaState: decoder[SetMedia], KindModerate: decoder[Moderate],
+	KindUnsubscribeThread: decoder[UnsubscribeThread], KindMediaState: decoder[SetMedia], KindModerate: decoder[Moderate], KindBans: decoder[Bans],
 	KindBotToggle: decoder[BotToggle], KindBotVoice: decoder[BotVoice], KindAIRequest: decoder[AIRequest], KindAICancel: decoder[AICancel],
 	KindToolApproval: decoder[ToolDecision],
 	KindSignal:       decoder[Signal], KindSubscribeMedia: decoder[SubscribeMedia],

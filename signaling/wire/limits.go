@@ -17,6 +17,8 @@ const (
 	MaxRoomsPerSession = 64        // rooms one session may be in at a time
 	MaxHistoryPage     = 256       // messages of one history answer
 	MaxThreadsFollowed = 32        // threads one participant may be subscribed to in a room at a time
+	MaxKnocking        = 64        // people who wait at the door of a room
+	MaxKnocksPerUser   = 4         // of them sessions of one user
 	MaxThreads         = 500       // threads of a room that are listed; the one that was silent longest goes
 	MaxThreadTitle     = 80        // the beginning of the message that a thread hangs on, in runes
 	DefaultHistory     = 256       // messages of a room's window
@@ -29,6 +31,7 @@ const (
 	AuthTimeout      = 30 * time.Second // from the upgrade to the first auth
 	ReconnectWindow  = 15 * time.Second // a lost session is kept this long as reconnecting
 	ExpiryGrace      = 25 * time.Second // from a token's exp to close 4001
+	KnockTimeout     = 10 * time.Minute // after which one who waits at a door is told that nobody came
 	TypingTimeout    = 5 * time.Second  // after which the server clears typing
 	ErrorWindow      = 10 * time.Second // MaxErrors within it: close 4503
 	MaxErrors        = 100

@@ -3,7 +3,7 @@ package wire
 // Join enters a room; the answer is Joined.
 type Join struct {
 	Since *Cursor `json:"since,omitempty"` // what the client has already; absent = nothing
-	Knock bool    `json:"knock,omitempty"` // wait at a locked door instead of failing
+	Knock bool    `json:"knock,omitempty"` // wait at a locked door instead of failing: joined or removed comes when somebody answers
 }
 
 // Joined is the first frame of a room. Its envelope's seq is the last position of the main timeline.
@@ -43,7 +43,7 @@ const (
 	Denied RemovedReason = "denied"
 )
 
-// Removed says that this client is out of the room.
+// Removed says that this client is out of the room. It bears the id of a join that was waiting at the door.
 type Removed struct {
 	Reason RemovedReason `json:"reason"`
 	Text   string        `json:"text,omitempty"`
@@ -171,6 +171,7 @@ const (
 	ActionUnmute  Action = "unmute" // of an encoder; people turn their own on
 	ActionKick    Action = "kick"
 	ActionBan     Action = "ban"
+	ActionUnban   Action = "unban"
 	ActionLock    Action = "lock"
 	ActionUnlock  Action = "unlock"
 	ActionPromote Action = "promote"
@@ -181,13 +182,32 @@ const (
 
 	ActionRecord        Action = "record"
 	ActionStopRecording Action = "stop-recording"
+
+	ActionCapacity Action = "capacity" // how many participants the room holds; not for guests who moderate
 )
 
 // Moderate is a moderator's request.
 type Moderate struct {
 	Action      Action        `json:"action"`
-	Participant ParticipantID `json:"participant,omitempty"` // whom; not for lock, unlock, end and those of recording
+	Participant ParticipantID `json:"participant,omitempty"` // whom; not for lock, unlock, end, unban, capacity and those of recording
 	Source      Source        `json:"source,omitempty"`      // what to mute or unmute; absent = microphone
+	User        UserID        `json:"user,omitempty"`        // whose ban unban takes back
+	Capacity    int           `json:"capacity,omitempty"`    // of capacity; absent = as the server has it
+}
+
+// Bans asks who is banned.
+type Bans struct{}
+
+// BanList answers Bans, the newest first.
+type BanList struct {
+	Bans []Ban `json:"bans"`
+}
+
+// A Ban keeps a user out of a room.
+type Ban struct {
+	User UserID `json:"user"`
+	Name string `json:"name,omitempty"` // at the time; absent = not known
+	At   int64  `json:"at,omitempty"`   // Unix time in milliseconds; absent = not known
 }
 
 // RoomInfo is a room's state: what changed, or all of it in joined.
@@ -196,7 +216,8 @@ type RoomInfo struct {
 	Mode      Mode          `json:"mode,omitempty"`
 	Recording *bool         `json:"recording,omitempty"`
 	Title     *string       `json:"title,omitempty"`
-	Knocking  []Participant `json:"knocking,omitempty"`
+	Knocking  []Participant `json:"knocking,omitzero"` // who waits at the door, all of them; moderators only
+	Hearing   *[]BotID      `json:"hearing,omitempty"` // the bots that hear what is said in the call
 
 	Threads []ThreadSummary `json:"threads,omitempty"` // those that changed; never in the room of joined
 
@@ -259,6 +280,12 @@ func (SetMedia) Kind() Kind { return KindMediaState }
 // Kind implements ClientMessage.
 func (Moderate) Kind() Kind { return KindModerate }
 
+// Kind implements ClientMessage.
+func (Bans) Kind() Kind { return KindBans }
+
+// Kind implements ServerMessage.
+func (BanList) Kind() Kind { return KindBans }
+
 // Kind implements ServerMessage.
 func (Joined) Kind() Kind { return KindJoined }
 
@@ -297,3 +324,4 @@ func (HistoryPage) serverMessage()   {}
 func (ThreadHistory) serverMessage() {}
 func (MediaState) serverMessage()    {}
 func (RoomInfo) serverMessage()      {}
+func (BanList) serverMessage()       {}

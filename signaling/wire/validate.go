@@ -92,9 +92,22 @@ func (UnsubscribeThread) Validate() error { return nil }
 func (SetMedia) Validate() error { return nil }
 
 // Validate implements ClientMessage.
+func (Bans) Validate() error { return nil }
+
+// Validate implements ClientMessage.
 func (m Moderate) Validate() error {
 	switch m.Action {
 	case ActionLock, ActionUnlock, ActionEnd, ActionRecord, ActionStopRecording:
+		return nil
+	case ActionUnban:
+		if m.User == "" || len(m.User) > MaxUserIDLength {
+			return Errorf(CodeBadMessage, "unban needs a user")
+		}
+		return nil
+	case ActionCapacity:
+		if m.Capacity < 0 {
+			return Errorf(CodeBadMessage, "capacity is a number of participants, or absent")
+		}
 		return nil
 	case ActionMute, ActionUnmute:
 		if m.Source != "" && !slices.Contains(Sources, m.Source) {

@@ -82,6 +82,7 @@ const (
 	KindThreadHistory     Kind = "thread-history"
 	KindMediaState        Kind = "media-state"
 	KindModerate          Kind = "moderate"
+	KindBans              Kind = "bans"
 	KindRoom              Kind = "room"
 
 	KindSignal         Kind = "webrtc-signal"

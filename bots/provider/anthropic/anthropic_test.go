@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"confab/bots/provider"
 	"confab/bots/provider/endpoint"
@@ -181,6 +182,114 @@ func TestRequest(t *testing.T) {
 		"tools": [
 			{"name": "add", "description": "Adds.", "input_schema": {"type": "object"}},
 			{"name": "clock", "input_schema": {"type": "object", "properties": {}}}]}`)
+}
+
+const (
+	thinkOpen = `{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}`
+	redacted  = `{"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"eA=="}}`
+)
+
+func thoughtDelta(text string) string {
+	return `{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"` + text + `"}}`
+}
+
+func signed(text string) string {
+	return `{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"` + text + `"}}`
+}
+
+// ownThoughts are those of a turn, as the API wants them back.
+var ownThoughts = []provider.Thought{
+	{By: "p", Data: json.RawMessage(`{"signature":"c2ln+/=","thinking":"Für 😀","type":"thinking"}`)},
+	{By: "p", Data: json.RawMessage(`{"data":"eA==","type":"redacted_thinking"}`)},
+}
+
+// TestThoughts: those of a turn that wants tools are kept as they came, and only whole and signed ones.
+func TestThoughts(t *testing.T) {
+	used := provider.Usage{Input: 20, Cached: 7, Output: 15}
+	calls := []provider.Call{call("t1", "add", "{}")}
+	huge := strings.Repeat("a", endpoint.MaxThoughts)
+	for name, test := range map[string]struct {
+		stream string
+		want   answer
+	}{
+		"with calls": {
+			stream(start, thinkOpen, thoughtDelta(`Für \ud83d`), thoughtDelta(`\ude00`), signed("c2ln"), signed("+/="), close("0"), redacted, close("1"),
+				use("2", "t1", "add", "{}"), close("2"), reason("tool_use"), end),
+			answer{Thinking: "Für 😀", Turn: provider.Turn{Stop: provider.Tools, Model: "m-1", Usage: used, Calls: calls, Thoughts: ownThoughts}},
+		},
+		"without": {
+			stream(start, thinkOpen, thoughtDelta("h"), signed("c2ln"), close("0"), textDelta("a"), reason("end_turn"), end),
+			answer{Said: "a", Thinking: "h", Turn: provider.Turn{Stop: provider.Stopped, Model: "m-1", Usage: used}},
+		},
+		"not signed": {
+			stream(start, thinkOpen, thoughtDelta("h"), close("0"), use("2", "t1", "add", "{}"), close("2"), reason("tool_use"), end),
+			answer{Thinking: "h", Turn: provider.Turn{Stop: provider.Tools, Model: "m-1", Usage: used, Calls: calls}},
+		},
+		"too long": {
+			stream(start, redacted, close("1"), thinkOpen, thoughtDelta(huge), signed("c2ln"), close("0"), redacted, close("1"),
+				use("2", "t1", "add", "{}"), close("2"), reason("tool_use"), end),
+			answer{Thinking: huge, Turn: provider.Turn{Stop: provider.Tools, Model: "m-1", Usage: used, Calls: calls}},
+		},
+		"a broken call": {
+			stream(start, redacted, close("1"), use("2", "t1", "add", "{}"), partial("2", "{"), close("2"), reason("tool_use"), end),
+			answer{Turn: provider.Turn{Stop: provider.Tools, Model: "m-1", Usage: used}, Code: provider.Broken},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "too long" { // byte by byte it would take its time
+				synctest.Test(t, func(t *testing.T) {
+					providertest.Compare(t, providertest.Ask(t.Context(), t, over(providertest.Transport(t, providertest.Stream(test.stream))), provider.Request{}), test.want)
+				})
+				return
+			}
+			providertest.EachWay(t, test.stream, over, test.want)
+		})
+	}
+}
+
+// TestThinkingRequest: how a model is asked to think, that its thoughts go back with the calls, and that it is not asked
+// where they are not at hand.
+func TestThinkingRequest(t *testing.T) {
+	base := endpoint.Options{Provider: "p", URL: "http://p.test"}
+	calls := []provider.Call{call("t1", "add", "{}")}
+	turn := func(thoughts []provider.Thought) []provider.Message {
+		return []provider.Message{
+			{Role: provider.User, Text: "?"}, {Role: provider.Assistant, Text: "Hm.", Thoughts: thoughts, Calls: calls},
+			{Role: provider.ToolRole, Results: []provider.Result{{Call: "t1", Output: "2"}}},
+		}
+	}
+	const asked = `{"role": "user", "content": [{"type": "text", "text": "?"}]}`
+	const called = `{"type": "text", "text": "Hm."}, {"type": "tool_use", "id": "t1", "name": "add", "input": {}}]},
+		{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "2"}]}`
+	for name, test := range map[string]struct {
+		opts     Options
+		messages []provider.Message
+		fields   string
+		thoughts string
+	}{
+		"a budget": {
+			Options{ThinkingTokens: 2048}, turn(ownThoughts), `"max_tokens": 6144, "thinking": {"type": "enabled", "budget_tokens": 2048}`,
+			`{"type":"thinking","thinking":"Für 😀","signature":"c2ln+/="}, {"type":"redacted_thinking","data":"eA=="},`,
+		},
+		"an effort": {
+			Options{Effort: "high"}, turn(ownThoughts), `"max_tokens": 16384, "thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}`,
+			`{"type":"thinking","thinking":"Für 😀","signature":"c2ln+/="}, {"type":"redacted_thinking","data":"eA=="},`,
+		},
+		"another's thoughts": {Options{ThinkingTokens: 2048}, turn([]provider.Thought{{By: "q", Data: json.RawMessage(`{}`)}}), `"max_tokens": 4096`, ""},
+		"no thoughts":        {Options{Effort: "low", MaxTokens: 100}, turn(nil), `"max_tokens": 100`, ""},
+		"not asked to think": {Options{}, turn(nil), `"max_tokens": 4096`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			model := func(transport http.RoundTripper) provider.Model {
+				test.opts.Endpoint, test.opts.Model = base, "m"
+				test.opts.Endpoint.Transport = transport
+				return New(test.opts)
+			}
+			_, body := providertest.Requested(t, model, provider.Request{Messages: test.messages}, stream(start, reason("end_turn"), end))
+			providertest.SameJSON(t, body, `{"model": "m", "stream": true, `+test.fields+`, "messages": [`+asked+`,
+				{"role": "assistant", "content": [`+test.thoughts+called+`]}`)
+		})
+	}
 }
 
 // TestOptions: where a base URL leads, what is sent along, and how many tokens an answer may have.

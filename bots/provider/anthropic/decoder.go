@@ -1,6 +1,9 @@
 package anthropic
 
 import (
+	"encoding/json"
+	"strings"
+
 	"confab/bots/provider"
 	"confab/bots/provider/endpoint"
 	"confab/bots/provider/sse"
@@ -19,6 +22,10 @@ type event struct {
 		ID   string       `json:"id"`
 		Name string       `json:"name"`
 		Text endpoint.Raw `json:"text"`
+		// Thinking and Signature are empty where they follow in pieces; Data is all of a thought that nobody shall read.
+		Thinking  endpoint.Raw `json:"thinking"`
+		Signature string       `json:"signature"`
+		Data      string       `json:"data"`
 		// Input is {} where it follows in pieces; some compatible servers send it whole here.
 		Input endpoint.Object `json:"input"`
 	} `json:"content_block"`
@@ -26,6 +33,7 @@ type event struct {
 		Type       string       `json:"type"`
 		Text       endpoint.Raw `json:"text"`
 		Thinking   endpoint.Raw `json:"thinking"`
+		Signature  string       `json:"signature"`
 		Partial    endpoint.Raw `json:"partial_json"`
 		StopReason string       `json:"stop_reason"`
 	} `json:"delta"`
@@ -50,7 +58,22 @@ func (u *usage) tokens() provider.Usage {
 
 // A decoder reads the events of one answer: message_start, then content_block_start, _delta and _stop for each block,
 // message_delta with the reason of its end, message_stop; ping and error anywhere.
-type decoder struct{}
+type decoder struct {
+	thought *thought // that is coming in; nil = none
+}
+
+// A thought goes back with the calls as it came: the API looks at its signature.
+type thought struct {
+	text      endpoint.Text
+	signature strings.Builder
+}
+
+func (t *thought) add(text endpoint.Raw, signature string) {
+	if t.text.Len()+t.signature.Len() <= endpoint.MaxThoughts { // what is more is not kept anyway
+		t.text.Add(text)
+		t.signature.WriteString(signature)
+	}
+}
 
 // Event implements endpoint.Decoder. Types that are not known are left out, as the API's versioning asks.
 func (d *decoder) Event(c *endpoint.Collector, in sse.Event) error {
@@ -66,6 +89,8 @@ func (d *decoder) Event(c *endpoint.Collector, in sse.Event) error {
 		return d.begin(c, &e)
 	case "content_block_delta":
 		return d.delta(c, &e)
+	case "content_block_stop":
+		return d.endThought(c)
 	case "message_delta":
 		c.Usage(e.Usage.tokens())
 		if e.Delta.StopReason != "" {
@@ -86,6 +111,12 @@ func (d *decoder) begin(c *endpoint.Collector, e *event) error {
 	switch e.Block.Type {
 	case "text":
 		c.Text(e.Block.Text)
+	case "thinking":
+		c.Thinking(e.Block.Thinking)
+		d.thought = &thought{}
+		d.thought.add(e.Block.Thinking, e.Block.Signature)
+	case "redacted_thinking":
+		return keep(c, map[string]string{"type": "redacted_thinking", "data": e.Block.Data})
 	case "tool_use":
 		call, err := c.Call(e.Index)
 		if err != nil {
@@ -103,8 +134,11 @@ func (d *decoder) delta(c *endpoint.Collector, e *event) error {
 	switch e.Delta.Type {
 	case "text_delta":
 		c.Text(e.Delta.Text)
-	case "thinking_delta":
+	case "thinking_delta", "signature_delta":
 		c.Thinking(e.Delta.Thinking)
+		if d.thought != nil {
+			d.thought.add(e.Delta.Thinking, e.Delta.Signature)
+		}
 	case "input_json_delta":
 		call, err := c.Call(e.Index)
 		if err != nil {
@@ -112,6 +146,25 @@ func (d *decoder) delta(c *endpoint.Collector, e *event) error {
 		}
 		return c.Arguments(call, e.Delta.Partial)
 	}
+	return nil
+}
+
+// endThought keeps a thought that is whole. One without a signature is not wanted back.
+func (d *decoder) endThought(c *endpoint.Collector) error {
+	t := d.thought
+	d.thought = nil
+	if t == nil || t.signature.Len() == 0 {
+		return nil
+	}
+	return keep(c, map[string]string{"type": "thinking", "thinking": t.text.Whole(), "signature": t.signature.String()})
+}
+
+func keep(c *endpoint.Collector, block map[string]string) error {
+	data, err := json.Marshal(block)
+	if err != nil {
+		return err
+	}
+	c.Thought(data)
 	return nil
 }
 

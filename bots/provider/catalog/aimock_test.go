@@ -103,7 +103,7 @@ func TestAimock(t *testing.T) {
 				}
 				transport := &http.Transport{}
 				defer transport.CloseIdleConnections()
-				m := aimockModel(t, api, url, key, test.in, transport)
+				m := aimockModel(t, Settings{API: api, Timeouts: test.in}, url, key, transport)
 				got := providertest.Ask(t.Context(), t, m, test.r)
 				if got.Code == "" && got.Turn.Model != "some-model" {
 					t.Errorf("answered by %q", got.Turn.Model)
@@ -121,15 +121,67 @@ func TestAimock(t *testing.T) {
 	}
 }
 
-func aimockModel(t *testing.T, api API, url, key string, times Timeouts, transport http.RoundTripper) provider.Model {
+// strictly has aimock refuse what the real servers do.
+type strictly struct{ http.RoundTripper }
+
+func (s strictly) RoundTrip(r *http.Request) (*http.Response, error) {
+	r.Header.Set("X-AIMock-Strict", "true")
+	return s.RoundTripper.RoundTrip(r)
+}
+
+// TestAimockThinks has models think and use a tool: their thoughts must go back with its result. aimock sees to it where
+// Anthropic does; what is given back to OpenAI is in the tests of package openai.
+func TestAimockThinks(t *testing.T) {
+	url := aimock(t)
+	for name, test := range map[string]struct {
+		settings Settings
+		thoughts int
+		needed   bool
+	}{
+		"openai-responses": {Settings{API: OpenAIResponses, Model: "gpt-5", Reasoning: "low"}, 1, false},
+		"anthropic":        {Settings{API: Anthropic, Model: "claude-sonnet-4-5", ThinkingTokens: 2048}, 2, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			transport := &http.Transport{}
+			defer transport.CloseIdleConnections()
+			m := aimockModel(t, test.settings, url, secret, strictly{transport})
+			r := provider.Request{
+				Messages: []provider.Message{{Role: provider.User, Text: "ponder"}},
+				Tools:    []provider.Tool{{Name: "weather", Description: "Says what the weather is."}},
+			}
+			first := providertest.Ask(t.Context(), t, m, r)
+			if first.Thinking != "Hm." || len(first.Turn.Calls) != 1 || len(first.Turn.Thoughts) != test.thoughts {
+				t.Fatalf("the first turn: %+v", first)
+			}
+			r.Messages = append(r.Messages,
+				provider.Message{Role: provider.Assistant, Text: first.Said, Thoughts: first.Turn.Thoughts, Calls: first.Turn.Calls},
+				provider.Message{Role: provider.ToolRole, Results: []provider.Result{{Call: "call_a", Name: "weather", Output: "rain"}}})
+			if second := providertest.Ask(t.Context(), t, m, r); second.Said != "It rains." || second.Thinking != "So be it." {
+				t.Errorf("the second turn: %+v", second)
+			}
+			if !test.needed {
+				return
+			}
+			for i := range r.Messages[1].Thoughts {
+				r.Messages[1].Thoughts[i].Data = json.RawMessage(`{"type":"thinking","thinking":"Hm."}`)
+			}
+			if forged := providertest.Ask(t.Context(), t, m, r); forged.Code != provider.BadRequest {
+				t.Errorf("thoughts that are not the model's own: %+v", forged)
+			}
+		})
+	}
+}
+
+func aimockModel(t *testing.T, s Settings, url, key string, transport http.RoundTripper) provider.Model {
 	t.Helper()
-	if api != Anthropic {
+	if s.API != Anthropic {
 		url += "/v1"
 	}
-	c, err := Open(map[string]Settings{"p": {
-		API: api, URL: url, Model: "some-model", KeyEnv: "K",
-		Timeouts: times,
-	}}, Options{
+	if s.Model == "" {
+		s.Model = "some-model"
+	}
+	s.URL, s.KeyEnv = url, "K"
+	c, err := Open(map[string]Settings{"p": s}, Options{
 		Getenv: func(string) (string, bool) { return key, true }, Transport: transport, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -136,7 +136,9 @@ func (s *Settings) at(name string, opts Options) (endpoint.Options, error) {
 func (s *Settings) model(at endpoint.Options) provider.Model {
 	switch s.API {
 	case Anthropic:
-		return anthropic.New(anthropic.Options{Endpoint: at, Model: s.Model, MaxTokens: s.MaxTokens})
+		return anthropic.New(anthropic.Options{
+			Endpoint: at, Model: s.Model, MaxTokens: s.MaxTokens, Effort: s.Reasoning, ThinkingTokens: s.ThinkingTokens,
+		})
 	case OpenAIResponses:
 		return openai.NewResponses(openai.Options{Endpoint: at, Model: s.Model, MaxTokens: s.MaxTokens, Reasoning: s.Reasoning})
 	default:

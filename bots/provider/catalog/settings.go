@@ -49,9 +49,11 @@ type Settings struct {
 
 	MaxTokens   int                `yaml:"maxTokens"`   // of an answer; 0 = the model's own bound, at Anthropic 4096
 	TokensField openai.TokensField `yaml:"tokensField"` // api openai: max_tokens or max_completion_tokens; empty = by the url
-	Reasoning   string             `yaml:"reasoning"`   // the OpenAI APIs: effort of models that reason; empty = not sent
-	Timeouts    Timeouts           `yaml:"timeouts"`
-	Fallback    []string           `yaml:"fallback"` // names of providers that are asked when this one cannot answer, in order
+	Reasoning   string             `yaml:"reasoning"`   // effort of models that reason: low, medium, high ...; empty = not sent
+	// ThinkingTokens make a model of Anthropic's think that has no effort: how much, beside maxTokens; 0 = not sent.
+	ThinkingTokens int      `yaml:"thinkingTokens"`
+	Timeouts       Timeouts `yaml:"timeouts"`
+	Fallback       []string `yaml:"fallback"` // names of providers that are asked when this one cannot answer, in order
 }
 
 // Timeouts are how long a provider may take. Zero values are the defaults of package endpoint.
@@ -183,9 +185,16 @@ func (s *Settings) checkFor(bad func(field, format string, args ...any)) {
 	default:
 		bad("tokensField", "%q is not known; write %s or %s, or leave it out", s.TokensField, openai.MaxTokens, openai.MaxCompletionTokens)
 	}
-	if s.Reasoning != "" && s.API == Anthropic {
-		bad("reasoning", "only the OpenAI APIs have it; leave it out")
-	} else if s.Reasoning != "" && !validName.MatchString(s.Reasoning) {
+	switch {
+	case s.ThinkingTokens == 0:
+	case s.API != Anthropic:
+		bad("thinkingTokens", "only api %s has it; write reasoning: low, medium or high", Anthropic)
+	case s.Reasoning != "":
+		bad("thinkingTokens", "reasoning is set too, and a model takes one of them; leave the other one out")
+	case s.ThinkingTokens < anthropic.MinThinkingTokens || s.ThinkingTokens > maxMaxTokens:
+		bad("thinkingTokens", "%d is not within %d and %d", s.ThinkingTokens, anthropic.MinThinkingTokens, maxMaxTokens)
+	}
+	if s.Reasoning != "" && !validName.MatchString(s.Reasoning) {
 		bad("reasoning", "it is no effort; write one such as low, medium or high")
 	}
 }

@@ -15,7 +15,8 @@ const (
 	MaxThinking  = 256 << 10 // bytes of thoughts; what is more is left out
 	MaxArguments = 256 << 10 // bytes of all calls' arguments, of which none can be left out: more is an error
 	MaxCalls     = 64
-	maxName      = 128 // bytes of a call's name and ID
+	MaxThoughts  = 256 << 10 // bytes of what goes back with the calls, of which none can be left out: more, and all are
+	maxName      = 128       // bytes of a call's name and ID
 )
 
 // What a call can be wrong at. None of them says what stands in it.
@@ -35,6 +36,7 @@ type Collector struct {
 	said     int // bytes of text
 	thought  int // bytes of thoughts
 	args     int // bytes of arguments
+	kept     int // bytes of thoughts that go back
 	calls    []*Call
 	pieces   int  // of the answer, so far
 	over     bool // nothing more is to come
@@ -106,6 +108,16 @@ func (c *Collector) LastKey() int {
 	return last
 }
 
+// Thought keeps one that goes back with the calls, in its place among them: before the next call that begins.
+func (c *Collector) Thought(data json.RawMessage) {
+	c.pieces++
+	if c.kept += len(data); c.kept > MaxThoughts {
+		c.turn.Thoughts = nil
+		return
+	}
+	c.turn.Thoughts = append(c.turn.Thoughts, provider.Thought{Before: len(c.calls), Data: data})
+}
+
 // Arguments adds a piece of a call's arguments.
 func (c *Collector) Arguments(call *Call, piece Raw) error {
 	if c.args += len(piece); c.args > MaxArguments {
@@ -168,13 +180,14 @@ func (c *Collector) finish() error {
 		c.turn.Stop = provider.Tools
 	}
 	if c.turn.Stop != provider.Tools {
+		c.turn.Thoughts = nil
 		return nil // calls that were cut are none
 	}
 	taken := map[string]bool{}
 	for i, call := range c.calls {
 		whole, err := call.whole(i, taken)
 		if err != nil {
-			c.turn.Calls = nil
+			c.turn.Calls, c.turn.Thoughts = nil, nil
 			return &provider.Error{Code: provider.Broken, Status: 200, Err: err}
 		}
 		c.turn.Calls = append(c.turn.Calls, whole)

@@ -143,6 +143,15 @@ type Decoder interface {
 	Event(c *Collector, event sse.Event) error
 }
 
+// Own returns those of a message's thoughts that came from this endpoint; nil unless one stands before its first call,
+// which is how the APIs want them: others came from elsewhere, or were too large to be kept.
+func (e *Endpoint) Own(m provider.Message) []provider.Thought {
+	if len(m.Thoughts) == 0 || m.Thoughts[0].By != e.name || m.Thoughts[0].Before > 0 {
+		return nil
+	}
+	return m.Thoughts
+}
+
 // Stream posts body as JSON and reads the answer. What was emitted and is known of the turn stands also beside an error.
 //
 // Errors: *provider.Error, or ctx's cause.
@@ -151,6 +160,11 @@ func (e *Endpoint) Stream(ctx context.Context, body any, d Decoder, emit func(pr
 	err := e.stream(ctx, body, d, c)
 	if err == nil {
 		err = c.finish()
+	} else {
+		c.turn.Thoughts = nil
+	}
+	for i := range c.turn.Thoughts {
+		c.turn.Thoughts[i].By = e.name
 	}
 	var known *provider.Error
 	switch {

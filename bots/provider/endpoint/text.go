@@ -108,6 +108,21 @@ func (j *joiner) rest() string {
 	return text
 }
 
+// A Text is put together from pieces. The zero value is ready to use.
+type Text struct {
+	joiner joiner
+	text   strings.Builder
+}
+
+// Add adds a piece.
+func (t *Text) Add(piece Raw) { t.text.WriteString(t.joiner.join(piece)) }
+
+// Len is how many bytes it has.
+func (t *Text) Len() int { return t.text.Len() }
+
+// Whole returns it, when no more comes.
+func (t *Text) Whole() string { return t.text.String() + t.joiner.rest() }
+
 // unfinished is how many bytes at the end of text may be the beginning of a character.
 func unfinished(text string) int {
 	if _, ok := lastSurrogate(text); ok {

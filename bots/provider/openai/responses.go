@@ -17,10 +17,11 @@ type (
 	responsesRequest struct {
 		Model           string          `json:"model"`
 		Instructions    string          `json:"instructions,omitempty"`
-		Input           []inputItem     `json:"input"`
+		Input           []any           `json:"input"` // inputItems, and thoughts as they came
 		Tools           []responsesTool `json:"tools,omitempty"`
 		MaxOutputTokens int             `json:"max_output_tokens,omitempty"`
 		Reasoning       *reasoning      `json:"reasoning,omitempty"`
+		Include         []string        `json:"include,omitempty"`
 		Stream          bool            `json:"stream"`
 		Store           bool            `json:"store"`
 	}
@@ -47,11 +48,12 @@ type (
 
 func (m *Responses) request(r provider.Request) responsesRequest {
 	req := responsesRequest{
-		Model: m.opts.Model, Instructions: r.System, Input: inputItems(r.Messages),
+		Model: m.opts.Model, Instructions: r.System, Input: m.input(r.Messages),
 		MaxOutputTokens: m.opts.maxTokens(r), Stream: true,
 	}
 	if m.opts.Reasoning != "" {
 		req.Reasoning = &reasoning{Effort: m.opts.Reasoning, Summary: "auto"}
+		req.Include = []string{"reasoning.encrypted_content"} // nothing is stored, so that it must go there and back
 	}
 	for _, t := range r.Tools {
 		req.Tools = append(req.Tools, responsesTool{"function", functionTool{t.Name, t.Description, schema(t)}, false})
@@ -59,17 +61,27 @@ func (m *Responses) request(r provider.Request) responsesRequest {
 	return req
 }
 
-func inputItems(messages []provider.Message) []inputItem {
-	list := []inputItem{}
-	for _, m := range messages {
-		if m.Text != "" {
-			list = append(list, inputItem{Type: "message", Role: string(m.Role), Content: &m.Text})
+func (m *Responses) input(messages []provider.Message) []any {
+	list := []any{}
+	for _, msg := range messages {
+		thoughts := m.endpoint.Own(msg)
+		next := func(call int) {
+			for ; len(thoughts) > 0 && thoughts[0].Before <= call; thoughts = thoughts[1:] {
+				list = append(list, thoughts[0].Data)
+			}
 		}
-		for _, c := range m.Calls {
+		if len(msg.Calls) > 0 {
+			next(0)
+		}
+		if msg.Text != "" {
+			list = append(list, inputItem{Type: "message", Role: string(msg.Role), Content: &msg.Text})
+		}
+		for i, c := range msg.Calls {
+			next(i)
 			arguments := string(c.Input)
 			list = append(list, inputItem{Type: "function_call", Call: c.ID, Name: c.Name, Arguments: &arguments})
 		}
-		for _, result := range m.Results {
+		for _, result := range msg.Results {
 			text := output(result)
 			list = append(list, inputItem{Type: "function_call_output", Call: result.Call, Output: &text})
 		}
@@ -84,13 +96,8 @@ type responsesEvent struct {
 	SummaryIndex int             `json:"summary_index"`
 	Delta        endpoint.Raw    `json:"delta"`
 	Arguments    endpoint.Object `json:"arguments"`
-	Item         struct {
-		Type      string          `json:"type"`
-		Call      string          `json:"call_id"`
-		Name      string          `json:"name"`
-		Arguments endpoint.Object `json:"arguments"`
-	} `json:"item"`
-	Response struct {
+	Item         json.RawMessage `json:"item"`
+	Response     struct {
 		Model string            `json:"model"`
 		Error *endpoint.Failure `json:"error"`
 		Usage *struct {
@@ -104,6 +111,15 @@ type responsesEvent struct {
 			Reason string `json:"reason"`
 		} `json:"incomplete_details"`
 	} `json:"response"`
+}
+
+// An outputItem is one of an answer's items.
+type outputItem struct {
+	Type      string          `json:"type"`
+	Call      string          `json:"call_id"`
+	Name      string          `json:"name"`
+	Arguments endpoint.Object `json:"arguments"`
+	Encrypted string          `json:"encrypted_content"`
 }
 
 // A responsesDecoder reads the events of one answer, which one of response.completed, response.incomplete,
@@ -174,23 +190,35 @@ func (d *responsesDecoder) decode(event sse.Event, e *responsesEvent) error {
 	return nil
 }
 
-// item begins a call, or completes it when its arguments did not come in pieces.
+// item begins a call, or completes it when its arguments did not come in pieces; or keeps a thought. One that is not
+// encrypted is stored nowhere, and means nothing to who has forgotten it.
 func (d *responsesDecoder) item(c *endpoint.Collector, e *responsesEvent) error {
-	if e.Item.Type != "function_call" {
+	var item outputItem
+	if len(e.Item) == 0 {
+		return nil
+	}
+	if err := endpoint.Decode(e.Item, &item); err != nil {
+		return err
+	}
+	done := e.Type == "response.output_item.done"
+	if item.Type == "reasoning" && done && item.Encrypted != "" {
+		c.Thought(e.Item)
+	}
+	if item.Type != "function_call" {
 		return nil
 	}
 	call, err := c.Call(e.OutputIndex)
 	if err != nil {
 		return err
 	}
-	if e.Item.Call != "" {
-		call.ID = e.Item.Call
+	if item.Call != "" {
+		call.ID = item.Call
 	}
-	if e.Item.Name != "" {
-		call.Name = e.Item.Name
+	if item.Name != "" {
+		call.Name = item.Name
 	}
-	if e.Type == "response.output_item.done" && !call.HasArguments() {
-		return c.Arguments(call, endpoint.Raw(e.Item.Arguments))
+	if done && !call.HasArguments() {
+		return c.Arguments(call, endpoint.Raw(item.Arguments))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
 
@@ -120,7 +121,7 @@ func TestResponsesRequest(t *testing.T) {
 	}
 	providertest.SameJSON(t, body, `{
 		"model": "m", "stream": true, "store": false, "max_output_tokens": 100, "instructions": "Be brief.",
-		"reasoning": {"effort": "low", "summary": "auto"},
+		"reasoning": {"effort": "low", "summary": "auto"}, "include": ["reasoning.encrypted_content"],
 		"input": [
 			{"type": "message", "role": "user", "content": "Ann: What is 1+1?"},
 			{"type": "message", "role": "assistant", "content": "Let me see."},
@@ -134,6 +135,41 @@ func TestResponsesRequest(t *testing.T) {
 		"tools": [
 			{"type": "function", "name": "add", "description": "Adds.", "strict": false, "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}},
 			{"type": "function", "name": "clock", "strict": false, "parameters": {"type": "object", "properties": {}}}]}`)
+}
+
+// A thought that is encrypted goes back as it came, in its place among the calls; one that is not, and another
+// provider's, do not.
+func TestResponsesThoughts(t *testing.T) {
+	const one, two = `{"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"gAAA","status":null}`, `{"type":"reasoning","encrypted_content":"gAAB","more":{"a":1}}`
+	done := func(index, item string) [2]string {
+		return [2]string{"response.output_item.done", `"output_index":` + index + `,"item":` + item}
+	}
+	stream := typed(created,
+		[2]string{"response.output_item.added", `"output_index":0,"item":{"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"gA"}`},
+		done("0", one), done("1", `{"type":"reasoning","id":"rs_x","summary":[]}`),
+		done("2", `{"type":"function_call","call_id":"c1","name":"add","arguments":"{}"}`), done("3", two),
+		done("4", `{"type":"function_call","call_id":"c2","name":"add","arguments":"{}"}`), completed)
+	calls := []provider.Call{call("c1", "add", "{}"), call("c2", "add", "{}")}
+	thoughts := []provider.Thought{{By: "p", Data: json.RawMessage(one)}, {By: "p", Before: 1, Data: json.RawMessage(two)}}
+	providertest.EachWay(t, stream, responsesOver, answer{Turn: provider.Turn{
+		Stop: provider.Tools, Model: "m-1", Usage: provider.Usage{Input: 20, Cached: 16, Output: 5}, Calls: calls, Thoughts: thoughts,
+	}})
+	others := []provider.Thought{{By: "another", Data: json.RawMessage(one)}}
+	_, body := providertest.Requested(t, responsesOver, provider.Request{Messages: []provider.Message{
+		{Role: provider.User, Text: "?"},
+		{Role: provider.Assistant, Text: "Let me see.", Thoughts: thoughts, Calls: calls},
+		{Role: provider.ToolRole, Results: []provider.Result{{Call: "c1", Output: "2"}, {Call: "c2", Output: "3"}}},
+		{Role: provider.Assistant, Thoughts: others, Calls: calls[:1]},
+		{Role: provider.Assistant, Thoughts: thoughts, Calls: calls[:1]},
+	}}, typed(completed))
+	providertest.SameJSON(t, body, `{"model": "m", "stream": true, "store": false, "input": [
+		{"type": "message", "role": "user", "content": "?"},
+		`+one+`, {"type": "message", "role": "assistant", "content": "Let me see."},
+		{"type": "function_call", "call_id": "c1", "name": "add", "arguments": "{}"}, `+two+`,
+		{"type": "function_call", "call_id": "c2", "name": "add", "arguments": "{}"},
+		{"type": "function_call_output", "call_id": "c1", "output": "2"}, {"type": "function_call_output", "call_id": "c2", "output": "3"},
+		{"type": "function_call", "call_id": "c1", "name": "add", "arguments": "{}"},
+		`+one+`, {"type": "function_call", "call_id": "c1", "name": "add", "arguments": "{}"}]}`)
 }
 
 func FuzzResponses(f *testing.F) {

@@ -52,13 +52,13 @@ const (
 // Options say what a Provider asks and how patiently. Zero values are the defaults.
 type Options struct {
 	Name     string
-	Model    provider.Model
-	First    time.Duration // until the first piece, with all attempts; 0 = endpoint.DefaultFirst
-	Attempts int           // 0 = DefaultAttempts; 1 = never again
-	Failures int           // in a row that open the breaker; 0 = DefaultFailures
-	Open     time.Duration // that it stays open; 0 = DefaultOpen
-	Meter    Meter         // nil = none
-	Logger   *slog.Logger  // nil = slog.Default()
+	Model    provider.Model // nil = only Do is used
+	First    time.Duration  // until the first piece, with all attempts; 0 = endpoint.DefaultFirst
+	Attempts int            // 0 = DefaultAttempts; 1 = never again
+	Failures int            // in a row that open the breaker; 0 = DefaultFailures
+	Open     time.Duration  // that it stays open; 0 = DefaultOpen
+	Meter    Meter          // nil = none
+	Logger   *slog.Logger   // nil = slog.Default()
 }
 
 // A Meter is told what becomes of requests. It is called from any goroutine, and must not block.
@@ -72,7 +72,7 @@ type Meter interface {
 type Attempt struct {
 	Provider string
 	Outcome  string        // OutcomeOK, OutcomeCancelled or a provider.Code
-	First    time.Duration // until the first Part; 0 = none came
+	First    time.Duration // until the first piece; 0 = none came
 	Took     time.Duration
 	Usage    provider.Usage
 }
@@ -83,7 +83,8 @@ const (
 	OutcomeCancelled = "cancelled" // its context ended
 )
 
-// A Provider is one Model with retries and a breaker. It implements provider.Model.
+// A Provider is one Model, or another thing that is asked over the network, with retries and a breaker. It implements
+// provider.Model.
 type Provider struct {
 	// Set by NewProvider, then constant.
 	opts    Options
@@ -166,23 +167,37 @@ func (p *Provider) changed(name string, from, to gobreaker.State) {
 //
 // Errors: the last attempt's.
 func (p *Provider) Answer(ctx context.Context, r provider.Request, emit func(provider.Part)) (provider.Turn, error) {
+	var turn provider.Turn
+	used, err := p.Do(ctx, func(ctx context.Context, began func()) (used provider.Usage, err error) {
+		turn, err = p.opts.Model.Answer(ctx, r, func(part provider.Part) {
+			began()
+			emit(part)
+		})
+		return turn.Usage, err
+	})
+	turn.Usage = used
+	return turn, err
+}
+
+// An Ask is one request to a provider. It calls began with each piece of what comes: after the first one nothing is
+// asked again. Its errors are *provider.Error, or ctx's cause.
+type Ask func(ctx context.Context, began func()) (provider.Usage, error)
+
+// Do makes a request, again where that may help, of what is no turn: sound, say. It returns what all attempts have used.
+//
+// Errors: the last attempt's.
+func (p *Provider) Do(ctx context.Context, ask Ask) (used provider.Usage, err error) {
 	by := time.Now().Add(p.opts.First)
 	if earlier, ok := provider.FirstBy(ctx); ok && earlier.Before(by) {
 		by = earlier
 	}
 	ctx = provider.WithFirstBy(ctx, by)
-	var used provider.Usage
 	var failed error
 	for attempt := 0; ; attempt++ {
-		emitted := false
-		turn, err := p.once(ctx, r, func(part provider.Part) {
-			emitted = true
-			emit(part)
-		})
-		used = used.Add(turn.Usage)
-		turn.Usage = used
+		usage, emitted, err := p.once(ctx, ask)
+		used = used.Add(usage)
 		if err == nil || emitted {
-			return turn, err
+			return used, err
 		}
 		if failed == nil || !isOpen(err) { // that the breaker opened says less than what opened it
 			failed = err
@@ -190,36 +205,35 @@ func (p *Provider) Answer(ctx context.Context, r provider.Request, emit func(pro
 		wait, again := p.again(err, attempt, by)
 		if !again {
 			p.warn(failed)
-			return turn, failed
+			return used, failed
 		}
 		if err := sleep(ctx, wait); err != nil {
-			return turn, err
+			return used, err
 		}
 	}
 }
 
-// once makes one attempt, if it may.
-func (p *Provider) once(ctx context.Context, r provider.Request, emit func(provider.Part)) (turn provider.Turn, err error) {
+// once makes one attempt, if it may. emitted: something came.
+func (p *Provider) once(ctx context.Context, ask Ask) (used provider.Usage, emitted bool, err error) {
 	begun := time.Now()
 	var first time.Duration
 	err = &provider.Error{Code: provider.Broken, Provider: p.opts.Name, Err: errPanicked} // unless it returns
 	defer func() {
-		p.tell(Attempt{First: first, Took: time.Since(begun), Usage: turn.Usage}, err)
+		p.tell(Attempt{First: first, Took: time.Since(begun), Usage: used}, err)
 	}()
 	done, closed := p.allow()
 	if closed != nil {
 		err = closed
-		return turn, err
+		return used, false, err
 	}
 	defer func() { done(err) }()
-	turn, err = p.opts.Model.Answer(ctx, r, func(part provider.Part) {
+	used, err = ask(ctx, func() {
 		if first == 0 {
 			first = max(time.Since(begun), 1)
 		}
-		emit(part)
 	})
 	p.heed(err)
-	return turn, err
+	return used, first > 0, err
 }
 
 // allow asks the breaker, and whether the server wants to be left alone.

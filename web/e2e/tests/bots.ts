@@ -111,6 +111,13 @@ test('bots: an answer grows for all, also for who reloads and who comes late; it
   assert(await row?.evaluate((element) => element.isConnected), 'the answer stays in its place when it is done');
   assert((await ended(grace).getByTestId('answer-receipt').innerText()).includes('test-model'), 'the receipt names the model');
 
+  // Who comes back later can still look at what the tool was given and said.
+  await late.reload();
+  await late.open('chat');
+  await ended(late).getByTestId('answer-tools').locator('summary').click();
+  const step = await ended(late).getByTestId('tool-step').innerText();
+  assert(/dice\s+2/.test(step) && step.includes('"rolls"'), `the tool's step after a reload: ${step}`);
+
   // Stopped by who asked.
   await ada.write('@Sage and then?');
   const second = await model.turn();

@@ -1,3 +1,4 @@
+import { violations } from '../harness/axe';
 import type { Person } from '../harness/person';
 import type { Scene } from '../harness/scene';
 import { test } from '../harness/suite';
@@ -36,24 +37,80 @@ test('moderation: who is removed is told, and may come back unless banned', asyn
   await alan.find('lobby-join').click();
   await alan.find('lobby-failure').waitFor();
   assertEqual(await ada.people(), ['Ada', 'Grace'], 'people after the attempt');
+
+  // A ban is taken back where the people are.
+  await ada.find('bans').locator('summary').click();
+  await ada.find('ban').waitFor();
+  assertEqual(await ada.find('ban').locator('bdi').allTextContents(), ['Alan'], 'who is banned');
+  assertEqual(await violations(ada.page), [], 'what axe finds');
+  assertEqual(await grace.find('bans').count(), 0, 'lists of bans of a member');
+  await ada.find('unban').click();
+  await ada.announced(/Alan may come back/);
+  await alan.find('lobby-join').click();
+  await alan.entered();
+  await peopleSeenBy(ada, ['Ada', 'Alan', 'Grace']);
 });
 
-test('moderation: a locked room tells newcomers so and lets them in when unlocked', async (scene) => {
+/** Asks to be let into a locked room. */
+async function knock(person: Person): Promise<void> {
+  await person.find('lobby-name').fill(person.name);
+  await person.find('lobby-join').click();
+  await person.find('lobby-failure').waitFor();
+  assertEqual((await person.find('lobby-failure').innerText()).includes('locked'), true, 'the failure speaks of the lock');
+  await person.find('lobby-join').click();
+  await person.find('waiting').waitFor();
+}
+
+test('moderation: who knocks at a locked room waits for a word', async (scene) => {
   const [ada] = (await scene.inRoom(['Ada'], { camera: false })) as [Person];
   await ada.open('people');
   await ada.press('lock-toggle', true);
+  const [grace, alan] = await Promise.all([scene.person('Grace'), scene.person('Alan')]);
 
-  const grace = await scene.person('Grace');
-  await grace.find('lobby-name').fill('Grace');
-  await grace.find('lobby-join').click();
-  await grace.find('lobby-failure').waitFor();
-  assertEqual((await grace.find('lobby-failure').innerText()).includes('locked'), true, 'the failure speaks of the lock');
+  await knock(grace);
+  assertEqual(await grace.page.evaluate(() => document.activeElement?.tagName), 'H2', 'what has the focus of one who waits');
+  await ada.announced(/Grace asks to join/);
+  await untilEqual('who waits, in the panel', () => ada.find('knocker', ada.find('people-panel')).count(), 1);
+  assertEqual(await ada.find('door-card').count(), 0, 'cards beside the panel that says the same');
   assertEqual(await ada.people(), ['Ada'], 'people in a locked room');
+  await ada.close('people');
+  await ada.find('door-card').waitFor();
+  assertEqual(await ada.find('knocking-count').getAttribute('data-count'), '1', 'the number on the button');
+  assertEqual([...(await violations(ada.page)), ...(await violations(grace.page))], [], 'what axe finds');
 
-  await ada.press('lock-toggle', false);
-  await grace.find('lobby-join').click();
+  // Cancelled, and asked again; the place survives a moment without a connection.
+  await knock(alan);
+  await untilEqual('who waits', () => ada.find('knocker').count(), 2);
+  await alan.find('knock-cancel').click();
+  await alan.find('lobby-join').waitFor();
+  await untilEqual('who waits', () => ada.find('knocker').count(), 1);
+  await alan.find('lobby-join').click();
+  await alan.find('waiting').waitFor();
+  await untilEqual('who waits', () => ada.find('knocker').count(), 2);
+
+  // By the keyboard: the focus passes from the one who is let in to the next, and then to the people.
+  const admit = ada.find('knocker').filter({ hasText: 'Grace' }).getByTestId('admit');
+  await admit.focus();
+  await ada.page.keyboard.press('Enter');
   await grace.entered();
-  await peopleSeenBy(ada, ['Ada', 'Grace']);
+  await untilEqual('who waits', () => ada.find('knocker').count(), 1);
+  await untilEqual('what has the focus', () => ada.page.evaluate(() => document.activeElement?.getAttribute('aria-label')), 'Admit Alan');
+  assertEqual(await grace.find('knocker').count(), 0, 'who waits, as a member sees it');
+  await ada.page.keyboard.press('Shift+Tab');
+  await ada.page.keyboard.press('Enter');
+  await alan.find('lobby-failure').waitFor();
+  assertEqual((await alan.find('lobby-failure').innerText()).includes('not let in'), true, 'the failure of one who was denied');
+  await ada.find('door-card').waitFor({ state: 'detached' });
+  await untilEqual('what has the focus', () => ada.page.evaluate(() => document.activeElement?.getAttribute('data-testid')), 'people-toggle');
+
+  // The door opens.
+  await alan.find('lobby-join').click();
+  await alan.find('waiting').waitFor();
+  await ada.find('door-card').waitFor();
+  await ada.open('people');
+  await ada.press('lock-toggle', false);
+  await alan.entered();
+  await peopleSeenBy(ada, ['Ada', 'Alan', 'Grace']);
 });
 
 test('moderation: a moderator mutes, and makes others moderators', async (scene) => {

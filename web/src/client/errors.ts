@@ -3,9 +3,9 @@ import type { WireError } from './wire';
 
 /** What a person can do about it, where it is not plain from what they did. */
 const hints: Partial<Record<ErrorCode, string>> = {
-  'device-denied': 'Allow the device in the browser and in the system.',
-  'device-missing': 'Connect or choose another device.',
-  'device-busy': 'Close the program that uses the device.',
+  'device-denied': 'Allow the device in browser and system.',
+  'device-missing': 'Choose another device.',
+  'device-busy': 'Close what uses the device.',
   unsupported: 'Use a current browser, over https.',
 };
 

@@ -5,6 +5,6 @@ export { createLocalMedia } from './media/local';
 export { webStorage } from './outbox';
 export type * from './types';
 export type {
-  Author, BotInfo, BotLimits, BotTool, Caption, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus, Phase,
+  Author, Ban, BotInfo, BotLimits, BotTool, Caption, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus, Phase,
   RecordingEnd, RemovedReason, Role, RunReceipt, RunStatus, Source, SystemStatus, ThreadSummary, ToolUse, Usage,
 } from './wire';

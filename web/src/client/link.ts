@@ -44,7 +44,7 @@ export class Link {
     this.#socket.onmessage = (event) => this.#receive(event.data);
     this.#socket.onclose = (event) => this.#end(event.code, event.reason);
     this.#socket.onerror = null;
-    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), connectTimeoutMs);
+    this.#expect(connectTimeoutMs);
   }
 
   /** The server has accepted us: from here on liveness is watched. */
@@ -65,16 +65,20 @@ export class Link {
   probe(): void {
     if (this.#ended || this.#heartbeatMs === 0 || this.#deadline !== undefined) return;
     this.post('{"type":"ping"}');
-    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), probeTimeoutMs);
+    this.#expect(probeTimeoutMs);
+  }
+
+  #expect(withinMs: number): void {
+    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), withinMs);
   }
 
   /** Ends without a word to the handlers. */
-  close(code = 1000, reason = ''): void {
+  close(reason: string): void {
     if (this.#ended) return;
     this.#flush();
     this.#ended = true;
     this.#release();
-    this.#socket.close(code, reason);
+    this.#socket.close(1000, reason);
   }
 
   #flush(): void {
@@ -101,12 +105,11 @@ export class Link {
       this.#deadline = undefined;
     }
     for (const line of data.split('\n')) {
-      if (line.trim() === '') continue;
       let envelope: Envelope | null = null;
       try {
         envelope = JSON.parse(line) as Envelope;
       } catch {
-        // One line that cannot be read takes the others not with it.
+        // An empty line; and one that cannot be read takes the others not with it.
       }
       if (typeof envelope?.type === 'string') this.#handlers.message(envelope);
       // A handler may have ended this link: what follows belongs to nobody.
@@ -128,8 +131,8 @@ export class Link {
     if (this.#ended) return;
     this.#ended = true;
     this.#release();
-    // On a dead network the closing handshake hangs: we do not wait for it.
-    if (this.#socket.readyState < 2) this.#socket.close();
+    // On a dead network the closing handshake hangs: we do not wait for it. What is closed stays so.
+    this.#socket.close();
     this.#handlers.lost(code, reason);
   }
 

@@ -8,7 +8,6 @@ import type { Ack, Envelope } from './wire';
 
 /** The protocol's limit on the text of one message, bytes. */
 export const maxTextBytes = 16_384;
-const sendTimeoutMs = 15_000;
 
 /** What is kept of a message that is not stored yet. */
 interface Kept {
@@ -63,7 +62,7 @@ export interface OutboxTransport {
   /** Whether messages of that room, or of the thread `room~thread`, can be sent at present, and how far the room's log is known. */
   room(id: string): { readonly isJoined: boolean; readonly chat: { readonly cursor: { readonly seq: number } } } | undefined;
   user(): string;
-  request(type: string, data: unknown, options: { room: string; id: string; timeoutMs: number }): Promise<Envelope<Ack>>;
+  request(type: string, data: unknown, options: { room: string; id: string }): Promise<Envelope<Ack>>;
 }
 
 /**
@@ -98,8 +97,7 @@ export class Outbox {
     });
     const waiting = this.#entries.reduce((sum, e) => sum + e.bytes, 0);
     if (text.trim() === '') entry.fail(new ClientError('bad-message'));
-    else if (entry.bytes > maxTextBytes) entry.fail(new ClientError('too-large'));
-    else if (this.#entries.length >= this.#maxCount || waiting + entry.bytes > this.#maxBytes) {
+    else if (entry.bytes > maxTextBytes || this.#entries.length >= this.#maxCount || waiting + entry.bytes > this.#maxBytes) {
       entry.fail(new ClientError('too-large'));
     } else {
       this.#entries.push(entry);
@@ -178,7 +176,7 @@ export class Outbox {
     this.#changed(false);
     try {
       const { text, replyTo, mentions } = entry.kept;
-      const answer = await this.#transport.request('chat', { text, replyTo, mentions }, { room: entry.room, id: entry.id, timeoutMs: sendTimeoutMs });
+      const answer = await this.#transport.request('chat', { text, replyTo, mentions }, { room: entry.room, id: entry.id });
       entry.seq = answer.data?.seq ?? entry.seq;
       entry.status.set('sent');
       // A repeat of what was stored long ago: no echo will come.
@@ -221,9 +219,8 @@ export class Outbox {
 
 function parse(store: OutboxStore | undefined): Kept[] {
   try {
-    const list: unknown = JSON.parse(store?.load() ?? '[]');
-    if (!Array.isArray(list)) return [];
-    return (list as Partial<Kept>[]).filter((k): k is Kept =>
+    // What is no list has no filter, and is caught too.
+    return (JSON.parse(store?.load() ?? '[]') as Partial<Kept>[]).filter((k): k is Kept =>
       [k.id, k.room, k.text, k.user].every((s) => typeof s === 'string') && typeof k.at === 'number');
   } catch {
     return [];

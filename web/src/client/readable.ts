@@ -40,12 +40,12 @@ export class Value<T> implements Readable<T> {
     }
   }
 
-  subscribe(fn: (value: T) => void, options?: { signal?: AbortSignal }): () => void {
+  subscribe(fn: (value: T) => void, { signal }: { signal?: AbortSignal } = {}): () => void {
     const entry = (value: T): void => fn(value);
     const stop = (): void => void this.#listeners.delete(entry);
-    if (options?.signal?.aborted) return stop;
+    if (signal?.aborted) return stop;
     this.#listeners.add(entry);
-    options?.signal?.addEventListener('abort', stop, { once: true });
+    signal?.addEventListener('abort', stop, { once: true });
     guarded(entry, this.#value);
     return stop;
   }

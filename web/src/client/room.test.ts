@@ -48,6 +48,57 @@ describe('joining', () => {
     expect(await joined).toMatchObject({ code: 'cancelled' });
   });
 
+  describe('with a knock', () => {
+    const knock = (signal?: AbortSignal) => client.join('daily', { call: false, knock: true, signal });
+    const answerKnock = (type: string, data: unknown) => {
+      const { id } = server.sent('join').at(-1) as Envelope;
+      server.socket.say({ type, id, room: 'daily', data });
+    };
+    beforeEach(() => { server.silent.add('join'); });
+
+    it('waits for as long as a person needs, through a lost connection', async () => {
+      const joined = knock();
+      await tick(9 * 60_000);
+      expect(server.sent('join').map((m) => m.data)).toEqual([{ since: { seq: 0, epoch: '' }, knock: true }]);
+      server.socket.end(1006);
+      await tick(1_000);
+      expect(server.sent('join')).toHaveLength(2);
+      server.socket.say(server.welcome(server.sent('join').at(-1) as Envelope));
+      const room = await joined;
+      // Once inside one does not knock again.
+      server.socket.end(1006);
+      await tick(1_000);
+      expect(server.sent('join').at(-1)?.data).toMatchObject({ knock: false });
+      await room.leave();
+    });
+
+    it.each(['denied', 'banned', 'ended'])('is %s', async (reason) => {
+      const joined = knock().catch((e: unknown) => e);
+      await tick();
+      answerKnock('removed', { reason });
+      expect(await joined).toMatchObject({ code: reason });
+      expect(client.rooms.value).toEqual([]);
+    });
+
+    it('gives up when nobody came', async () => {
+      const joined = knock().catch((e: unknown) => e);
+      await tick();
+      answerKnock('error', { code: 'timeout', message: 'nobody came', retryable: true });
+      expect(await joined).toMatchObject({ code: 'timeout' });
+      await tick(60_000);
+      expect(server.sent('join')).toHaveLength(1);
+    });
+
+    it('stops waiting when that is cancelled', async () => {
+      const gate = new AbortController();
+      const joined = knock(gate.signal).catch((e: unknown) => e);
+      await tick();
+      gate.abort();
+      expect(await joined).toMatchObject({ code: 'cancelled' });
+      expect(server.sent('leave')).toHaveLength(1);
+    });
+  });
+
   it('waits out a connection that is lost in the middle', async () => {
     server.silent.add('join');
     const joined = join();
@@ -330,6 +381,10 @@ describe('what a room is told', () => {
     expect(room.info.value).toMatchObject({ title: 'Daily', mode: 'mesh' });
     server.socket.say({ type: 'room', room: 'daily', data: { locked: true } }, presence('updated', participant('p-ada', 'ada', { role: 'moderator' })));
     expect(room.info.value).toMatchObject({ title: 'Daily', locked: true });
+    server.socket.say({ type: 'room', room: 'daily', data: { knocking: [participant('p-bob', 'bob')] } });
+    expect(room.info.value.knocking?.map((p) => p.user)).toEqual(['bob']);
+    server.socket.say({ type: 'room', room: 'daily', data: { knocking: [] } });
+    expect(room.info.value.knocking).toEqual([]);
     expect(room.role.value).toBe('moderator');
     room.setHand(true);
     await tick();

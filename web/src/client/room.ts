@@ -13,7 +13,7 @@ import { fullJitter } from './retry';
 import { Roster } from './roster';
 import type { ParticipantView } from './roster';
 import type {
-  CallStats, JoinOptions, LocalMedia, Participant, Room, RoomEvents, RoomInfo, RoomState, Thread,
+  CallStats, JoinOptions, LocalMedia, ModerateTarget, Participant, Room, RoomEvents, RoomInfo, RoomState, Thread,
 } from './types';
 import type * as wire from './wire';
 
@@ -48,6 +48,7 @@ export class RoomSession implements Room {
   readonly #mediaState: MediaStateSync;
   readonly #ownMedia: boolean;
   readonly #ended: (room: RoomSession) => void;
+  readonly #knock?: boolean;
   /** Whether `joined` has come on the present connection. */
   isJoined = false;
   everJoined = false;
@@ -66,6 +67,7 @@ export class RoomSession implements Room {
     this.#connection = connection;
     this.outbox = outbox;
     this.#ended = ended;
+    this.#knock = options.knock;
     this.#ownMedia = !options.media;
     this.media = options.media ?? createLocalMedia();
     this.roster = new Roster(this.media, (view) => this.#participantLeft(view));
@@ -94,7 +96,7 @@ export class RoomSession implements Room {
     this.lowBandwidth.set(on);
   }
 
-  async moderate(action: wire.ModerateAction, target: { participant?: string; source?: wire.Source } = {}): Promise<void> {
+  async moderate(action: wire.ModerateAction, target: ModerateTarget = {}): Promise<void> {
     await this.request('moderate', { action, ...target } satisfies wire.Moderate);
   }
 
@@ -111,7 +113,7 @@ export class RoomSession implements Room {
 
   /** Ends without telling the server. */
   drop(): void {
-    if (this.#active()) this.#end('left');
+    this.#end('left');
   }
 
   signal(to: string, signal: wire.Signal): Promise<unknown> {
@@ -167,15 +169,19 @@ export class RoomSession implements Room {
   async enter(): Promise<void> {
     if (this.chat.asking || !this.#active()) return;
     this.chat.asking = true;
+    const knock = this.#knock && !this.everJoined;
     try {
       // The answer itself is handled in receive(): in order with the frames that follow it.
-      await this.#connection.request('join', { since: this.chat.cursor } satisfies wire.Join, { room: this.id });
+      // One who knocks waits for a person; the server ends that first.
+      const { type, data } = await this.#connection.request<wire.Removed>('join', { since: this.chat.cursor, knock } satisfies wire.Join,
+        { room: this.id, timeoutMs: knock ? 1e6 : undefined });
+      if (type === 'removed') throw new ClientError((data as wire.Removed).reason);
     } catch (thrown) {
       const error = ClientError.from(thrown);
       // After a connection loss the next connection brings us here again.
       this.chat.asking = false;
       if (error.code === 'network' || error.code === 'closed' || !this.#active()) return;
-      if (!error.retryable || (!this.everJoined && error.code === 'room-full')) {
+      if (!error.retryable || (knock && error.code === 'timeout') || (!this.everJoined && error.code === 'room-full')) {
         this.#refused(error);
         return;
       }
@@ -249,12 +255,7 @@ export class RoomSession implements Room {
         break;
       case 'room': this.#roomChanged(envelope.data as wire.RoomUpdate); break;
       case 'media-mode': this.#roomChanged({ mode: (envelope.data as wire.MediaModeChange).mode }); break;
-      case 'removed': {
-        const { reason, text } = envelope.data as wire.Removed;
-        this.removed.set({ reason, text: text ?? '' });
-        this.#end('removed');
-        break;
-      }
+      case 'removed': this.#out(envelope.data as wire.Removed); break;
       default: this.#call?.receive(envelope);
     }
   }
@@ -297,11 +298,16 @@ export class RoomSession implements Room {
 
   #refused(error: ClientError): void {
     this.refusal = error;
-    this.removed.set({ reason: 'denied', text: error.message });
+    this.#out({ reason: 'denied', text: error.message });
+  }
+
+  #out({ reason, text = '' }: wire.Removed): void {
+    this.removed.set({ reason, text });
     this.#end('removed');
   }
 
   #end(state: 'left' | 'removed'): void {
+    if (!this.#active()) return;
     this.isJoined = false;
     this.#call?.close();
     this.#mediaState.close();

@@ -1,7 +1,7 @@
 /** The public surface of the client: what an application programs against. */
 import type {
-  Author, BotInfo, Caption, Envelope, Grants, Limits, MediaMode, ModerateAction, ParticipantKind, ParticipantStatus,
-  Phase, QualityReason, RecordingEnd, RemovedReason, Role, RunReceipt, Source, SystemStatus, ThreadSummary, WireErrorCode,
+  Author, BotInfo, Caption, Envelope, Grants, Limits, MediaMode, ModerateAction, Participant as WireParticipant, ParticipantKind,
+  ParticipantStatus, Phase, QualityReason, RecordingEnd, RemovedReason, Role, RunReceipt, Source, SystemStatus, ThreadSummary, WireErrorCode,
 } from './wire';
 
 /**
@@ -72,6 +72,8 @@ export interface ConnectionDetail {
   readonly nextRetryAt: number | null;
   /** Whether the server took up the earlier session. */
   readonly recovered: boolean;
+  /** Whether the connection goes over plain HTTP, which is slower, because WebSockets did not work. */
+  readonly fallback: boolean;
 }
 
 export interface RetryContext {
@@ -205,6 +207,12 @@ export interface JoinOptions {
   media?: LocalMedia;
   /** Whether to take part in the call. Default: true where RTCPeerConnection exists. */
   call?: boolean;
+  /**
+   * Wait at a locked door until a moderator lets us in, instead of failing with `room-locked`. join() resolves then;
+   * it rejects with `denied`, with `timeout` when nobody came, `ended`, `banned`, or `room-full` when too many wait.
+   * Aborting `signal` stops the waiting.
+   */
+  knock?: boolean;
   signal?: AbortSignal;
 }
 
@@ -220,8 +228,12 @@ export interface RoomInfo {
   readonly title: string;
   readonly locked: boolean;
   readonly recording: boolean;
+  /** Who waits at the locked door, in the order they came; told to moderators. `moderate('admit' or 'deny', { participant })` answers. */
+  readonly knocking?: readonly WireParticipant[];
   /** Why the last recording has ended, if one has since we came. */
   readonly recordingEnded?: RecordingEnd;
+  /** Bots that hear what people say: it goes to a server that writes it down. */
+  readonly hearing?: readonly string[];
   /** How media flows: between the browsers, or through the server. */
   readonly mode: MediaMode;
 }
@@ -236,6 +248,17 @@ export interface RoomEvents {
   resumed: { recovered: boolean };
   /** A moderator switched one of our sources off; it is off already. */
   muted: { source: 'microphone' | 'camera' | 'screen' };
+}
+
+/** Whom or what `moderate` is about. */
+export interface ModerateTarget {
+  participant?: string;
+  /** Of `mute` and `unmute`. */
+  source?: Source;
+  /** Of `unban`; who is banned answers the request `bans`. */
+  user?: string;
+  /** Of `capacity`: how many participants the room holds; absent = as the server has it. */
+  capacity?: number;
 }
 
 export interface Room {
@@ -272,7 +295,7 @@ export interface Room {
   setHand(up: boolean): void;
   setLowBandwidth(on: boolean): void;
   /** Moderators only, else `forbidden`. `mute` without a source mutes the microphone. */
-  moderate(action: ModerateAction, target?: { participant?: string; source?: Source }): Promise<void>;
+  moderate(action: ModerateAction, target?: ModerateTarget): Promise<void>;
   /** One reading of getStats of all peer connections. */
   stats(): Promise<CallStats>;
   /** Resolves when the server knows, or at once when the connection is lost. */
@@ -574,7 +597,10 @@ export interface Bots {
   /** The last question that a bot did not take, of anybody: it leaves no message. A question by ask() rejects instead. */
   readonly refusal: Readable<Refusal | null>;
 
-  /** What is being said now, by whoever says it: sentences that bots speak into the call. */
+  /**
+   * What is being said now, by whoever says it: sentences that bots speak into the call, and what people have just said, while
+   * a bot hears it. A line of a person stays as long as it takes to read.
+   */
   readonly captions: Readable<readonly Readonly<Caption>[]>;
 
   /** Lets a bot into the room, or puts it out. */
@@ -584,6 +610,11 @@ export interface Bots {
    * whether it has one. Rejects with `forbidden` when a moderator has muted it.
    */
   setVoice(bot: string, on: boolean): Promise<void>;
+  /**
+   * Has a bot that is in the room and `hears` hear what people say in the call, or not; `room.info` tells everyone which do.
+   * Rejects with `forbidden` unless we moderate the room.
+   */
+  setHearing(bot: string, on: boolean): Promise<void>;
   /**
    * Asks a bot and resolves with the run, begun or queued. A mention in the chat does the same. The prompt may be
    * empty with `replyTo`. Rejects with `rate-limited` and `retryAfterMs` when a limit of the bot is reached.

@@ -155,7 +155,7 @@ const fromClients: Golden<ClientMessages> = {
       "type": "moderate",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "data": {"action": "mute", "participant": "p-9tz02k", "source": "screen"}
+      "data": {"action": "mute", "participant": "p-9tz02k", "source": "screen", "user": "grace", "capacity": 50}
     },
     {
       "type": "moderate",
@@ -163,6 +163,9 @@ const fromClients: Golden<ClientMessages> = {
       "room": "daily",
       "data": {"action": "lock"}
     },
+  ],
+  bans: [
+    {"type": "bans", "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11", "room": "daily", "data": {}},
   ],
   'webrtc-signal': [
     {
@@ -248,13 +251,13 @@ const fromClients: Golden<ClientMessages> = {
       "type": "bot-voice",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "data": {"bot": "scribe", "speak": true}
+      "data": {"bot": "scribe", "speak": true, "hear": false}
     },
     {
       "type": "bot-voice",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "data": {"bot": "scribe", "speak": false}
+      "data": {"bot": "scribe", "hear": true}
     },
   ],
   'ai-request': [
@@ -475,9 +478,15 @@ const fromServer: Golden<ServerMessages> = {
             "enabled": true,
             "tools": [{"tool": "read_messages", "title": "Reads the chat", "writes": true}],
             "remote": true,
-            "limits": {"requestsPerMinute": 10, "concurrent": 2, "tokensPerDay": 200000},
+            "limits": {
+              "requestsPerMinute": 10,
+              "concurrent": 2,
+              "tokensPerDay": 200000,
+              "userTokensPerDay": 50000
+            },
             "prompts": ["What did I miss?"],
-            "speaks": true
+            "speaks": true,
+            "hears": true
           },
           {
             "bot": "host",
@@ -563,7 +572,7 @@ const fromServer: Golden<ServerMessages> = {
           "sfu": true
         },
         "epoch": "9f2c71d04be8a635",
-        "room": {"locked": false, "mode": "mesh", "recording": false, "title": "Daily"},
+        "room": {"locked": false, "mode": "mesh", "recording": false, "title": "Daily", "hearing": []},
         "reads": {"ada": 4711, "grace": 4709}
       }
     },
@@ -694,7 +703,16 @@ const fromServer: Golden<ServerMessages> = {
           "usage": {"input": 1200, "cached": 800, "output": 90},
           "ms": 2300,
           "firstTokenMs": 410,
-          "tools": [{"tool": "read_messages", "title": "Reads the chat", "ok": true, "ms": 3}],
+          "tools": [
+            {
+              "tool": "read_messages",
+              "title": "Reads the chat",
+              "ok": true,
+              "ms": 3,
+              "input": "{\"limit\":50}",
+              "output": "[]"
+            }
+          ],
           "sources": [4709],
           "replaces": 4700,
           "hops": 1
@@ -901,6 +919,22 @@ const fromServer: Golden<ServerMessages> = {
       "data": {"microphone": true, "camera": false, "screen": true, "hand": true}
     },
   ],
+  bans: [
+    {
+      "type": "bans",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "ts": 1767225660500,
+      "data": {"bans": [{"user": "linus", "name": "Linus", "at": 1767225690000}]}
+    },
+    {
+      "type": "bans",
+      "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
+      "room": "daily",
+      "ts": 1767225660500,
+      "data": {"bans": []}
+    },
+  ],
   room: [
     {
       "type": "room",
@@ -923,6 +957,7 @@ const fromServer: Golden<ServerMessages> = {
             "media": {"microphone": false, "camera": false, "screen": false, "hand": false}
           }
         ],
+        "hearing": ["scribe"],
         "threads": [
           {
             "thread": "m4709",

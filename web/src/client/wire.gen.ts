@@ -89,6 +89,7 @@ export const MODERATE_ACTIONS = [
   'unmute',
   'kick',
   'ban',
+  'unban',
   'lock',
   'unlock',
   'promote',
@@ -98,6 +99,7 @@ export const MODERATE_ACTIONS = [
   'end',
   'record',
   'stop-recording',
+  'capacity',
 ] as const;
 /** ModerateAction is what a moderator does. */
 export type ModerateAction = (typeof MODERATE_ACTIONS)[number];
@@ -234,7 +236,7 @@ export interface Cursor {
 export interface Join {
   /** what the client has already; absent = nothing */
   since?: Cursor;
-  /** wait at a locked door instead of failing */
+  /** wait at a locked door instead of failing: joined or removed comes when somebody answers */
   knock?: boolean;
 }
 
@@ -306,6 +308,8 @@ export interface BotLimits {
   concurrent?: number;
   /** of one room, in and out */
   tokensPerDay?: number;
+  /** of one user in one room */
+  userTokensPerDay?: number;
 }
 
 /** BotInfo is a bot that the room may have. */
@@ -331,6 +335,8 @@ export interface BotInfo {
   prompts?: string[];
   /** it can be given a voice, by bot-voice; what it says goes to a server that makes sound of it */
   speaks?: boolean;
+  /** it can be let hear, by bot-voice; what people say goes to a server that writes it down */
+  hears?: boolean;
 }
 
 /** AgentStarted begins a run. */
@@ -426,7 +432,10 @@ export interface RoomUpdate {
   mode?: MediaMode;
   recording?: boolean;
   title?: string;
+  /** who waits at the door, all of them; moderators only */
   knocking?: Participant[];
+  /** the bots that hear what is said in the call */
+  hearing?: string[];
   /** those that changed; never in the room of joined */
   threads?: ThreadSummary[];
   /** why, with recording: false when one has ended */
@@ -459,7 +468,7 @@ export interface Joined {
   reads?: Record<string, number>;
 }
 
-/** Removed says that this client is out of the room. */
+/** Removed says that this client is out of the room. It bears the id of a join that was waiting at the door. */
 export interface Removed {
   reason: RemovedReason;
   text?: string;
@@ -491,12 +500,18 @@ export interface Usage {
   output: number;
 }
 
-/** ToolUse is one use of a tool, in a receipt. */
+/** ToolUse is one use of a tool, in a receipt. What went in and what came out is there for the first 8 uses. */
 export interface ToolUse {
   tool: string;
   title?: string;
   ok: boolean;
   ms: number;
+  /** JSON, its first 500 characters */
+  input?: string;
+  /** the same of what it found; what tools say is nobody's word */
+  output?: string;
+  /** the same of what went wrong */
+  error?: string;
 }
 
 /** RunReceipt is what a chat message of a bot says of how it came about. */
@@ -626,10 +641,31 @@ export interface SetMedia {
 /** Moderate is a moderator's request. */
 export interface Moderate {
   action: ModerateAction;
-  /** whom; not for lock, unlock, end and those of recording */
+  /** whom; not for lock, unlock, end, unban, capacity and those of recording */
   participant?: string;
   /** what to mute or unmute; absent = microphone */
   source?: Source;
+  /** whose ban unban takes back */
+  user?: string;
+  /** of capacity; absent = as the server has it */
+  capacity?: number;
+}
+
+/** Bans asks who is banned. */
+export type Bans = Record<string, never>;
+
+/** A Ban keeps a user out of a room. */
+export interface Ban {
+  user: string;
+  /** at the time; absent = not known */
+  name?: string;
+  /** Unix time in milliseconds; absent = not known */
+  at?: number;
+}
+
+/** BanList answers Bans, the newest first. */
+export interface BanList {
+  bans: Ban[];
 }
 
 /** A SessionDescription is an RTCSessionDescriptionInit (W3C WebRTC section 4.6.2). */
@@ -749,13 +785,16 @@ export interface BotToggle {
 }
 
 /**
- * BotVoice gives a bot of this room a voice in the call, or takes it away. With a voice its participant
- * has a microphone and speaks its answers in the main timeline. No bot has one unless somebody wants so,
- * and all lose it with the meeting.
+ * BotVoice gives a bot of this room a voice or an ear in the call, or takes it away; what is absent stays
+ * as it is. With a voice its participant has a microphone and speaks its answers in the main timeline.
+ * With an ear what people say into their microphones goes to a server that writes it down: everyone gets
+ * captions, and who calls the bot by its name asks it. No bot has either unless somebody wants so, for an
+ * ear a moderator; all lose both with the meeting.
  */
 export interface BotVoice {
   bot: string;
-  speak: boolean;
+  speak?: boolean;
+  hear?: boolean;
 }
 
 /** AIRequest asks a bot; a mention in chat does the same. The answer is Ack with its run. */
@@ -846,12 +885,15 @@ export interface AgentSpeaking {
   spoken: number;
 }
 
-/** Caption is what a participant says, while it is heard. */
+/**
+ * Caption is what a participant says: a bot while it is heard, a person once a bot that hears has it
+ * written down.
+ */
 export interface Caption {
   participant: string;
   /** a sentence, without Markdown */
   text: string;
-  /** it has been said; until then it is being said */
+  /** it has been said; until then it is being said. What people say is final at once */
   final: boolean;
   /** of a bot's answer */
   run?: string;
@@ -895,6 +937,8 @@ export interface ClientMessages {
   'media-state': SetMedia;
   /** What moderators do. */
   moderate: Moderate;
+  /** Who is banned from the room. Moderators only. */
+  bans: Bans;
   /** Offer, answer, candidate or end of candidates, relayed unread. */
   'webrtc-signal': Signal;
   /** How this room's media flows from now on. From a client: it cannot reach a participant directly. */
@@ -905,7 +949,7 @@ export interface ClientMessages {
   'subscribe-media': SubscribeMedia;
   /** Lets a bot into the room, or puts it out; presence tells everyone. */
   'bot-toggle': BotToggle;
-  /** Gives a bot a voice in the call, or takes it away; media-state tells everyone. */
+  /** Gives a bot a voice or an ear in the call, or takes it away; media-state and room tell everyone. */
   'bot-voice': BotVoice;
   /** Asks a bot. A mention of it in chat does the same. */
   'ai-request': AIRequest;
@@ -954,6 +998,8 @@ export interface ServerMessages {
   'thread-history': ThreadHistory;
   /** What a participant sends now, and its hand. */
   'media-state': MediaState;
+  /** Who is banned from the room. Moderators only. */
+  bans: BanList;
   /** What changed of the room's state. */
   room: RoomUpdate;
   /** Offer, answer, candidate or end of candidates, relayed unread. */
@@ -988,7 +1034,7 @@ export interface ServerMessages {
   'agent-completed': AgentCompleted;
   /** A bot speaks an answer into the call. */
   'agent-speaking': AgentSpeaking;
-  /** What a participant says, while it is heard. */
+  /** What a participant says. */
   caption: Caption;
 }
 export type ServerKind = keyof ServerMessages;
@@ -1017,6 +1063,7 @@ export const ANSWERS = {
   'unsubscribe-thread': 'ack',
   'media-state': 'ack',
   moderate: 'ack',
+  bans: 'bans',
   'webrtc-signal': 'ack',
   'media-mode': 'ack',
   'ice-servers': 'ice-servers',
@@ -1121,6 +1168,12 @@ export const MAX_HISTORY_PAGE = 256;
 /** threads one participant may be subscribed to in a room at a time */
 export const MAX_THREADS_FOLLOWED = 32;
 
+/** people who wait at the door of a room */
+export const MAX_KNOCKING = 64;
+
+/** of them sessions of one user */
+export const MAX_KNOCKS_PER_USER = 4;
+
 /** threads of a room that are listed; the one that was silent longest goes */
 export const MAX_THREADS = 500;
 
@@ -1153,6 +1206,9 @@ export const RECONNECT_WINDOW_MS = 15000;
 
 /** from a token's exp to close 4001 */
 export const EXPIRY_GRACE_MS = 25000;
+
+/** after which one who waits at a door is told that nobody came */
+export const KNOCK_TIMEOUT_MS = 600000;
 
 /** after which the server clears typing */
 export const TYPING_TIMEOUT_MS = 5000;

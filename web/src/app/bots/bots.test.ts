@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Message, RunProgress, RunReceipt, ToolStep } from '../../client';
 import { loadTexts } from '../i18n';
 import { replacedBy, standsFor } from './replaced';
-import { argumentsOf, decision, doing, duration, failureWords, receiptLine, visible } from './words';
+import { argumentsOf, decision, doing, duration, failureWords, inputOf, receiptLine, shortened, visible } from './words';
 
 beforeAll(async () => { await loadTexts('room'); await loadTexts('bots'); });
 
@@ -41,6 +41,17 @@ describe('a decision', () => {
     '%s', (state, words) => expect(decision(step(state, { digest: 'd', decidedBy: 'ada' }), name)).toBe(words),
   );
   it('is not told of tools that ask nobody', () => expect(decision(step('done'), name)).toBe(''));
+});
+
+describe('what a receipt keeps of a tool', () => {
+  it.each<[string | undefined, unknown]>([[undefined, undefined], ['{"limit":50}', { limit: 50 }], [`{"title":"${'x'.repeat(490)}`, `{"title":"${'x'.repeat(490)}…`]])(
+    'has its input, or the beginning of it: %j', (text, input) => expect(inputOf(text)).toEqual(input),
+  );
+  it('says where it is cut', () => {
+    expect(shortened('😀'.repeat(499))).toBe('😀'.repeat(499));
+    expect(shortened('😀'.repeat(500))).toBe(`${'😀'.repeat(500)}…`);
+    expect(shortened(undefined)).toBe('');
+  });
 });
 
 describe('what a tool is given', () => {

@@ -58,11 +58,12 @@ export function decision({ state, digest, decidedBy }: ToolStep, nameOf: (user: 
 }
 
 /** How much one person may ask of a bot, and a room. */
-export function limitWords({ requestsPerMinute = 0, concurrent = 0, tokensPerDay = 0 }: Bot['limits']): string[] {
+export function limitWords({ requestsPerMinute = 0, concurrent = 0, tokensPerDay = 0, userTokensPerDay = 0 }: Bot['limits']): string[] {
   return [
     ...(requestsPerMinute > 0 ? [t('bots.limit.minute', { count: requestsPerMinute })] : []),
     ...(concurrent > 0 ? [t('bots.limit.concurrent', { count: concurrent })] : []),
     ...(tokensPerDay > 0 ? [t('bots.limit.tokens', { count: tokensPerDay })] : []),
+    ...(userTokensPerDay > 0 ? [t('bots.limit.yourTokens', { count: userTokensPerDay })] : []),
   ];
 }
 
@@ -86,6 +87,22 @@ export const visible = (text: string): string =>
 export interface Argument {
   readonly name: string;
   readonly value: string;
+}
+
+/** Of a text in a receipt there is the beginning, of so many characters (Unicode code points). */
+const receiptChars = 500;
+
+/** A text of a receipt, with a mark where it was cut. */
+export const shortened = (text = ''): string => (Array.from(text).length < receiptChars ? text : `${text}…`);
+
+/** What went into a tool, as a receipt has it: JSON, of which there may be the beginning only; undefined when it has nothing. */
+export function inputOf(text: string | undefined): unknown {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return shortened(text);
+  }
 }
 
 /** What a tool is given, complete: a line for each field of an object, else all of it in one. */

@@ -1,14 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import arBots from './ar.bots.json';
+import arDoor from './ar.door.json';
 import arEntry from './ar.entry.json';
 import arRoom from './ar.json';
 import enBots from './en.bots.json';
+import enDoor from './en.door.json';
 import enEntry from './en.entry.json';
 import enRoom from './en.json';
 import { format, type Message } from './index';
 
-const ar = { ...arEntry, ...arRoom, ...arBots };
-const en = { ...enEntry, ...enRoom, ...enBots };
+const ar = { ...arEntry, ...arRoom, ...arBots, ...arDoor };
+const en = { ...enEntry, ...enRoom, ...enBots, ...enDoor };
 
 const gaps = (message: Message): string[] => {
   const texts = typeof message === 'string' ? [message] : Object.values(message);
@@ -20,9 +22,10 @@ describe('the Arabic translation', () => {
     ['the landing page', arEntry, enEntry],
     ['a room', arRoom, enRoom],
     ['bots', arBots, enBots],
+    ['doors', arDoor, enDoor],
   ])('has the same messages of %s', (_, arabic, english) => expect(Object.keys(arabic).sort()).toEqual(Object.keys(english).sort()));
 
-  it('has no message in two files', () => expect(Object.keys(en)).toHaveLength(Object.keys(enEntry).length + Object.keys(enRoom).length + Object.keys(enBots).length));
+  it('has no message in two files', () => expect(Object.keys(en)).toHaveLength([enEntry, enRoom, enBots, enDoor].flatMap((part) => Object.keys(part)).length));
 
   it.each(Object.entries(ar as Record<string, Message>))('%s fills the same gaps', (key, message) => {
     expect(gaps(message)).toEqual(gaps(en[key as keyof typeof en]));

@@ -1,20 +1,21 @@
 import { computed, shallowRef } from 'vue';
 import type bots from './en.bots.json';
+import type door from './en.door.json';
 import entry from './en.entry.json';
 import type room from './en.json';
 import { storage } from '../lib/storage';
 
 /** A message: text with `{name}` gaps, or one text per plural category, chosen by `count`. */
 export type Message = string | Partial<Record<Intl.LDMLPluralRule, string>>;
-export type MessageKey = keyof typeof entry | keyof typeof room | keyof typeof bots;
+export type MessageKey = keyof typeof entry | keyof typeof room | keyof typeof bots | keyof typeof door;
 export type Params = Readonly<Record<string, string | number>>;
 
 /** Languages with a complete translation, each under its own name. */
 export const languages = { en: 'English', ar: 'العربية' } as const;
 export type Language = keyof typeof languages;
 
-/** What the landing page says is there from the start; what a room says comes with it, what bots say with the first of them. */
-type Part = 'entry' | 'room' | 'bots';
+/** What the landing page says is there from the start; what a room says comes with it, what bots and doors say with the first of them. */
+type Part = 'entry' | 'room' | 'bots' | 'door';
 type Texts = Partial<Record<MessageKey, Message>>;
 
 const loaders: Record<Language, Record<Part, () => Promise<Texts>>> = {
@@ -22,11 +23,13 @@ const loaders: Record<Language, Record<Part, () => Promise<Texts>>> = {
     entry: () => Promise.resolve(entry),
     room: () => import('./en.json').then((module) => module.default),
     bots: () => import('./en.bots.json').then((module) => module.default),
+    door: () => import('./en.door.json').then((module) => module.default),
   },
   ar: {
     entry: () => import('./ar.entry.json').then((module) => module.default),
     room: () => import('./ar.json').then((module) => module.default),
     bots: () => import('./ar.bots.json').then((module) => module.default),
+    door: () => import('./ar.door.json').then((module) => module.default),
   },
 };
 

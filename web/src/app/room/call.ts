@@ -3,6 +3,8 @@ import type { CallStats, Chat, Client, LocalMedia, Role, Room, RoomInfo, ThreadS
 import { useReadable, useThreads } from '../../vue';
 import { useRoomBots, type RoomBots } from '../bots/room';
 import { rootOf } from '../chat/threads';
+import { knockersOf, type Knocker } from '../door/knocks';
+import { t } from '../i18n';
 import { storage } from '../lib/storage';
 import { useParticipantViews, type ParticipantView } from './participantViews';
 import type { Pip } from './pip';
@@ -36,6 +38,10 @@ export interface CallContext {
   readonly info: Readonly<ShallowRef<RoomInfo>>;
   readonly role: Readonly<ShallowRef<Role>>;
   readonly isModerator: ComputedRef<boolean>;
+  /** Who waits at the locked door; empty for all but moderators. */
+  readonly knocking: ComputedRef<readonly Knocker[]>;
+  /** What the button for the people is called: how many there are, and ask to come. */
+  readonly peopleName: ComputedRef<string>;
   readonly panel: Ref<Panel | null>;
   readonly threads: Readonly<ShallowRef<readonly ThreadSummary[]>>;
   readonly thread: ShallowRef<OpenThread | null>;
@@ -54,6 +60,8 @@ export interface CallContext {
   readonly lowBandwidth: Readonly<ShallowRef<boolean>>;
   /** Whether what is said is shown in words. */
   readonly captions: Ref<boolean>;
+  /** Names of the bots that hear what people say. */
+  readonly hearing: Readonly<Ref<readonly string[]>>;
   readonly bots: RoomBots;
   /** `seq` of a message that the chat shall show, 0 = none. */
   readonly pointed: Ref<number>;
@@ -74,6 +82,9 @@ const key: InjectionKey<CallContext> = Symbol('call');
 export function provideCall({ client, room }: Call): CallContext {
   const participants = useReadable(room.participants);
   const role = useReadable(room.role);
+  const info = useReadable(room.info);
+  const views = useParticipantViews(participants);
+  const knocking = computed(() => knockersOf(role.value === 'moderator' ? info.value.knocking : []));
   const panel = ref<Panel | null>(null);
   const layout = ref<LayoutChoice>(keptLayout());
   const thread = shallowRef<OpenThread | null>(null);
@@ -87,10 +98,15 @@ export function provideCall({ client, room }: Call): CallContext {
     room,
     media: room.media,
     chat: room.chat,
-    views: useParticipantViews(participants),
-    info: useReadable(room.info),
+    views,
+    info,
     role,
     isModerator: computed(() => role.value === 'moderator'),
+    knocking,
+    peopleName: computed(() => {
+      const people = t('control.peopleCount', { count: views.value.filter((view) => view.kind === 'human').length });
+      return knocking.value[0] ? `${people}. ${t('control.knocking', { count: knocking.value.length })}` : people;
+    }),
     panel,
     threads: useThreads(room),
     thread,
@@ -104,6 +120,7 @@ export function provideCall({ client, room }: Call): CallContext {
     readings: shallowRef(null),
     lowBandwidth: useReadable(room.lowBandwidth),
     captions: ref(storage.get('captions') === 'on'),
+    hearing: computed(() => views.value.filter(({ user }) => info.value.hearing?.some((bot) => user === `bot:${bot}`)).map(({ name }) => name)),
     bots: useRoomBots(room),
     pointed: ref(0),
     togglePanel: (wanted) => {

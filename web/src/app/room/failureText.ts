@@ -10,7 +10,7 @@ interface FailureText {
 /** Failures that have words of their own; what is left is a fault nobody could expect. */
 const known = [
   'guests-refused', 'guest-failed', 'unauthorized', 'forbidden', 'banned', 'room-full', 'room-locked',
-  'network', 'unavailable', 'timeout', 'rate-limited', 'unsupported', 'ended', 'denied', 'kicked', 'replaced',
+  'network', 'unavailable', 'timeout', 'rate-limited', 'unsupported', 'ended', 'denied', 'kicked', 'replaced', 'nobody',
 ] as const;
 type Known = (typeof known)[number];
 

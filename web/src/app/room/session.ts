@@ -4,8 +4,8 @@ import { rememberRoom } from '../lib/recentRooms';
 import { tabStorage } from '../lib/storage';
 import { givenToken, guestToken, GuestRequestFailed, GuestsRefused, setInCall } from './identity';
 
-/** Why one is not in the room. `guests-refused` and `guest-failed` arise before any connection. */
-export type Failure = ErrorCode | 'guests-refused' | 'guest-failed';
+/** Why one is not in the room. `guests-refused` and `guest-failed` arise before any connection, `nobody`: nobody has answered a knock. */
+export type Failure = ErrorCode | 'guests-refused' | 'guest-failed' | 'nobody';
 export type Ending = RemovedReason | 'left' | 'replaced' | 'lost';
 
 export interface Call {
@@ -15,13 +15,16 @@ export interface Call {
 
 export type Phase =
   | { readonly name: 'lobby'; readonly failure: Failure | null }
-  | { readonly name: 'joining' }
+  | { readonly name: 'joining'; readonly knocking: boolean }
   | { readonly name: 'room'; readonly call: Call }
   | { readonly name: 'ended'; readonly ending: Ending; readonly text: string };
 
 export interface Session {
   readonly phase: Readonly<ShallowRef<Phase>>;
+  /** After a failure that says so, asks to be let in. */
   join(name: string): Promise<void>;
+  /** Ends the waiting at the door. */
+  cancel(): void;
   leave(): Promise<void>;
   backToLobby(): void;
 }
@@ -29,11 +32,15 @@ export interface Session {
 const errorCode = (error: unknown): ErrorCode =>
   error instanceof Error && 'code' in error ? (error.code as ErrorCode) : 'internal';
 
+/** After these one has to be let in. */
+export const atDoor = (failure: Failure | null): boolean => failure === 'room-locked' || failure === 'denied' || failure === 'nobody';
+
 /** One room as one person sees it, from the lobby to the end. */
 export function useSession(roomId: string, media: LocalMedia): Session {
   const phase = shallowRef<Phase>({ name: 'lobby', failure: null });
   const outboxKey = `outbox:${roomId}`;
   let client: Client | null = null;
+  let waiting = new AbortController();
 
   const drop = (): void => {
     client?.close();
@@ -45,7 +52,9 @@ export function useSession(roomId: string, media: LocalMedia): Session {
   }
 
   async function join(name: string): Promise<void> {
-    phase.value = { name: 'joining' };
+    const knock = phase.value.name === 'lobby' && atDoor(phase.value.failure);
+    const { signal } = (waiting = new AbortController());
+    phase.value = { name: 'joining', knocking: knock };
     drop();
     try {
       // Asked for before connecting: a refusal is then an answer to the person, not a retry.
@@ -57,7 +66,7 @@ export function useSession(roomId: string, media: LocalMedia): Session {
         name: 'confab-web',
       });
       client = made;
-      const room = await made.join(roomId, { media });
+      const room = await made.join(roomId, { media, knock, signal });
       if (client !== made) return;
       setInCall(roomId, true);
       rememberRoom(roomId);
@@ -65,7 +74,8 @@ export function useSession(roomId: string, media: LocalMedia): Session {
     } catch (error) {
       drop();
       setInCall(roomId, false);
-      phase.value = { name: 'lobby', failure: failureOf(error) };
+      const failure = failureOf(error);
+      phase.value = { name: 'lobby', failure: signal.aborted ? 'room-locked' : knock && failure === 'timeout' ? 'nobody' : failure };
     }
   }
 
@@ -104,6 +114,7 @@ export function useSession(roomId: string, media: LocalMedia): Session {
   return {
     phase,
     join,
+    cancel: () => waiting.abort(),
     leave,
     backToLobby: () => (phase.value = { name: 'lobby', failure: null }),
   };

@@ -148,10 +148,8 @@ class Local implements LocalMedia {
       if (kind === 'microphone') this.#measure(feed).catch(() => undefined);
       void this.refreshDevices();
     } catch (thrown) {
-      const error = ClientError.fromDevice(thrown);
       // The track of the device before, if there is one, goes on.
-      state.patch({ busy: false, error });
-      throw error;
+      this.#failed(kind, thrown);
     }
   }
 
@@ -186,10 +184,14 @@ class Local implements LocalMedia {
       }
       this.screen.patch({ on: true, busy: false, feed, error: null });
     } catch (thrown) {
-      const error = ClientError.fromDevice(thrown, true);
-      this.screen.patch({ busy: false, error });
-      throw error;
+      this.#failed('screen', thrown);
     }
+  }
+
+  #failed(source: 'camera' | 'microphone' | 'screen', thrown: unknown): never {
+    const error = ClientError.fromDevice(thrown, source === 'screen');
+    this[source].patch({ busy: false, error });
+    throw error;
   }
 
   /** Takes a track in, in the place of the one that this source had. */
