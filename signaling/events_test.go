@@ -3,6 +3,7 @@ package signaling
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -385,6 +386,62 @@ func TestRepeatedAtOnce(t *testing.T) {
 	if acks != 1 {
 		t.Errorf("%d answers", acks)
 	}
+}
+
+// TestBrokenRequest: what did not come whole is not taken, and the same frame comes whole afterwards.
+func TestBrokenRequest(t *testing.T) {
+	w := newWorld(t)
+	c, connected := w.loginByEvents(wire.Auth{Token: "ann"})
+	raw, err := net.Dial("tcp", strings.TrimPrefix(w.http.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := line(t, "ping", "p", "", wire.Ping{})
+	_, err = fmt.Fprintf(raw, "POST /send HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nConfab-Frame: 1\r\nContent-Length: 1000\r\n\r\n%s\n",
+		connected.Ticket, frame)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := w.session(connected.Session).conn.(*eventConn)
+	eventually(t, "the request is there", func() bool { return conn.sends.Load() == 1 })
+	_ = raw.Close()
+	eventually(t, "the request is over", func() bool { return conn.sends.Load() == 0 })
+	if status, text := c.events.send(frame); status != http.StatusNoContent {
+		t.Fatalf("again: %d %s", status, text)
+	}
+	c.want(wire.KindPong, "p")
+	if rest := c.sync("last"); len(rest) > 0 {
+		t.Errorf("taken twice: %v", rest)
+	}
+}
+
+// TestEventsBeginAndEnd begins and ends sessions in every way at the same time, for the race detector and goleak.
+func TestEventsBeginAndEnd(t *testing.T) {
+	w := newWorld(t)
+	room := roomName(t)
+	together(8, func(worker int) {
+		ticket, user := "", fmt.Sprint("user", worker)
+		for round := range 12 {
+			e := w.eventClient()
+			ticket = e.begin(wire.Auth{Token: user, Ticket: ticket}).Ticket
+			e.send(line(t, "join", "j", room, wire.Join{}))
+			if round%3 > 0 { // else nobody ever reads its events
+				e.open()
+			}
+			switch (worker + round) % 4 {
+			case 0:
+				e.do("DELETE", "/session", "")
+			case 1:
+				e.send(line(t, "chat", "c", room, wire.Chat{Text: "hi"}))
+			case 2:
+				w.CloseUser(wire.UserID(user), wire.CloseTryAgainLater, "test")
+			case 3: // stays until it is taken over
+			}
+			if round%2 == 0 && e.cut != nil {
+				e.cut()
+			}
+		}
+	})
 }
 
 // TestPreflight asks as browsers do for a page of another origin.
