@@ -38,7 +38,7 @@ const (
 type downlink struct {
 	mu        sync.Mutex
 	now       time.Time            // guarded by mu: the latest time that the estimator was told of
-	estimator *bandwidth.Estimator // guarded by mu
+	estimator *bandwidth.Estimator // set by init, then constant; what it points to is guarded by mu
 	numbered  bool                 // guarded by mu: packets bear numbers, so reports will come
 	full      time.Time            // guarded by mu: when less could be sent than before
 	limited   bool                 // guarded by mu: the client has sent REMB
@@ -119,6 +119,13 @@ func (d *downlink) wait(now time.Time, packets int) time.Duration {
 	d.backlog = max(d.backlog, packets*usualPacket)
 	d.repace(now)
 	return max(d.pacer.Next(), leastWait)
+}
+
+// prefetchNext asks for what number will look at in the estimator.
+func (d *downlink) prefetchNext() {
+	d.mu.Lock()
+	d.estimator.PrefetchNext()
+	d.mu.Unlock()
 }
 
 // A traffic is a kind of packets, as far as a downlink tells them apart.

@@ -45,15 +45,16 @@ type egress struct {
 	mid    string
 	sender *webrtc.RTPSender
 
+	pending atomic.Bool             // pump has something to look at
 	want    atomic.Pointer[feed]    // replaced by run; nil = nothing
 	target  atomic.Pointer[target]  // of the video, replaced by control; nil = not chosen yet
 	bound   atomic.Pointer[binding] // nil = not negotiated
-	pending atomic.Bool             // pump has something to look at
+
+	mu      sync.Mutex  // held while writing, so never taken by run
+	outlet              // guarded by mu; see fetch
+	resends resendLimit // guarded by mu
 
 	selected selected // owned by control
-
-	mu     sync.Mutex // held while writing, so never taken by run
-	outlet            // guarded by mu
 }
 
 // An outlet is the sending side of an egress: where it is in the ring, and the numbers that the subscriber sees.
@@ -87,7 +88,6 @@ type outlet struct {
 	rewriter rewriter
 	lastSent time.Time
 	rtxSeq   uint16
-	resends  resendLimit
 	packets  uint32
 	octets   uint32
 	pictures uint32

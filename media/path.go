@@ -6,8 +6,10 @@ import (
 	"net"
 	"slices"
 	"time"
+	"unsafe"
 
 	"confab/media/plane"
+	"confab/media/prefetch"
 	"confab/signaling/wire"
 
 	"github.com/pion/rtcp"
@@ -26,11 +28,15 @@ type packetWriter interface {
 type planeWriter struct {
 	out       *plane.Writer
 	transport *plane.Transport
+	stream    *plane.Stream // what was sent on last, nil = none yet
 }
 
 // WriteRTP implements packetWriter.
 func (w *planeWriter) WriteRTP(header *rtp.Header, payload []byte) (int, error) {
-	if err := w.out.WriteRTP(w.transport, header, payload); err != nil {
+	if w.stream == nil || w.stream.SSRC() != header.SSRC {
+		w.stream = w.transport.Stream(header.SSRC)
+	}
+	if err := w.out.WriteRTP(w.stream, header, payload); err != nil {
 		return 0, err
 	}
 	return len(payload), nil
@@ -79,7 +85,7 @@ func (e *egress) writer(b *binding) packetWriter {
 	if e.through == nil {
 		return b.writer
 	}
-	e.plane = planeWriter{e.through, e.peer.transport}
+	e.plane.out, e.plane.transport = e.through, e.peer.transport
 	return &e.plane
 }
 
@@ -176,6 +182,70 @@ func (p *Peer) EndOfBatch(w *plane.Writer, now time.Time) {
 		case p.later <- wait:
 		default:
 		}
+	}
+}
+
+// Prefetch implements plane.Task.
+func (p *Peer) Prefetch(stage int) {
+	list := p.sending.Load()
+	switch stage {
+	case 0:
+		prefetch.Of(&p.transport)
+		prefetch.Of(&p.downlink)
+		prefetch.Of(list)
+	case 1:
+		p.transport.Prefetch(0)
+		p.downlink.estimator.Prefetch()
+		prefetch.Of(unsafe.SliceData(*list))
+	case 2:
+		p.transport.Prefetch(1)
+		p.downlink.prefetchNext()
+		eachPending(*list, (*egress).prefetch)
+	case 3:
+		p.transport.Prefetch(2)
+		eachPending(*list, (*egress).prefetchNext)
+	}
+}
+
+// eachPending calls f for those of a list that have something to look at.
+func eachPending(list []*egress, f func(*egress)) {
+	for _, e := range list {
+		if e.pending.Load() {
+			f(e)
+		}
+	}
+}
+
+// prefetch asks for what pump will look at, as far as e leads there at once.
+func (e *egress) prefetch() {
+	prefetch.Of(&e.outlet)
+	prefetch.Of(e.want.Load())
+	prefetch.Of(e.target.Load())
+	prefetch.Of(e.bound.Load())
+}
+
+// prefetchNext asks for the rest.
+func (e *egress) prefetchNext() {
+	if !e.mu.TryLock() {
+		return
+	}
+	defer e.mu.Unlock()
+	if r := e.rewriter.now(); r != nil {
+		prefetch.Of(r)
+	}
+	prefetch.Of(unsafe.SliceData(e.header.Extensions))
+	if e.plane.stream != nil {
+		e.plane.stream.Prefetch()
+	}
+}
+
+// prefetchAll asks for what notifyBy will look at.
+func prefetchAll(list []*egress) {
+	for _, e := range list {
+		prefetch.Of(&e.pending)
+	}
+	for _, e := range list {
+		prefetch.Of(&e.peer.served)
 	}
 }
 

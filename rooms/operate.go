@@ -16,6 +16,7 @@ type Overview struct {
 	Room         wire.RoomID        `json:"room"`
 	Title        string             `json:"title"`
 	Locked       bool               `json:"locked"`
+	Capacity     int                `json:"capacity"` // participants that it holds, bots aside
 	Mode         wire.Mode          `json:"mode"`
 	Recording    bool               `json:"recording"`
 	Participants []wire.Participant `json:"participants"` // in the order in which they came, bots too
@@ -25,8 +26,9 @@ type Overview struct {
 
 // A Setup is what may be set of a room; what is nil stays as it is.
 type Setup struct {
-	Title  *string
-	Locked *bool
+	Title    *string
+	Locked   *bool
+	Capacity *int // 0 = as the server has it
 }
 
 // An Operator acts in rooms for whoever runs the server: it is in none of them, and may do what a moderator may. What
@@ -88,7 +90,8 @@ func (o Operator) Overview(ctx context.Context, room wire.RoomID) (Overview, err
 	}))
 }
 
-// Configure sets what is not nil, also of a room in which nobody has been yet, and returns the room.
+// Configure sets what is not nil, also of a room in which nobody has been yet, and returns the room. Errors: conflict (the
+// server holds fewer participants); then nothing is set.
 func (o Operator) Configure(ctx context.Context, room wire.RoomID, setup Setup) (Overview, error) {
 	return overviewOf(o.in(ctx, room, func(r *Room, answer Answer) {
 		r.configure(setup, func(_ wire.ServerMessage, err error) {
@@ -130,6 +133,17 @@ func (o Operator) Moderate(ctx context.Context, room wire.RoomID, msg wire.Moder
 // ToggleBot lets a bot in, or puts it out. Errors: not-found, conflict.
 func (o Operator) ToggleBot(ctx context.Context, room wire.RoomID, msg wire.BotToggle) error {
 	return o.act(ctx, room, func(r *Room, answer Answer) { r.toggleBot(r.operator(wire.Author{}), msg, answer) })
+}
+
+// Bans returns who is banned, the newest first. Errors: not-found.
+func (o Operator) Bans(ctx context.Context, room wire.RoomID) (wire.ServerMessage, error) {
+	return o.in(ctx, room, func(r *Room, answer Answer) {
+		if !r.used() {
+			answer(nil, errNoRoom())
+			return
+		}
+		r.bans(r.operator(wire.Author{}), answer)
+	})
 }
 
 // History returns a page of a timeline, which no private thread is, as of Member.History.
@@ -242,12 +256,12 @@ func overviewOf(body wire.ServerMessage, err error) (Overview, error) {
 // used reports whether there is anything to the room: people, messages or settings.
 func (r *Room) used() bool {
 	d := &r.doc
-	return !r.empty() || r.main.last != 0 || d.Title != "" || d.Locked || len(d.Bans) > 0 || len(d.Bots) > 0 || r.threads != nil
+	return !r.empty() || r.main.last != 0 || d.Title != "" || d.Locked || len(d.Bans) > 0 || len(d.Bots) > 0 || d.Capacity > 0 || r.threads != nil
 }
 
 func (r *Room) overview() Overview {
 	view := Overview{
-		Room: r.id, Title: r.doc.Title, Locked: r.doc.Locked, Mode: r.call.mode, Recording: r.recording.active != nil,
+		Room: r.id, Title: r.doc.Title, Locked: r.doc.Locked, Capacity: r.capacity(), Mode: r.call.mode, Recording: r.recording.active != nil,
 		Participants: make([]wire.Participant, 0, len(r.order)), Bots: append([]wire.BotID{}, r.doc.Bots...), LastSeq: r.main.last,
 	}
 	for _, m := range r.order {
@@ -258,6 +272,18 @@ func (r *Room) overview() Overview {
 
 // configure sets what an operator wants. A lock that an operator has set stays when the meeting ends.
 func (r *Room) configure(setup Setup, answer Answer) {
+	if setup.Capacity != nil {
+		capacity := *setup.Capacity
+		setup.Capacity = nil
+		r.setCapacity(r.operator(wire.Author{}), capacity, func(_ wire.ServerMessage, err error) {
+			if err != nil {
+				answer(nil, err)
+				return
+			}
+			r.configure(setup, answer)
+		})
+		return
+	}
 	if setup.Title != nil && *setup.Title != r.doc.Title {
 		r.doc.Title = *setup.Title
 		r.broadcastState(wire.Encode(wire.Envelope{Room: r.id}, wire.RoomInfo{Title: setup.Title}), "title/"+string(r.id), nil)
@@ -275,7 +301,7 @@ func (r *Room) eraseAll(answer Answer) {
 	for _, bot := range slices.Clone(r.doc.Bots) {
 		r.removeBot(bot, "left")
 	}
-	r.doc.Title, r.doc.StaysLocked, r.doc.Bans, r.doc.Later = "", false, nil, nil
+	r.doc.Title, r.doc.StaysLocked, r.doc.Capacity, r.doc.Bans, r.doc.Later = "", false, 0, nil, nil
 	r.armLater()
 	clear(r.reads)
 	timelines := []*thread{}

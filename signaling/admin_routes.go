@@ -36,7 +36,7 @@ var adminRoutes = []adminRoute{
 	}, serve: (*AdminHandler).createToken},
 	{Operation: openapi.Operation{
 		Method: "GET", Path: roomsPath, ID: "listRooms", Tag: "admin", Auth: openapi.AdminKey,
-		Summary: "The rooms of this server that are open, by name. Those in which nobody is and was lately are not.",
+		Summary: "The rooms that are open, by name, of every node that answers in time. Those in which nobody is and was lately are not.",
 		Query: []openapi.Parameter{
 			{Name: "after", Type: wire.RoomID(""), Summary: "The last name of the page before."},
 			{Name: "limit", Type: 0, Summary: fmt.Sprintf("1 to %d; %d when it is left out.", maxRoomsPage, roomsPage)},
@@ -86,6 +86,15 @@ var adminRoutes = []adminRoute{
 		Answers: []openapi.Answer{{Status: 204}}, Problems: roomProblems,
 	}, serve: (*AdminHandler).removeParticipant},
 	{Operation: openapi.Operation{
+		Method: "GET", Path: roomsPath + "/{room}/bans", ID: "listBans", Tag: "admin", Auth: openapi.AdminKey,
+		Summary: "Who is banned from a room, the newest first.",
+		Answers: []openapi.Answer{{Status: 200, Type: wire.BanList{}}}, Problems: roomProblems,
+	}, serve: (*AdminHandler).listBans, quiet: true},
+	{Operation: openapi.Operation{
+		Method: "DELETE", Path: roomsPath + "/{room}/bans/{user}", ID: "removeBan", Tag: "admin", Auth: openapi.AdminKey,
+		Summary: "Takes a ban back.", Answers: []openapi.Answer{{Status: 204}}, Problems: roomProblems,
+	}, serve: (*AdminHandler).removeBan},
+	{Operation: openapi.Operation{
 		Method: "PUT", Path: roomsPath + "/{room}/bots/{bot}", ID: "setBot", Tag: "admin", Auth: openapi.AdminKey,
 		Summary: "Lets a bot into the room, or puts it out.",
 		Body:    &openapi.Body{Type: BotSettings{}}, Answers: []openapi.Answer{{Status: 204}},
@@ -131,8 +140,9 @@ type RoomsAnswer struct {
 
 // RoomSettings are what may be set of a room.
 type RoomSettings struct {
-	Title  *string `json:"title,omitempty" doc:"Shown instead of the name; empty = none."`
-	Locked *bool   `json:"locked,omitempty" doc:"A lock that is set here stays when the meeting ends; moderators may enter, and unlock it."`
+	Title    *string `json:"title,omitempty" doc:"Shown instead of the name; empty = none."`
+	Capacity *int    `json:"capacity,omitempty" doc:"Participants that it holds, bots aside; 0 = as the server has it."`
+	Locked   *bool   `json:"locked,omitempty" doc:"A lock that is set here stays when the meeting ends; moderators may enter, and unlock it."`
 }
 
 // A MessageRequest is what a service says.
@@ -244,11 +254,12 @@ func (h *AdminHandler) listRooms(r *adminRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, more, err := h.rooms.Overviews(r.ctx, wire.RoomID(after), cmp.Or(int(limit), roomsPage))
-	if all == nil {
-		all = []rooms.Overview{}
+	page := cmp.Or(int(limit), roomsPage)
+	all, more, err := h.rooms.Overviews(r.ctx, wire.RoomID(after), page)
+	if err != nil {
+		return nil, err
 	}
-	return RoomsAnswer{all, more}, err
+	return h.listElsewhere(r, RoomsAnswer{append([]rooms.Overview{}, all...), more}, page), nil
 }
 
 func (h *AdminHandler) getRoom(r *adminRequest) (any, error) { return h.rooms.Overview(r.ctx, r.room) }
@@ -259,7 +270,13 @@ func (h *AdminHandler) setRoom(r *adminRequest) (any, error) {
 		return nil, err
 	}
 	var said []string
-	setup := rooms.Setup{Locked: body.Locked}
+	setup := rooms.Setup{Locked: body.Locked, Capacity: body.Capacity}
+	if c := body.Capacity; c != nil {
+		if *c < 0 {
+			return nil, wire.Errorf(wire.CodeBadMessage, "capacity is not negative")
+		}
+		said = append(said, fmt.Sprintf("capacity %d", *c))
+	}
 	if body.Title != nil {
 		title := CleanName(*body.Title)
 		if len([]rune(strings.TrimSpace(*body.Title))) > wire.MaxDisplayName {
@@ -349,6 +366,17 @@ func (h *AdminHandler) removeParticipant(r *adminRequest) (any, error) {
 		msg.Action, r.entry.Detail = wire.ActionBan, "ban"
 	}
 	return nil, h.rooms.Moderate(r.ctx, r.room, msg)
+}
+
+func (h *AdminHandler) listBans(r *adminRequest) (any, error) { return h.rooms.Bans(r.ctx, r.room) }
+
+func (h *AdminHandler) removeBan(r *adminRequest) (any, error) {
+	user := wire.UserID(r.Param("user"))
+	if len(user) > wire.MaxUserIDLength {
+		return nil, wire.Errorf(wire.CodeNotFound, "this user is not banned")
+	}
+	r.entry.TargetUser = user
+	return nil, h.rooms.Moderate(r.ctx, r.room, wire.Moderate{Action: wire.ActionUnban, User: user})
 }
 
 func (h *AdminHandler) setBot(r *adminRequest) (any, error) {

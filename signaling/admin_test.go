@@ -160,6 +160,15 @@ func TestAdminAPI(t *testing.T) {
 		t.Errorf("removed: %+v", removed)
 	}
 	w.refused(wire.CodeNotFound, "DELETE", base+"/participants/"+string(joined.Self.ID), "")
+	if bans := want[wire.BanList](w, 200, "GET", base+"/bans", ""); len(bans.Bans) != 1 || bans.Bans[0].User != "ann" {
+		t.Errorf("bans: %+v", bans)
+	}
+	want[any](w, 204, "DELETE", base+"/bans/ann", "")
+	w.refused(wire.CodeNotFound, "DELETE", base+"/bans/ann", "")
+	if got := want[rooms.Overview](w, 200, "PUT", base, `{"capacity":7}`); got.Capacity != 7 {
+		t.Errorf("capacity: %+v", got)
+	}
+	w.refused(wire.CodeConflict, "PUT", base, `{"capacity":1000000,"title":"Never"}`)
 	w.refused(wire.CodeNotFound, "PUT", base+"/bots/scribe", `{"enabled":true}`)
 	want[any](w, 204, "DELETE", base+"?history=true", "")
 	if page := want[wire.HistoryPage](w, 200, "GET", base+"/messages", ""); len(page.Messages) != 0 {
@@ -229,6 +238,8 @@ func TestAdminRefusals(t *testing.T) {
 		{wire.CodeBadMessage, "GET", "/api/v1/rooms/A", ""},
 		{wire.CodeNotFound, "GET", "/api/v1/rooms/nobody-was-here", ""},
 		{wire.CodeBadMessage, "PUT", "/api/v1/rooms/r", `{"locked":"yes"}`},
+		{wire.CodeBadMessage, "PUT", "/api/v1/rooms/r", `{"capacity":-1}`},
+		{wire.CodeNotFound, "GET", "/api/v1/rooms/nobody-was-here/bans", ""},
 		{wire.CodeBadMessage, "PUT", "/api/v1/rooms/r", `{"title":"` + strings.Repeat("x", 81) + `"}`},
 		{wire.CodeBadMessage, "DELETE", "/api/v1/rooms/r?history=yes", ""},
 		{wire.CodeNotFound, "DELETE", "/api/v1/rooms/nobody-was-here", ""},

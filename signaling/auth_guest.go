@@ -93,7 +93,7 @@ func (h *GuestHandler) issue(c *gin.Context) (string, error) {
 	}
 	// A body that trickles in holds a connection no longer than this. Where it cannot be set, there is none.
 	_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(guestBodyTimeout))
-	if wait := h.limits.wait(c.ClientIP(), 1); wait > 0 {
+	if wait := h.limits.wait(c.ClientIP()); wait > 0 {
 		return "", &wire.Error{Code: wire.CodeRateLimited, Text: "too many guests from this address; try again soon", RetryAfter: wait}
 	}
 	var body guestRequest

@@ -174,16 +174,16 @@ func TestGuestAddressesAreBounded(t *testing.T) {
 		address := netip.MustParseAddr("10.0.0.0")
 		for range maxThrottled + 100 {
 			address = address.Next()
-			h.limits.wait(address.String(), 1)
+			h.limits.wait(address.String())
 		}
 		if n := len(h.limits.sources); n != maxThrottled {
 			t.Errorf("%d addresses remembered", n)
 		}
-		if wait := h.limits.wait(address.Next().String(), 1); wait == 0 {
+		if wait := h.limits.wait(address.Next().String()); wait == 0 {
 			t.Error("newcomers past the bound are not paced")
 		}
 		time.Sleep(2 * guestEvery)
-		h.limits.wait(address.Next().String(), 1)
+		h.limits.wait(address.Next().String())
 		if n := len(h.limits.sources); n != 1 {
 			t.Errorf("%d addresses remembered after they were idle", n)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"testing"
@@ -440,17 +441,28 @@ func TestEventsOverHTTP2(t *testing.T) {
 	}
 }
 
-// TestConnectionIsKept ends a session in good order and uses the TCP connection below again.
+// TestConnectionIsKept: a stream that ends in good order leaves the TCP connection below for other requests.
 func TestConnectionIsKept(t *testing.T) {
 	w := newWorld(t)
-	c, _ := w.loginByEvents(wire.Auth{Token: "ann"})
-	c.sync("p")
+	e := w.eventClient()
+	e.http.Transport.(*http.Transport).MaxConnsPerHost = 1
+	e.begin(wire.Auth{Token: "ann"})
+	e.open()
 	w.CloseUser("ann", wire.CloseTryAgainLater, "enough")
-	c.wantClose(wire.CloseTryAgainLater)
-	for range 3 {
-		if status, _, text := c.events.do("GET", "/healthz", ""); status != http.StatusOK {
-			t.Errorf("%d %s", status, text)
-		}
+	(&client{t: t, events: e}).wantClose(wire.CloseTryAgainLater)
+	reused := false
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { reused = got.Reused }})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url+"/healthz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := e.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if !reused || resp.StatusCode != http.StatusOK {
+		t.Errorf("the same connection: %v, %s", reused, resp.Status)
 	}
 }
 
@@ -490,5 +502,21 @@ func TestTransportsAreCounted(t *testing.T) {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("the metrics have no %s", want)
 		}
+	}
+}
+
+// BenchmarkRoundTrip sends a ping and reads its pong.
+func BenchmarkRoundTrip(b *testing.B) {
+	for name, login := range transports {
+		b.Run(name, func(b *testing.B) {
+			c, _ := login(newWorld(b), wire.Auth{Token: "ann"})
+			frame := line(b, "ping", "p", "", wire.Ping{})
+			for b.Loop() {
+				c.raw(frame)
+				if _, err := c.read(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -55,8 +55,9 @@ const (
 type Options struct {
 	Registry  *rooms.Registry
 	Verifier  Verifier
-	Nodes     rooms.Nodes // the other nodes of a cluster; nil = there are none
-	TicketKey []byte      // signs tickets; at least 32 bytes, the same after a restart
+	Nodes     rooms.Nodes                                    // the other nodes of a cluster; nil = there are none
+	Asked     func(question []byte) (answer []byte, ok bool) // answers what the routes of other nodes ask by Nodes; nil = nothing
+	TicketKey []byte                                         // signs tickets; at least 32 bytes, the same after a restart
 
 	Origins         []string      // pages that may connect beside those of the same host ("https://chat.example", "*" = any)
 	EmbedOrigins    []string      // pages that may show the app in a frame, as Origins

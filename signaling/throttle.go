@@ -30,16 +30,16 @@ func newThrottle(every time.Duration, burst int) *throttle {
 	}
 }
 
-// wait takes cost from the bucket of address; it returns how long until there is as much, 0 = taken.
-func (t *throttle) wait(address string, cost int) time.Duration {
+// wait takes one from the bucket of address; it returns how long until there is one, 0 = taken.
+func (t *throttle) wait(address string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	bucket := t.bucketLocked(address)
 	now := time.Now()
-	if bucket.AllowN(now, cost) {
+	if bucket.AllowN(now, 1) {
 		return 0
 	}
-	return time.Duration((float64(cost) - bucket.TokensAt(now)) / float64(bucket.Limit()) * float64(time.Second))
+	return time.Duration((1 - bucket.TokensAt(now)) / float64(bucket.Limit()) * float64(time.Second))
 }
 
 // charge takes cost from the bucket of address, or all that there is.

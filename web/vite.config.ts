@@ -31,6 +31,9 @@ export default defineConfig({
     proxy: {
       '/ws': { target: server, ws: true },
       '/api': { target: server, ws: true },
+      '/session': server,
+      '/events': server,
+      '/send': server,
     },
   },
 });

@@ -26,6 +26,7 @@ type caller struct {
 	*rtctest.Participant
 	t      *testing.T
 	id     wire.ParticipantID
+	ticket string
 	room   string
 	conn   *websocket.Conn
 	change func(*wire.Signal) // of the server's signals; nil = none
@@ -47,7 +48,13 @@ func call(t *testing.T, base, user, room string, opts rtctest.ParticipantOptions
 // callThrough is call with something that changes the server's signals.
 func callThrough(t *testing.T, base, user, room string, opts rtctest.ParticipantOptions, change func(*wire.Signal)) *caller {
 	t.Helper()
-	k := newTalker(t, base, user)
+	return callBy(newTalker(t, base, user), room, opts, change)
+}
+
+// callBy is callThrough for one who is connected already.
+func callBy(k *talker, room string, opts rtctest.ParticipantOptions, change func(*wire.Signal)) *caller {
+	t := k.t
+	t.Helper()
 	k.send(`{"type":"join","id":"join","room":"` + room + `"}`)
 	var joined wire.Joined
 	if err := json.Unmarshal(k.answer("join").Data, &joined); err != nil || joined.Self.ID == "" {
@@ -55,7 +62,7 @@ func callThrough(t *testing.T, base, user, room string, opts rtctest.Participant
 	}
 	_ = k.conn.SetReadDeadline(time.Time{})
 	c := &caller{
-		t: t, id: joined.Self.ID, room: room, conn: k.conn, change: change, done: make(chan struct{}),
+		t: t, id: joined.Self.ID, ticket: k.ticket, room: room, conn: k.conn, change: change, done: make(chan struct{}),
 		codes: map[wire.ErrorCode]int{}, waiting: map[string]chan wire.ErrorCode{},
 	}
 	opts.ID = c.id

@@ -57,10 +57,12 @@ func (l *hookListener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (l *hookListener) setDown(down bool) {
+// setDown returns how many requests have come so far.
+func (l *hookListener) setDown(down bool) (tried int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.down = down
+	return l.tried
 }
 
 // of returns the kinds of the events of a room, messages with their text.
@@ -104,8 +106,7 @@ func TestWebhooksOutliveAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-server.done
-	l.setDown(false)
-	if l.tried == 0 {
+	if tried := l.setDown(false); tried == 0 {
 		t.Error("nothing was tried while the receiver was down")
 	}
 	server = start(t, data, args...)

@@ -218,7 +218,13 @@ func buildNATS(t *testing.T) string {
 }
 
 // startNATS runs it and waits until it listens. The returned function kills it.
-func startNATS(t *testing.T, program, folder, address string, more ...string) (kill func()) {
+func startNATS(t *testing.T, program, folder, address string) (kill func()) {
+	t.Helper()
+	return startNATSIn(t, "", program, folder, address)
+}
+
+// startNATSIn is startNATS in a network namespace, with more arguments.
+func startNATSIn(t *testing.T, namespace, program, folder, address string, more ...string) (kill func()) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -227,6 +233,7 @@ func startNATS(t *testing.T, program, folder, address string, more ...string) (k
 	said := &lockedBuffer{}
 	cmd := exec.Command(program, append([]string{"-js", "-sd", folder, "-a", host, "-p", port}, more...)...)
 	cmd.Stderr = said
+	runIn(cmd, namespace)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

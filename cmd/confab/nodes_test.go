@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -22,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"confab/media/rtctest"
 	"confab/signaling/wire"
 )
 
@@ -31,6 +33,8 @@ const nodeCapacity = 40 // participants of a room
 type fleet struct {
 	t       *testing.T
 	program string
+	bots    string      // file with them
+	net     *network    // that the pairs of a node and a NATS server are in; nil = the loopback of this machine
 	args    [3][]string // of the NATS servers
 	folders [3]string
 	addrs   [3]string
@@ -40,12 +44,14 @@ type fleet struct {
 	data    [3]string
 }
 
-func startFleet(t *testing.T, more ...string) *fleet {
+func startFleet(t *testing.T, net *network) *fleet {
 	t.Helper()
-	f := &fleet{t: t, program: buildNATS(t)}
+	model := modelServer()
+	t.Cleanup(model.Close)
+	f := &fleet{t: t, net: net, bots: botsFile(t, model.URL), program: buildNATS(t)}
 	var routes [3]string
 	for i := range 3 {
-		routes[i], f.addrs[i], f.listen[i] = "nats://"+freeAddress(t), freeAddress(t), freeAddress(t)
+		routes[i], f.addrs[i], f.listen[i] = "nats://"+f.address(i, 6222), f.address(i, 4222), f.address(i, 8080)
 		f.folders[i], f.data[i] = t.TempDir(), t.TempDir()
 	}
 	for i := range 3 {
@@ -53,26 +59,40 @@ func startFleet(t *testing.T, more ...string) *fleet {
 		f.startNATS(i)
 	}
 	for i := range 3 {
-		f.start(i, more...)
+		f.start(i)
 	}
-	for _, node := range f.nodes {
-		awaitThat(t, "the nodes see each other", func() bool { return gauges(t, node, "confab_cluster_nodes")[0] == 3 })
-	}
+	f.whole()
 	return f
 }
 
+// address is where something of a node listens: at that port of its own network, or at any that is free.
+func (f *fleet) address(i, port int) string {
+	if f.net == nil {
+		return freeAddress(f.t)
+	}
+	return net.JoinHostPort(f.net.address(i), strconv.Itoa(port))
+}
+
+// whole waits until the nodes see each other.
+func (f *fleet) whole() {
+	f.t.Helper()
+	for _, node := range f.nodes {
+		awaitThat(f.t, "the nodes see each other", func() bool { return gauges(f.t, node, "confab_cluster_nodes")[0] == 3 })
+	}
+}
+
 func (f *fleet) startNATS(i int) {
-	f.nats[i] = startNATS(f.t, f.program, f.folders[i], f.addrs[i], f.args[i]...)
+	f.nats[i] = startNATSIn(f.t, f.net.namespace(i), f.program, f.folders[i], f.addrs[i], f.args[i]...)
 }
 
 // start starts a node, which prefers the NATS server of its number.
-func (f *fleet) start(i int, more ...string) {
+func (f *fleet) start(i int) {
 	urls := "nats://" + f.addrs[i] + ",nats://" + f.addrs[(i+1)%3] + ",nats://" + f.addrs[(i+2)%3]
-	f.nodes[i] = start(f.t, f.data[i], append([]string{
-		"--listen", f.listen[i], "--nats", urls, "--replicas", "3", "--node-name", "node-" + strconv.Itoa(i),
-		"--auth-secret", testSecret, "--rate-limit", "0", "--connection-limit", "0", "--max-participants", strconv.Itoa(nodeCapacity),
-		"--history", strconv.Itoa(2 * killedMessages), "--log-level", "error", "--turn", "off",
-	}, more...)...)
+	f.nodes[i] = startIn(f.t, f.net.namespace(i), f.data[i],
+		"--listen", f.listen[i], "--nats", urls, "--replicas", "3", "--node-name", "node-"+strconv.Itoa(i),
+		"--auth-secret", testSecret, "--admin-key", "ops:"+testKeyOfAdmin, "--rate-limit", "0", "--connection-limit", "0", "--max-participants", strconv.Itoa(nodeCapacity),
+		"--history", strconv.Itoa(2*killedMessages), "--log-level", "error", "--turn", "off", "--mesh-max", "0", "--bots", f.bots,
+	)
 }
 
 // js reaches the NATS servers.
@@ -109,12 +129,17 @@ func (f *fleet) document(room string) (text string) {
 }
 
 // leader is the number of the NATS server that leads the stream of a room.
-func (f *fleet) leader(room string) (number int) {
+func (f *fleet) leader(room string) int {
 	f.t.Helper()
 	hash := fnv.New32a()
 	_, _ = io.WriteString(hash, room) // never fails
+	return f.leaderOf(fmt.Sprintf("ROOMS_%d", hash.Sum32()%16))
+}
+
+func (f *fleet) leaderOf(name string) (number int) {
+	f.t.Helper()
 	f.js(func(js jetstream.JetStream) error {
-		stream, err := js.Stream(f.t.Context(), fmt.Sprintf("ROOMS_%d", hash.Sum32()%16))
+		stream, err := js.Stream(f.t.Context(), name)
 		if err == nil {
 			number, err = strconv.Atoi(strings.TrimPrefix(stream.CachedInfo().Cluster.Leader, "n"))
 		}
@@ -203,14 +228,19 @@ func (v *resident) hears(text string) {
 
 // TestNodes is what people of one room at three nodes see of each other, while nodes come and go.
 func TestNodes(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	f := startFleet(t)
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	f := startFleet(t, nil)
 	t.Run("one room", func(t *testing.T) { testOneRoom(t, f) })
+	t.Run("latency", func(t *testing.T) { testLatency(t, f) })
+	t.Run("admin", func(t *testing.T) { testAdminAtAnyNode(t, f) })
 	t.Run("capacity", func(t *testing.T) { testCapacity(t, f) })
 	t.Run("handover", func(t *testing.T) { testHandover(t, f) })
 	t.Run("edge killed", func(t *testing.T) { testEdgeKilled(t, f) })
 	t.Run("owner killed", func(t *testing.T) { testOwnerKilled(t, f) })
-	t.Run("writers", func(t *testing.T) { testWriters(t, f) })
+	t.Run("owner stopped", func(t *testing.T) { testOwnerStopped(t, f) })
+	t.Run("machine killed", func(t *testing.T) { testMachineKilled(t, f) })
+	t.Run("call", func(t *testing.T) { testCallMoves(t, f) })
 	f.stop()
 }
 
@@ -224,6 +254,10 @@ func testOneRoom(t *testing.T, f *fleet) {
 	}
 	for _, v := range []resident{ada, bob} {
 		v.presence(cy.Self.ID, wire.PresenceJoined, "")
+	}
+	out, err := confabCommand(t, "doctor", "--nats", "nats://"+f.addrs[0], "--data", t.TempDir(), "--listen", "127.0.0.1:0").CombinedOutput()
+	if !strings.Contains(string(out), "3 nodes use this NATS: node-0 with 3 participants, node-1 with 0 participants, node-2") {
+		t.Errorf("the doctor says %v\n%s", err, out)
 	}
 	for i, v := range []resident{ada, bob, cy} {
 		text := "hello from " + strconv.Itoa(i)
@@ -259,6 +293,31 @@ func testOneRoom(t *testing.T, f *fleet) {
 	ada.presence(cy.Self.ID, wire.PresenceLeft, "")
 	cy.send(`{"type":"chat","id":"c","room":"shared","data":{"text":"from outside"}}`)
 	cy.wantError("c", wire.CodeNotJoined)
+}
+
+// testLatency measures a message from one node to another by way of the owner, which is a third one.
+func testLatency(t *testing.T, f *fleet) {
+	const messages = 200
+	owner := visit(t, f.nodes[0].url, mintToken(t, "own", "*"), "", "measured")
+	bob := visit(t, f.nodes[1].url, mintToken(t, "bob", "*"), "", "measured")
+	cat := visit(t, f.nodes[2].url, mintToken(t, "cat", "*"), "", "measured")
+	for _, c := range []struct {
+		name     string
+		from, to *resident
+	}{{"at the owner", &owner, &owner}, {"from one node to another", &bob, &cat}} {
+		took := make([]time.Duration, messages)
+		for i := range took {
+			text, sent := c.name+strconv.Itoa(i), time.Now()
+			c.from.send(`{"type":"chat","id":"` + string(c.from.Self.ID) + strconv.Itoa(i) + `","room":"measured","data":{"text":"` + text + `"}}`)
+			c.to.hears(text)
+			took[i] = time.Since(sent)
+		}
+		slices.Sort(took)
+		t.Logf("%s: p50 %v, p99 %v", c.name, took[messages/2].Round(10*time.Microsecond), took[messages*99/100].Round(10*time.Microsecond))
+		if took[messages/2] > time.Second {
+			t.Errorf("half of the messages %s take longer than %v", c.name, took[messages/2])
+		}
+	}
 }
 
 // closeOf reads on until the connection ends, and returns the code.
@@ -369,9 +428,7 @@ func testEdgeKilled(t *testing.T, f *fleet) {
 	}
 	ada.presence(ed.Self.ID, wire.PresenceUpdated, wire.Online)
 	f.start(1)
-	for _, node := range f.nodes {
-		awaitThat(t, "the nodes see each other", func() bool { return gauges(t, node, "confab_cluster_nodes")[0] == 3 })
-	}
+	f.whole()
 }
 
 // testOwnerKilled kills the node that runs a room: it goes on at another one, with the same participants and rules.
@@ -410,14 +467,103 @@ func testOwnerKilled(t *testing.T, f *fleet) {
 	ann2.send(`{"type":"chat","id":"c","room":"kept","data":{"text":"after"}}`)
 	ben2.hears("after")
 	f.start(0)
-	for _, node := range f.nodes {
-		awaitThat(t, "the nodes see each other", func() bool { return gauges(t, node, "confab_cluster_nodes")[0] == 3 })
-	}
+	f.whole()
 }
 
-// testWriters has writers at all nodes while a node is killed, the leader of a stream is, and a node is paused: every
-// message that was acknowledged is at every client once, in one order.
-func testWriters(t *testing.T, f *fleet) {
+// testOwnerStopped ends the owner of a room in good order: nobody is seen to leave, and it takes no longer than a moment.
+func testOwnerStopped(t *testing.T, f *fleet) {
+	tokens := []string{mintToken(t, "ann", "*"), mintToken(t, "ben", "*")}
+	ann := visit(t, f.nodes[0].url, tokens[0], "", "ending")
+	ben := visit(t, f.nodes[1].url, tokens[1], "", "ending")
+	awaitThat(t, "the list of members is kept", func() bool { return strings.Count(f.document("ending"), `"joinedAt"`) == 2 })
+	began := time.Now()
+	if err := f.nodes[0].cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := closeOf(&ann); code != wire.CloseServiceRestart {
+		t.Errorf("its own client was closed with %d", code)
+	}
+	if code := closeOf(&ben); code != wire.CloseTooSlow {
+		t.Errorf("another node's client was closed with %d", code)
+	}
+	ann2 := visit(t, f.nodes[2].url, tokens[0], ann.Ticket, "ending")
+	ben2 := visit(t, f.nodes[1].url, tokens[1], ben.Ticket, "ending")
+	t.Logf("its room went on after %v", time.Since(began).Round(time.Millisecond))
+	for _, v := range []resident{ann2, ben2} {
+		if len(v.Participants) != 2 || v.Self.ID != ann.Self.ID && v.Self.ID != ben.Self.ID {
+			t.Errorf("%s is among %+v", v.Self.ID, v.Participants)
+		}
+	}
+	if err := <-f.nodes[0].done; err != nil {
+		t.Errorf("the node ended with %v\n%s", err, f.nodes[0].err)
+	}
+	f.start(0)
+	f.whole()
+}
+
+// testCallMoves has a call at the owner of its room, of people who are connected elsewhere. When the owner is killed the
+// call goes on at the next one, of the same participants, and the bot that was answering is there: its answer ends as
+// failed, with what was written of it.
+func testCallMoves(t *testing.T, f *fleet) {
+	sound := rtctest.ParticipantOptions{Publish: []wire.Source{wire.Microphone}}
+	host := watchRuns(t, f.nodes[0].url, "talk") // makes node 0 the owner
+	host.request("toggle", wire.KindBotToggle, wire.BotToggle{Bot: "echo", Enabled: true})
+	host.request("ask", wire.KindAIRequest, wire.AIRequest{Bot: "echo", Prompt: "talk on"})
+	ben := call(t, f.nodes[1].url, "ben", "talk", sound)
+	cat := call(t, f.nodes[2].url, "cat", "talk", sound)
+	cat.hears(ben, 20, wire.Microphone)
+	ben.hears(cat, 20, wire.Microphone)
+	said := func() string { // without end
+		for _, text := range host.texts {
+			return text
+		}
+		return ""
+	}
+	host.until(func() bool { return strings.Contains(said(), "word150 ") })
+	ports := []int{ben.server().Port, cat.server().Port}
+	if ports[0] != ports[1] {
+		t.Fatalf("one call at two nodes: ports %v", ports)
+	}
+	ben.expectEnd()
+	cat.expectEnd()
+	began := time.Now()
+	f.kill(0)
+	<-ben.done
+	<-cat.done
+	ben2 := callBy(resumeTalker(t, f.nodes[1].url, "ben", ben.ticket), "talk", sound, nil)
+	cat2 := callBy(resumeTalker(t, f.nodes[2].url, "cat", cat.ticket), "talk", sound, nil)
+	cat2.hears(ben2, 1, wire.Microphone)
+	ben2.hears(cat2, 1, wire.Microphone)
+	took := time.Since(began)
+	t.Logf("media flows again after %v", took.Round(time.Millisecond))
+	if took > 3*time.Second {
+		t.Errorf("that took %v", took)
+	}
+	if ben2.id != ben.id || cat2.id != cat.id || ben2.server().Port == ports[0] {
+		t.Errorf("%s is %s, %s is %s, at port %d", ben.id, ben2.id, cat.id, cat2.id, ben2.server().Port)
+	}
+	heir := watchRuns(t, f.nodes[1].url, "talk")
+	heir.until(func() bool { return len(heir.chats) == 1 && len(heir.open) == 0 })
+	for run, chat := range heir.chats {
+		if chat.Run.Status != wire.RunFailed || len(chat.Text) < len(host.texts[run])/3 || !strings.HasPrefix(chat.Text, "word0 word1 ") {
+			t.Errorf("the answer that was being given ended as %+v with %d of %d bytes", chat.Run, len(chat.Text), len(said()))
+		}
+	}
+	heir.request("again", wire.KindAIRequest, wire.AIRequest{Bot: "echo", Prompt: "a quick one"})
+	heir.until(func() bool { return len(heir.chats) == 2 && len(heir.open) == 0 })
+	for _, c := range []*caller{ben, cat, ben2, cat2} {
+		c.leave()
+	}
+	f.start(0)
+	f.whole()
+}
+
+// TestNodesKilled has writers at all nodes while a node is killed, the leader of a stream is, a node is paused, and one is
+// cut off from the others: every message that was acknowledged is at every client once, in one order.
+func TestNodesKilled(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	f := startFleet(t, newNetwork(t))
 	var acked atomic.Int64
 	var bases []string
 	for _, node := range f.nodes {
@@ -453,6 +599,12 @@ func testWriters(t *testing.T, f *fleet) {
 	f.startNATS(leader)
 	reached(part * 5 / 2)
 	pause(t, f.nodes[1], pausedFor)
+	reached(part * 3)
+	if f.net == nil {
+		t.Log("no network namespaces here: nothing is cut off")
+	} else {
+		testParted(t, f, &acked)
+	}
 	awaitThat(t, "all acknowledged and seen by all", func() bool {
 		return !slices.ContainsFunc(chatters, func(c *chatter) bool { return !c.complete(killedMessages) })
 	})
@@ -470,10 +622,40 @@ func testWriters(t *testing.T, f *fleet) {
 		resumed, filled = resumed+c.resumed, filled+c.filled
 	}
 	t.Logf("%d acknowledged, %d sessions resumed, %d gaps filled", acked.Load(), resumed, filled)
+	f.stop()
 }
 
-// pausedFor is longer than a node may be silent.
-const pausedFor = 6 * time.Second
+// testParted cuts node 2 off. It stops acting, and then the others go on without it; when it is back it is one of them.
+func testParted(t *testing.T, f *fleet, acked *atomic.Int64) {
+	t.Helper()
+	began, before := time.Now(), acked.Load()
+	f.net.part(t, 2)
+	awaitThat(t, "the node that is cut off stops acting", func() bool { return gauges(t, f.nodes[2], "confab_cluster_lease")[0] == 0 })
+	stopped := time.Since(began)
+	awaitThat(t, "the others go on without it", func() bool { return gauges(t, f.nodes[0], "confab_cluster_nodes")[0] == 2 })
+	t.Logf("it stopped acting after %v, and was declared gone after %v", stopped.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+	hold(partedFor - time.Since(began))
+	t.Logf("%d messages were acknowledged meanwhile", acked.Load()-before)
+	f.net.mend(t, 2)
+	f.whole()
+}
+
+// How long a node is paused and how long one is cut off: longer than a node may be silent, and than a stream may take to
+// elect another leader.
+var pausedFor, partedFor = lasting(6 * time.Second), lasting(8 * time.Second)
+
+// faultEnv makes faults last for another time, such as 20s.
+const faultEnv = "CONFAB_NODES_FAULT"
+
+func lasting(usual time.Duration) time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(faultEnv)); err == nil {
+		return d
+	}
+	return usual
+}
+
+// hold waits while a fault lasts.
+func hold(d time.Duration) { <-time.NewTimer(d).C }
 
 // pause stops a process for a while, as a machine that hangs does.
 func pause(t *testing.T, c *confab, d time.Duration) {
@@ -481,9 +663,37 @@ func pause(t *testing.T, c *confab, d time.Duration) {
 	if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.NewTimer(d)
-	<-timer.C
+	hold(d)
 	if err := c.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// testMachineKilled kills a node together with the NATS server that leads the stream of leases, which then has no leader
+// for some seconds. Those who are in rooms of other nodes notice nothing.
+func testMachineKilled(t *testing.T, f *fleet) {
+	lost := f.leaderOf("STATE")
+	owner, other := (lost+1)%3, (lost+2)%3
+	room := "calm-0"
+	for i := 1; f.leader(room) == lost; i++ { // what is said in it can be stored meanwhile
+		room = "calm-" + strconv.Itoa(i)
+	}
+	ann := visit(t, f.nodes[owner].url, mintToken(t, "ann", "*"), "", room)
+	ben := visit(t, f.nodes[other].url, mintToken(t, "ben", "*"), "", room)
+	began := time.Now()
+	f.nats[lost]()
+	f.kill(lost)
+	worst := time.Duration(0)
+	for i := 0; time.Since(began) < 5*time.Second; i++ {
+		sent, text := time.Now(), "still "+strconv.Itoa(i)
+		ben.send(`{"type":"chat","id":"c` + strconv.Itoa(i) + `","room":"` + room + `","data":{"text":"` + text + `"}}`)
+		ann.hears(text) // fails when the connection ends
+		ben.hears(text)
+		worst = max(worst, time.Since(sent))
+		hold(20 * time.Millisecond)
+	}
+	t.Logf("the slowest message took %v", worst.Round(time.Millisecond))
+	f.startNATS(lost)
+	f.start(lost)
+	f.whole()
 }

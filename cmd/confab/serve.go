@@ -110,6 +110,7 @@ type parts struct {
 	audit      *audit.Log // nil = none is kept
 	hooks      *hooks     // nil = nobody is told
 	registry   *rooms.Registry
+	backups    *backupSocket // nil = it could not be opened
 }
 
 // openParts starts everything, or nothing when there is an error.
@@ -156,6 +157,7 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 		Owners: b.cluster().owners(), Audit: b.audit.Act, Events: b.hooks.forRooms(),
 	})
 	b.cluster().begin(b.registry)
+	b.backups = openBackupSocket(s.Data, b.records, log)
 	if err = b.register(s, appended); err != nil {
 		return nil, err
 	}
@@ -177,9 +179,10 @@ func (b *parts) register(s *Settings, appended prometheus.Histogram) error {
 // close ends what was started. Rooms end after what acts in them, and the log after all that writes to it.
 func (b *parts) close(ctx context.Context) error {
 	b.recordings.close()
-	err := errors.Join(b.calls.close(), b.turn.close(), b.front.close(ctx))
+	err := errors.Join(b.backups.close(), b.calls.close(), b.turn.close(), b.front.close(ctx))
 	if b.registry != nil {
 		err = errors.Join(err, wrap("ending the rooms", b.registry.Close(ctx)))
+		b.cluster().leave() // before what takes longer: others wait for the rooms
 	}
 	b.hooks.close(ctx)
 	return errors.Join(err, b.bots.close(ctx), wrap("closing the audit log", b.audit.Close()), closeLog(ctx, b.records))
@@ -187,22 +190,34 @@ func (b *parts) close(ctx context.Context) error {
 
 // openLog opens the log of the rooms, for which the data folder is locked. How long appends take goes into appended.
 func openLog(ctx context.Context, s *Settings, appended prometheus.Histogram, log *slog.Logger) (*bus.Bus, error) {
-	durability := bus.DurabilityDefault
-	if s.Durability == "fsync" {
-		durability = bus.DurabilityFsync
+	if err := checkRestored(s.Data); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	records, err := bus.Open(ctx, bus.Options{
-		DataDir: s.Data, URL: s.NATS, NodeName: s.NodeName, Replicas: s.Replicas, History: s.History, Durability: durability, Logger: log,
+		DataDir: s.Data, URL: s.NATS, NodeName: s.NodeName, Replicas: s.Replicas, History: s.History, Durability: s.busDurability(), Logger: log,
 		Stored: func(took time.Duration) { appended.Observe(took.Seconds()) },
 	})
 	if err != nil {
-		// For a person: what is wrong and not where it was found, and once for all streams that have it.
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		return nil, errors.New(strings.TrimPrefix(first, "bus: "))
+		return nil, plainLogError(err)
 	}
 	return records, nil
+}
+
+// plainLogError is an error of the log for a person: what is wrong and not where it was found, and once for all streams
+// that have it.
+func plainLogError(err error) error {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return errors.New(strings.TrimPrefix(first, "bus: "))
+}
+
+// busDurability is the durability as the log knows it.
+func (s *Settings) busDurability() string {
+	if s.Durability == "fsync" {
+		return bus.DurabilityFsync
+	}
+	return bus.DurabilityDefault
 }
 
 // closeLog closes the log, but waits no longer than ctx.
@@ -259,7 +274,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		return nil, err
 	}
 	admin := signaling.NewAdminHandler(signaling.AdminOptions{
-		AdminKeys: s.adminKeys(), Registry: behind.registry, Keys: keys, Audit: behind.audit, Logger: log,
+		AdminKeys: s.adminKeys(), Registry: behind.registry, Nodes: behind.cluster().links(), Keys: keys, Audit: behind.audit, Logger: log,
 	})
 	routes := func(router gin.IRouter) {
 		guests.Routes(router)
@@ -269,7 +284,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		exportRoutes(router, export)
 	}
 	socket, err := signaling.New(signaling.Options{
-		Registry: behind.registry, Nodes: behind.cluster().links(), Verifier: keys, TicketKey: behind.secret.ticketKey(),
+		Registry: behind.registry, Nodes: behind.cluster().links(), Asked: admin.Asked, Verifier: keys, TicketKey: behind.secret.ticketKey(),
 		Origins: s.Origins, EmbedOrigins: s.EmbedOrigins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
 		Web: web.Dist, Routes: routes, Described: operations(), Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,

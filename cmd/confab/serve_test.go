@@ -80,8 +80,15 @@ func confabCommand(t *testing.T, args ...string) *exec.Cmd {
 // start runs a server on a free port and waits until it has said where it is.
 func start(t *testing.T, data string, args ...string) *confab {
 	t.Helper()
+	return startIn(t, "", data, args...)
+}
+
+// startIn is start in a network namespace.
+func startIn(t *testing.T, namespace, data string, args ...string) *confab {
+	t.Helper()
 	c := &confab{err: &lockedBuffer{}, done: make(chan error, 1)}
 	c.cmd = confabCommand(t, append([]string{"--listen", "127.0.0.1:0", "--data", data}, args...)...)
+	runIn(c.cmd, namespace)
 	c.cmd.Stderr = c.err
 	stdout, err := c.cmd.StdoutPipe()
 	if err != nil {
@@ -95,7 +102,7 @@ func start(t *testing.T, data string, args ...string) *confab {
 	go func() {
 		lines := bufio.NewScanner(stdout)
 		for lines.Scan() {
-			if strings.Contains(lines.Text(), "http://127.0.0.1:") && strings.Contains(lines.Text(), "/r/") && len(said) == 0 {
+			if strings.Contains(lines.Text(), "  http://") && strings.Contains(lines.Text(), "/r/") && len(said) == 0 {
 				said <- strings.TrimSpace(strings.SplitN(strings.TrimSpace(lines.Text()), "#", 2)[0])
 			}
 		}

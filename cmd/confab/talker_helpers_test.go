@@ -20,6 +20,8 @@ type talker struct {
 	t     *testing.T
 	conn  *websocket.Conn
 	lines []wire.Envelope // read, and not looked at yet
+
+	ticket string // of its session
 }
 
 // dialTalker opens a socket and does not authenticate.
@@ -41,17 +43,31 @@ func dialTalker(t *testing.T, base string) *talker {
 // newTalker authenticates and joins.
 func newTalker(t *testing.T, base, user string, rooms ...string) *talker {
 	t.Helper()
-	k := dialTalker(t, base)
-	k.send(authFrame(mintToken(t, user, "*")))
-	if env := k.next(); env.Type != wire.KindConnected {
-		t.Fatalf("got %s %s; want connected", env.Type, env.Data)
-	}
+	k := resumeTalker(t, base, user, "")
 	for _, room := range rooms {
 		k.send(`{"type":"join","id":"j","room":"` + room + `"}`)
 		if env := k.answer("j"); env.Type != wire.KindJoined {
 			t.Fatalf("joining %s: got %s %s", room, env.Type, env.Data)
 		}
 	}
+	return k
+}
+
+// resumeTalker authenticates with the ticket of an earlier session.
+func resumeTalker(t *testing.T, base, user, ticket string) *talker {
+	t.Helper()
+	k := dialTalker(t, base)
+	auth, err := json.Marshal(wire.Auth{Token: mintToken(t, user, "*"), Ticket: ticket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.send(`{"type":"auth","id":"a","data":` + string(auth) + `}`)
+	env := k.next()
+	var connected wire.Connected
+	if env.Type != wire.KindConnected || json.Unmarshal(env.Data, &connected) != nil {
+		t.Fatalf("got %s %s; want connected", env.Type, env.Data)
+	}
+	k.ticket = connected.Ticket
 	return k
 }
 

@@ -2,7 +2,7 @@
 //
 // It is arithmetic: no input or output, no goroutine and no clock; time is a parameter and must not go back. Nothing in
 // it is safe for concurrent use: a receiver's Estimator, Pacer and Allocator belong under one lock. It imports the
-// standard library and signaling/wire, never pion.
+// standard library, signaling/wire and media/prefetch, never pion.
 //
 // An SFU uses it so, for each PeerConnection:
 //

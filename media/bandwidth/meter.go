@@ -11,11 +11,17 @@ const (
 // A meter measures a rate from the sizes and times of packets. Times must be about in order: what is older than its
 // window isn't counted, what is newer moves the window.
 type meter struct {
-	buckets [meterBuckets]struct{ bytes, packets int32 }
+	buckets [meterBuckets]bucket
 	first   int64 // index of the bucket of the first packet
 	newest  int64 // index of the bucket of the newest packet
 	started bool
 }
+
+// A bucket is what was counted in a meterBucket.
+type bucket struct{ bytes, packets int32 }
+
+// last returns the newest bucket.
+func (m *meter) last() *bucket { return &m.buckets[uint64(m.newest)%meterBuckets] }
 
 // add counts a packet of size bytes.
 func (m *meter) add(at time.Duration, size int) {
@@ -49,7 +55,7 @@ func (m *meter) advance(at time.Duration) {
 		m.newest = i
 	}
 	for ; m.newest < i; m.newest++ {
-		m.buckets[uint64(m.newest+1)%meterBuckets] = struct{ bytes, packets int32 }{}
+		m.buckets[uint64(m.newest+1)%meterBuckets] = bucket{}
 	}
 }
 

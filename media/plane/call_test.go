@@ -114,6 +114,9 @@ func (u *upTrack) RTP(w *Writer, header *rtp.Header, packet, _ []byte, _ time.Ti
 	u.pending = append(u.pending, header.SequenceNumber)
 }
 
+// Prefetch implements Task.
+func (u *upTrack) Prefetch(int) {}
+
 // EndOfBatch implements Task.
 func (u *upTrack) EndOfBatch(w *Writer, _ time.Time) {
 	for _, v := range u.viewers {

@@ -54,5 +54,5 @@
 // are started by Plane.Listen and awaited by Conn.Close. The Plane's own lock is taken with a shard's held and never the
 // other way round.
 //
-// The package must import nothing of this module.
+// The package must import nothing of this module but media/prefetch.
 package plane

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"confab/media/prefetch"
+
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 )
@@ -55,8 +57,7 @@ type Transport struct {
 	// Guarded by shard.mu.
 	state   state
 	out, in *srtpContext
-	sending map[uint32]*outgoing // by SSRC
-	last    *outgoing            // the one that was sent on last, nil = none yet
+	sending map[uint32]*Stream   // by SSRC
 	streams map[uint32]*incoming // by SSRC: of RTP that has come or is claimed
 	came    int                  // how many of them have come
 	reports map[uint32]*window   // by SSRC: of RTCP that has come
@@ -68,7 +69,7 @@ type Transport struct {
 func (s *Shard) NewTransport(feedback Feedback) *Transport {
 	return &Transport{
 		shard: s, feedback: feedback,
-		sending: map[uint32]*outgoing{}, streams: map[uint32]*incoming{}, reports: map[uint32]*window{},
+		sending: map[uint32]*Stream{}, streams: map[uint32]*incoming{}, reports: map[uint32]*window{},
 	}
 }
 
@@ -96,6 +97,24 @@ func (t *Transport) Moved(pair *webrtc.ICECandidatePair) error {
 	t.paths = append(t.paths, remote)
 	t.shard.plane.learn(remote, t)
 	return nil
+}
+
+// Prefetch asks the processor for what a Writer will look at to send the next packet: in stage 0 for what is in t, in stage
+// 1 for what that leads to, in stage 2 for the rest. It is for the holder of the shard.
+func (t *Transport) Prefetch(stage int) {
+	switch {
+	case stage == 0:
+		prefetch.Of(&t.state)
+		prefetch.Of(&t.out)
+		prefetch.Of(&t.paths)
+		prefetch.Of(&t.conn)
+	case t.state != served || len(t.paths) == 0:
+	case stage == 1:
+		prefetch.Of(t.out)
+		prefetch.Of(&t.paths[len(t.paths)-1])
+	case stage == 2:
+		t.out.prefetchKey()
+	}
 }
 
 // attach takes the port by which the Transport sends, nil for none. mu is held.
@@ -313,25 +332,28 @@ type incoming struct {
 	window window
 }
 
-// An outgoing is one stream that is sent.
-type outgoing struct {
-	ssrc   uint32
-	window window
+// A Stream is one SSRC that a Transport sends on.
+type Stream struct {
+	transport *Transport // constant
+	ssrc      uint32     // constant
+	window    window     // guarded by the shard
 }
 
-// outgoing returns the stream of an SSRC. mu is held.
-func (t *Transport) outgoing(ssrc uint32) *outgoing {
-	if t.last != nil && t.last.ssrc == ssrc {
-		return t.last
+// Stream returns what the Transport sends on as an SSRC, always the same. It is for the holder of the shard.
+func (t *Transport) Stream(ssrc uint32) *Stream {
+	s := t.sending[ssrc]
+	if s == nil {
+		s = &Stream{transport: t, ssrc: ssrc}
+		t.sending[ssrc] = s
 	}
-	o := t.sending[ssrc]
-	if o == nil {
-		o = &outgoing{ssrc: ssrc}
-		t.sending[ssrc] = o
-	}
-	t.last = o
-	return o
+	return s
 }
+
+// SSRC is what the stream is called.
+func (s *Stream) SSRC() uint32 { return s.ssrc }
+
+// Prefetch asks the processor for what a Writer will look at to send the next packet.
+func (s *Stream) Prefetch() { prefetch.Of(s) }
 
 // headerSize is the length of the header of a packet (RFC 3550 section 5.1 and 5.3.1): more than there is, if it is cut
 // short.

@@ -37,7 +37,14 @@ type run struct {
 // the same for all tasks of a batch, whose packets leave together. The rules of Sink apply.
 type Task interface {
 	EndOfBatch(w *Writer, now time.Time)
+	// Prefetch asks the processor for what EndOfBatch will look at. Before the first EndOfBatch of a batch it is called for
+	// each task in turn with each stage from 0 to prefetchStages-1; what a stage asks for, the next one may look at. It
+	// changes nothing.
+	Prefetch(stage int)
 }
+
+// prefetchStages is how many times a pointer can be followed.
+const prefetchStages = 4
 
 // A Writer encrypts and sends. It exists while its shard is locked, for who is given it. Write all packets for one
 // transport in a row: those that have one size leave in one piece.
@@ -70,16 +77,18 @@ func (w *Writer) RTP(t *Transport, packet []byte) error {
 		return ErrMalformed
 	}
 	room := w.room(t.conn, len(packet)+rtpOverhead)
-	return w.seal(t, append(room, packet[:size]...), packet[size:])
+	stream := t.Stream(binary.BigEndian.Uint32(packet[8:]))
+	return w.seal(stream, append(room, packet[:size]...), packet[size:])
 }
 
-// WriteRTP is RTP for a packet in two parts.
-func (w *Writer) WriteRTP(t *Transport, header *rtp.Header, payload []byte) error {
+// WriteRTP is RTP for a packet of a stream in two parts.
+func (w *Writer) WriteRTP(s *Stream, header *rtp.Header, payload []byte) error {
+	t := s.transport
 	if t.state != served || t.conn == nil {
 		return ErrNotServed
 	}
 	n := header.MarshalSize()
-	if n+len(payload) > maxPacket {
+	if n+len(payload) > maxPacket || header.SSRC != s.ssrc {
 		w.shard.stats.Refused++
 		return ErrMalformed
 	}
@@ -92,20 +101,20 @@ func (w *Writer) WriteRTP(t *Transport, header *rtp.Header, payload []byte) erro
 		w.shard.stats.Refused++
 		return ErrMalformed
 	}
-	return w.seal(t, room, payload)
+	return w.seal(s, room, payload)
 }
 
 // seal encrypts a packet whose header is in the arena, and adds it to what is sent.
-func (w *Writer) seal(t *Transport, header, payload []byte) error {
-	ssrc := binary.BigEndian.Uint32(header[8:])
-	index, ok := t.outgoing(ssrc).window.take(binary.BigEndian.Uint16(header[2:]))
+func (w *Writer) seal(s *Stream, header, payload []byte) error {
+	t := s.transport
+	index, ok := s.window.take(binary.BigEndian.Uint16(header[2:]))
 	if !ok {
 		w.shard.stats.Refused++
 		return ErrRepeated
 	}
 	sealed := t.out.sealRTP(header, payload, index)
 	if w.shard.plane.opts.Sent != nil {
-		w.shard.plane.opts.Sent(Nonce{Transport: t, SSRC: ssrc, Index: index})
+		w.shard.plane.opts.Sent(Nonce{Transport: t, SSRC: s.ssrc, Index: index})
 	}
 	w.append(t.conn, t.paths[len(t.paths)-1], len(sealed))
 	return nil
@@ -174,11 +183,24 @@ func (w *Writer) doTasks() {
 		return
 	}
 	now := time.Now()
+	if len(w.tasks) > 1 {
+		w.prefetch()
+	}
 	for i := 0; i < len(w.tasks); i++ { // a task may add others
 		w.tasks[i].EndOfBatch(w, now)
 	}
 	clear(w.tasks)
 	w.tasks = w.tasks[:0]
+}
+
+// prefetch asks for what the tasks will look at. Each looks at some 30 places that nobody has seen since the last batch, so
+// together they would wait for memory longer than they take otherwise.
+func (w *Writer) prefetch() {
+	for stage := range prefetchStages {
+		for _, t := range w.tasks {
+			t.Prefetch(stage)
+		}
+	}
 }
 
 // flush sends what is in the arena.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -208,7 +210,8 @@ func TestEachPacketIsSentOnce(t *testing.T) {
 			{out.RTP(w.Transport, packetOf(t, 1, 101, maxPacket+1)), ErrMalformed},
 			{out.RTP(w.Transport, []byte{0x9f, 96, 0, 102, 0, 0, 0, 0, 0, 0, 0, 1}), ErrMalformed},
 			{out.RTP(w.Transport, []byte{0x90, 96, 0, 102, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1}), ErrMalformed},
-			{out.WriteRTP(w.Transport, &rtp.Header{Version: 2, Marker: true, PayloadType: 72, SSRC: 1}, nil), ErrMalformed},
+			{out.WriteRTP(w.Stream(1), &rtp.Header{Version: 2, Marker: true, PayloadType: 72, SSRC: 1}, nil), ErrMalformed},
+			{out.WriteRTP(w.Stream(1), &rtp.Header{Version: 2, SSRC: 2}, nil), ErrMalformed}, // of another stream
 		} {
 			if !errors.Is(c.err, c.want) {
 				t.Errorf("write %d: %v; want %v", i, c.err, c.want)
@@ -264,6 +267,9 @@ type twice struct {
 	calls int
 }
 
+// Prefetch implements Task.
+func (e *twice) Prefetch(int) {}
+
 func (e *twice) EndOfBatch(w *Writer, _ time.Time) {
 	e.calls++
 	if err := w.RTP(e.wire.Transport, packetOf(e.t, 1, uint16(e.calls), 100)); err != nil {
@@ -290,6 +296,33 @@ func TestTasksAreDoneAtTheEnd(t *testing.T) {
 	}
 }
 
+// A noted is a Task that notes what is asked of it.
+type noted struct {
+	name string
+	seen *[]string
+}
+
+func (n noted) Prefetch(stage int) { *n.seen = append(*n.seen, n.name+strconv.Itoa(stage)) }
+
+func (n noted) EndOfBatch(*Writer, time.Time) { *n.seen = append(*n.seen, n.name) }
+
+func TestTasksPrefetchTogether(t *testing.T) {
+	var seen []string
+	shard := New(Options{}).Shard(0)
+	shard.Do(func(w *Writer) {
+		w.AtEnd(noted{"a", &seen})
+		w.AtEnd(noted{"b", &seen})
+	})
+	if want := []string{"a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3", "a", "b"}; !slices.Equal(seen, want) {
+		t.Errorf("two tasks: %v; want %v", seen, want)
+	}
+	seen = nil
+	shard.Do(func(w *Writer) { w.AtEnd(noted{"a", &seen}) })
+	if !slices.Equal(seen, []string{"a"}) {
+		t.Errorf("one task waits for nobody: %v", seen)
+	}
+}
+
 // forwardAll is a Sink that writes each packet to all wires at the end of the batch: the smallest forwarder.
 type forwardAll struct {
 	to      []*Transport
@@ -310,6 +343,9 @@ func (f *forwardAll) next() []byte {
 	}
 	return nil
 }
+
+// Prefetch implements Task.
+func (f *forwardAll) Prefetch(int) {}
 
 func (f *forwardAll) EndOfBatch(w *Writer, _ time.Time) {
 	for _, t := range f.to {

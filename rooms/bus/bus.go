@@ -113,23 +113,26 @@ func Open(ctx context.Context, opts Options) (*Bus, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
 	}
-	lifetime, end := context.WithCancelCause(context.Background())
-	b := &Bus{
-		opts:     opts,
-		log:      opts.Logger,
-		reads:    make(chan struct{}, maxConcurrentReads),
-		erases:   make(chan struct{}, maxConcurrentErases),
-		lifetime: lifetime,
-		end:      end,
-		closed:   make(chan struct{}),
-	}
-	b.unanswered()
+	b := newBus(opts)
 	if err := b.start(ctx); err != nil {
 		b.end(rooms.ErrLogClosed)
 		b.teardown()
 		return nil, err
 	}
 	return b, nil
+}
+
+func newBus(opts Options) *Bus {
+	b := &Bus{
+		opts:   opts,
+		log:    opts.Logger,
+		reads:  make(chan struct{}, maxConcurrentReads),
+		erases: make(chan struct{}, maxConcurrentErases),
+		closed: make(chan struct{}),
+	}
+	b.lifetime, b.end = context.WithCancelCause(context.Background())
+	b.unanswered()
+	return b
 }
 
 func (o *Options) complete() error {
@@ -179,6 +182,30 @@ func (o *Options) perTimeline() int { return o.History * wire.RecordsPerMessage 
 
 // start does what Open promises; on an error the caller tears down what exists so far.
 func (b *Bus) start(ctx context.Context) error {
+	if err := b.attach(); err != nil {
+		return err
+	}
+	if err := b.openStreams(ctx); err != nil {
+		return err
+	}
+	if err := b.saved.markOpen(b.marks()); err != nil {
+		return fmt.Errorf("bus: the data folder %s: %w", b.opts.DataDir, err)
+	}
+	var err error
+	if b.appender, err = newAppender(b); err != nil {
+		return err
+	}
+	if !b.alone() {
+		if err := b.openNodes(ctx); err != nil {
+			return err
+		}
+	}
+	b.launch()
+	return nil
+}
+
+// attach takes the data folder and connects to NATS, whose server it starts if that is to be in this process.
+func (b *Bus) attach() error {
 	dir := b.opts.DataDir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("bus: the data folder %s cannot be made: %w", dir, err)
@@ -201,25 +228,7 @@ func (b *Bus) start(ctx context.Context) error {
 		b.shards[i] = newShard(b, i)
 	}
 	b.keeper = newKeeper(b)
-	if err := b.connect(); err != nil {
-		return err
-	}
-	if err := b.openStreams(ctx); err != nil {
-		return err
-	}
-	if err := b.saved.markOpen(b.marks()); err != nil {
-		return fmt.Errorf("bus: the data folder %s: %w", dir, err)
-	}
-	if b.appender, err = newAppender(b); err != nil {
-		return err
-	}
-	if !b.alone() {
-		if err := b.openNodes(ctx); err != nil {
-			return err
-		}
-	}
-	b.launch()
-	return nil
+	return b.connect()
 }
 
 // launch starts the goroutines that live as long as the bus.
@@ -257,7 +266,7 @@ func (b *Bus) Close() error {
 	defer close(b.closed)
 	b.appender.drain(closeDrain)
 	if b.nodes != nil {
-		b.nodes.leave()
+		b.nodes.Leave()
 	}
 	b.end(rooms.ErrLogClosed)
 	b.running.Wait()
@@ -305,6 +314,9 @@ func (b *Bus) Ready() error {
 	})
 	if down != nil {
 		return down
+	}
+	if b.nodes != nil && !b.nodes.MayAct() {
+		return fmt.Errorf("%w: neither the other nodes nor NATS have confirmed this node in time", rooms.ErrUnavailable)
 	}
 	if age := b.appender.oldest(); age > readyAppendAge {
 		return fmt.Errorf("%w: an append waits for its confirmation since %s", rooms.ErrUnavailable, age.Round(time.Millisecond))

@@ -59,8 +59,9 @@ func checkVersion(version string) error {
 	return nil
 }
 
-// dial makes one connection. It reconnects for ever and buffers nothing meanwhile: the bus knows what to send again.
-func (b *Bus) dial(name string) (*nats.Conn, error) {
+// dial makes one connection. It reconnects for ever, unless more says otherwise, and buffers nothing meanwhile: the bus
+// knows what to send again.
+func (b *Bus) dial(name string, more ...nats.Option) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name("confab " + name),
 		nats.Timeout(connectTimeout),
@@ -77,6 +78,7 @@ func (b *Bus) dial(name string) (*nats.Conn, error) {
 		nats.ReconnectHandler(func(*nats.Conn) { b.linkBack(name) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.linkError(name, err) }),
 	}
+	options = append(options, more...)
 	if b.server != nil {
 		nc, err := nats.Connect("", append(options, nats.InProcessServer(b.server.server))...)
 		if err != nil {

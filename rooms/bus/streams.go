@@ -28,23 +28,11 @@ const (
 
 // openStreams makes what is missing, checks what exists and settles the epochs.
 func (b *Bus) openStreams(ctx context.Context) error {
-	js, err := jetstream.New(b.history)
-	if err != nil {
-		return fmt.Errorf("bus: %w", err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, ensureTimeout)
 	defer cancel()
-	// Where JetStream is off nobody answers; the same is true of a server that starts, but not for long.
-	began := time.Now()
-	off := func(err error) bool {
-		return time.Since(began) > noJetStream && (errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount))
-	}
-	err = b.persist(ctx, ensureTimeout, off, briefly(func(ctx context.Context) error {
-		_, err := js.AccountInfo(ctx)
-		return err
-	}))
+	js, err := b.jetStream(ctx)
 	if err != nil {
-		return fmt.Errorf("bus: NATS gives no JetStream (enable it on the server and for this account): %w", err)
+		return err
 	}
 	var (
 		all    sync.WaitGroup
@@ -70,6 +58,27 @@ func (b *Bus) openStreams(ctx context.Context) error {
 	}
 	all.Wait()
 	return errors.Join(errs[:]...)
+}
+
+// jetStream waits until JetStream answers on the history connection.
+func (b *Bus) jetStream(ctx context.Context) (jetstream.JetStream, error) {
+	js, err := jetstream.New(b.history)
+	if err != nil {
+		return nil, fmt.Errorf("bus: %w", err)
+	}
+	// Where JetStream is off nobody answers; the same is true of a server that starts, but not for long.
+	began := time.Now()
+	off := func(err error) bool {
+		return time.Since(began) > noJetStream && (errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount))
+	}
+	err = b.persist(ctx, ensureTimeout, off, briefly(func(ctx context.Context) error {
+		_, err := js.AccountInfo(ctx)
+		return err
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("bus: NATS gives no JetStream (enable it on the server and for this account): %w", err)
+	}
+	return js, nil
 }
 
 // briefly gives each try at the start its own time: a server that has just come up may never answer the first.
@@ -244,7 +253,7 @@ func compare(have, want jetstream.StreamConfig) error {
 	}
 	const (
 		foreign = "it was not made by this program: give it another NATS account, or remove the stream"
-		history = "start with the history it was made with (a quarter of the number stored), or change the stream with the nats tool: a smaller number deletes messages"
+		history = "start with the history it was made with (a quarter of the number stored), or change the log: confab upgrade with the new history, while no server runs on it"
 	)
 	for _, c := range []struct {
 		setting, remedy string
@@ -258,7 +267,7 @@ func compare(have, want jetstream.StreamConfig) error {
 		{"max_msgs_per_subject", history, have.MaxMsgsPerSubject, want.MaxMsgsPerSubject},
 		{"max_bytes", "start with the size it was made with, or change the stream with the nats tool: a smaller size deletes messages", have.MaxBytes, want.MaxBytes},
 		{"max_age", foreign, have.MaxAge, want.MaxAge},
-		{"num_replicas", "start with the replicas it was made with, or change the stream with the nats tool", have.Replicas, want.Replicas},
+		{"num_replicas", "start with the replicas it was made with, or change the log: confab upgrade with the new number, while no server runs on it", have.Replicas, want.Replicas},
 		{"duplicate_window", foreign, have.Duplicates, want.Duplicates},
 		{"allow_direct", foreign, have.AllowDirect, want.AllowDirect},
 		{"deny_delete", foreign, have.DenyDelete, want.DenyDelete},

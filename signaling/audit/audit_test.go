@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -186,7 +187,7 @@ func TestAHungStreamHoldsNobody(t *testing.T) {
 	if lost := l.Lost(); lost != more {
 		t.Errorf("%d lost, want %d", lost, more)
 	}
-	if _, err := l.Page(Query{}); err != ErrNoFile {
+	if _, err := l.Page(Query{}); !errors.Is(err, ErrNoFile) {
 		t.Errorf("a page of a stream: %v", err)
 	}
 	close(h.free)

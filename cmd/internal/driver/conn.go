@@ -25,9 +25,10 @@ import (
 )
 
 const (
-	readBuffer = 4 << 10
-	// AnswerTimeout: a client that waits longer than this for an answer has lost it.
+	// AnswerTimeout is how long a client waits for an answer before it has lost it.
 	AnswerTimeout = 20 * time.Second
+
+	readBuffer = 4 << 10
 )
 
 // A Conn is one client. One goroutine reads; Write and Ask may be called from any, Ask by one at a time.

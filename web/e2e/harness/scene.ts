@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { launchChromium, type Devices } from './browser';
 import { Person, watchPage, type PageWatch } from './person';
 import { installProbe } from './probe';
+import { startProxy, type Proxy } from './proxy';
 import { startRelay, type Relay } from './relay';
 import { Server } from './server';
 
@@ -58,6 +59,13 @@ export class Scene {
     const relay = await startRelay(this.server.url);
     this.onEnd(() => relay.close());
     return relay;
+  }
+
+  /** An HTTP proxy between somebody and the server. */
+  async proxy(): Promise<Proxy> {
+    const proxy = await startProxy(this.server.url);
+    this.onEnd(() => proxy.close());
+    return proxy;
   }
 
   /** A person with a browser profile of their own, on the lobby of the room. */

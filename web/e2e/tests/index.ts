@@ -9,6 +9,7 @@ import './threads';
 import './bots';
 import './voice';
 import './recovery';
+import './transport';
 import './moderation';
 import './entry';
 import './accessibility';

@@ -4,7 +4,6 @@ import { Outbox } from './outbox';
 import { until, Value } from './readable';
 import { RoomSession } from './room';
 import type { Client, ClientOptions, JoinOptions, Outgoing, Readable, Room } from './types';
-import type * as wire from './wire';
 
 /** Makes a client; nothing is connected before connect() or join(). */
 export function createClient(options: ClientOptions): Client {
@@ -25,8 +24,11 @@ class ClientSession extends Connection implements Client {
       request: (type, data, o) => this.request(type, data, o),
     }, options.outbox);
     this.outbox = this.#outbox.entries;
-    this.on('message', (envelope) => this.#dispatch(envelope));
-    this.on('connected', () => this.#connected());
+    this.on('message', (envelope) => this.#rooms.get(envelope.room ?? '')?.receive(envelope));
+    this.on('connected', () => {
+      this.#outbox.adopt(this.user.value?.id ?? '');
+      for (const room of [...this.#rooms.values()]) void room.enter();
+    });
     this.state.subscribe((state) => {
       if (state !== 'online') for (const room of this.#rooms.values()) room.suspend();
       if (state === 'closed') for (const room of [...this.#rooms.values()]) room.drop();
@@ -49,7 +51,7 @@ class ClientSession extends Connection implements Client {
     try {
       // A connection that closes for good drops the room, which ends the wait.
       this.connect().catch(() => undefined);
-      // When not online yet, #connected enters all rooms.
+      // When not online yet, `connected` enters all rooms.
       if (this.state.value === 'online') void room.enter();
       const state = await until(room.state, (s) => s !== 'rejoining', { signal });
       if (state !== 'joined') throw room.refusal ?? this.error.value ?? new ClientError('closed');
@@ -65,15 +67,6 @@ class ClientSession extends Connection implements Client {
   #inUse(): boolean {
     for (const room of this.#rooms.values()) if (room.inCall || !hidden()) return true;
     return false;
-  }
-
-  #connected(): void {
-    this.#outbox.adopt(this.user.value?.id ?? '');
-    for (const room of [...this.#rooms.values()]) void room.enter();
-  }
-
-  #dispatch(envelope: wire.Envelope): void {
-    this.#rooms.get(envelope.room ?? '')?.receive(envelope);
   }
 
   #publish(): void {

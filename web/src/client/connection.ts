@@ -17,9 +17,15 @@ const offlineRetryMs = 30_000;
 const defaultTimeoutMs = 15_000;
 
 const codeErrors: Readonly<Record<number, ErrorCode>> = {
-  1008: 'unauthorized', 1009: 'too-large', 4001: 'unauthorized', 4010: 'replaced', 4500: 'kicked', 4501: 'banned', 4502: 'ended',
+  1008: 'unauthorized', 1009: 'too-large', 4010: 'replaced', 4500: 'kicked', 4501: 'banned', 4502: 'ended',
   4503: 'rate-limited',
 };
+
+/**
+ * Attempts in a row of this page that found nobody: after two the next is made with what works where WebSockets are
+ * blocked. After a WebSocket that worked it takes one more, for a server that restarts is not there for a moment.
+ */
+let misses = 0;
 
 export const hidden = (): boolean => globalThis.document?.visibilityState === 'hidden';
 const offline = (): boolean => globalThis.navigator?.onLine === false;
@@ -30,7 +36,7 @@ const offline = (): boolean => globalThis.navigator?.onLine === false;
  */
 export class Connection {
   readonly detail = new Value<ConnectionDetail>({
-    state: 'idle', code: 0, reason: '', attempt: 0, nextRetryAt: null, recovered: false,
+    state: 'idle', code: 0, reason: '', attempt: 0, nextRetryAt: null, recovered: false, fallback: false,
   });
   readonly state = new Value<ConnectionState>('idle');
   readonly error = new Value<ClientErrorLike | null>(null);
@@ -50,6 +56,8 @@ export class Connection {
   #reconnectAfterMs = 0;
   #authError: ClientError | null = null;
   #freshTokenTried = false;
+  /** Whether the present attempt goes another way than over a WebSocket. */
+  #fallback = false;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #stableTimer: ReturnType<typeof setTimeout> | undefined;
   #pageEvents: AbortController | null = null;
@@ -122,15 +130,18 @@ export class Connection {
 
   async #open(): Promise<void> {
     const turn = ++this.#turn;
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = undefined;
+    this.#drop();
     this.#enter(this.user.value ? 'recovering' : 'connecting', { attempt: this.detail.value.attempt + 1 });
     let url: string;
     let token: string;
+    const plain = this.#options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor);
+    let Socket = plain;
     try {
       const option = this.#options.url;
       url = absolute(typeof option === 'function' ? await option() : option);
       token = await this.#tokens.get();
+      // When that cannot be loaded, nobody is there to talk to either.
+      if (misses > 1 && !this.#options.WebSocket) Socket = await import('./events').then((m) => m.choose(), () => plain);
     } catch (error) {
       if (turn !== this.#turn) return;
       const failure = ClientError.from(error, 'network');
@@ -139,12 +150,8 @@ export class Connection {
       return;
     }
     if (turn !== this.#turn) return;
-    this.#link = this.#dial(url, token);
-  }
-
-  #dial(url: string, token: string): Link {
-    const WebSocket = this.#options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor);
-    const link: Link = new Link(WebSocket, url, {
+    this.#fallback = Socket !== plain;
+    const link: Link = this.#link = new Link(Socket, url, {
       open: () => {
         const data: Auth = { token, ticket: this.#ticket, client: this.#options.name };
         link.post(JSON.stringify({ type: 'auth', data }));
@@ -153,7 +160,6 @@ export class Connection {
       lost: (code, reason) => this.#lost(code, reason),
       active: this.#active,
     });
-    return link;
   }
 
   #receive(envelope: Envelope): void {
@@ -162,7 +168,11 @@ export class Connection {
       else if (envelope.type === 'error') this.#authError = ClientError.fromWire(envelope.data as WireError);
       return;
     }
-    if (envelope.type === 'system-status') this.#status(envelope.data as SystemStatus);
+    if (envelope.type === 'system-status') {
+      const status = envelope.data as SystemStatus;
+      this.#reconnectAfterMs = status.reconnectAfterMs ?? 0;
+      this.#events.emit('system-status', status);
+    }
     if (envelope.type === 'error') this.#options.log?.warn('refused', envelope.data);
     this.#events.emit('message', envelope);
     this.#requests.settle(envelope);
@@ -170,6 +180,7 @@ export class Connection {
 
   #online(hello: Connected): void {
     this.#ticket = hello.ticket;
+    misses = this.#fallback ? 2 : -1;
     this.#authError = null;
     this.#freshTokenTried = false;
     this.#reconnectAfterMs = 0;
@@ -179,43 +190,37 @@ export class Connection {
     this.#link?.established(this.#options.heartbeatMs ?? hello.heartbeatMs, this.limits.value.messageBytes);
     this.#tokens.watch(hello.expiresAt);
     this.#stableTimer = setTimeout(() => this.detail.patch({ attempt: 0 }), stableMs);
-    this.#enter('online', { code: 0, reason: '', recovered: hello.resumed });
+    this.#enter('online', { code: 0, reason: '', recovered: hello.resumed, fallback: this.#fallback });
     this.#events.emit('connected', { session: hello.session, resumed: hello.resumed });
   }
 
-  #status(status: SystemStatus): void {
-    this.#reconnectAfterMs = status.reconnectAfterMs ?? 0;
-    this.#events.emit('system-status', status);
-  }
-
   #lost(code: number, reason: string): void {
-    const wasOnline = this.state.value === 'online';
+    if (this.state.value === 'online') this.#lostAt = Date.now();
+    // A silence says more than a refusal, which a server that restarts gives too.
+    else if (this.#link && code === 1006 && !offline()) misses += reason ? 2 : 1;
     this.#drop();
-    if (wasOnline) this.#lostAt = Date.now();
     if (code === 4001) this.#tokens.renew('expired');
     const refused = this.#authError;
+    const text = reason || `closed ${code}`;
     this.#authError = null;
     if (refused?.code === 'unauthorized' && this.#tokens.renewable && !this.#freshTokenTried) {
       // One try with a fresh token; if that is refused too, the person has to sign in.
       this.#freshTokenTried = true;
       this.#tokens.renew('unauthorized');
     } else if (refused ? !refused.retryable : !mayReconnect(code)) {
-      this.#finish(refused ?? new ClientError(codeErrors[code] ?? 'protocol', reason || `closed ${code}`), code, reason);
+      this.#finish(refused ?? new ClientError(codeErrors[code] ?? 'protocol', text), code, reason);
       return;
     }
-    this.#retryLater(code, reason, refused?.retryAfterMs ?? 0);
-  }
-
-  #retryLater(code: number, reason: string, atLeastMs: number): void {
     const context = { attempt: this.detail.value.attempt + 1, elapsedMs: Date.now() - this.#lostAt, code };
-    const chosen = this.#options.retry ? this.#options.retry(context) : fullJitter(context);
-    const failure = new ClientError('network', reason || `closed ${code}`);
+    const { retry = fullJitter } = this.#options;
+    const chosen = retry(context);
+    const failure = new ClientError('network', text);
     if (chosen === null) {
       this.#finish(failure, code, reason);
       return;
     }
     const away = offline();
-    const delay = Math.max(chosen, atLeastMs, this.#reconnectAfterMs, away ? offlineRetryMs : 0);
+    const delay = Math.max(chosen, refused?.retryAfterMs ?? 0, this.#reconnectAfterMs, away ? offlineRetryMs : 0);
     this.#reconnectAfterMs = 0;
     this.#retryTimer = setTimeout(() => void this.#open(), delay);
     this.error.set(failure);
@@ -245,7 +250,6 @@ export class Connection {
 
   /** The moments at which a network comes back or turns out to be another one. */
   #listenToPage(): void {
-    this.#pageEvents?.abort();
     this.#pageEvents = new AbortController();
     const { signal } = this.#pageEvents;
     const wake = (): void => this.retryNow();

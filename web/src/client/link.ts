@@ -44,7 +44,7 @@ export class Link {
     this.#socket.onmessage = (event) => this.#receive(event.data);
     this.#socket.onclose = (event) => this.#end(event.code, event.reason);
     this.#socket.onerror = null;
-    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), connectTimeoutMs);
+    this.#expect(connectTimeoutMs);
   }
 
   /** The server has accepted us: from here on liveness is watched. */
@@ -65,7 +65,11 @@ export class Link {
   probe(): void {
     if (this.#ended || this.#heartbeatMs === 0 || this.#deadline !== undefined) return;
     this.post('{"type":"ping"}');
-    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), probeTimeoutMs);
+    this.#expect(probeTimeoutMs);
+  }
+
+  #expect(withinMs: number): void {
+    this.#deadline = setTimeout(() => this.#end(1006, 'no answer'), withinMs);
   }
 
   /** Ends without a word to the handlers. */

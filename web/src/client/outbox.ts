@@ -97,8 +97,7 @@ export class Outbox {
     });
     const waiting = this.#entries.reduce((sum, e) => sum + e.bytes, 0);
     if (text.trim() === '') entry.fail(new ClientError('bad-message'));
-    else if (entry.bytes > maxTextBytes) entry.fail(new ClientError('too-large'));
-    else if (this.#entries.length >= this.#maxCount || waiting + entry.bytes > this.#maxBytes) {
+    else if (entry.bytes > maxTextBytes || this.#entries.length >= this.#maxCount || waiting + entry.bytes > this.#maxBytes) {
       entry.fail(new ClientError('too-large'));
     } else {
       this.#entries.push(entry);
@@ -220,9 +219,8 @@ export class Outbox {
 
 function parse(store: OutboxStore | undefined): Kept[] {
   try {
-    const list: unknown = JSON.parse(store?.load() ?? '[]');
-    if (!Array.isArray(list)) return [];
-    return (list as Partial<Kept>[]).filter((k): k is Kept =>
+    // What is no list has no filter, and is caught too.
+    return (JSON.parse(store?.load() ?? '[]') as Partial<Kept>[]).filter((k): k is Kept =>
       [k.id, k.room, k.text, k.user].every((s) => typeof s === 'string') && typeof k.at === 'number');
   } catch {
     return [];

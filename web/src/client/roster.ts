@@ -16,9 +16,9 @@ export class ParticipantView implements Participant {
   readonly kind: wire.ParticipantKind;
   readonly joinedAt: number;
   readonly isSelf: boolean;
-  readonly name: Value<string>;
-  readonly role: Value<wire.Role>;
-  readonly status: Value<wire.ParticipantStatus>;
+  readonly name = new Value('');
+  readonly role = new Value<wire.Role>('member');
+  readonly status = new Value<wire.ParticipantStatus>('online');
   readonly media = new Value<Shown>({ microphone: false, camera: false, screen: false });
   readonly hand = new Value<number | null>(null);
   readonly feeds: Readable<readonly MediaFeed[]>;
@@ -37,9 +37,6 @@ export class ParticipantView implements Participant {
     this.kind = p.kind;
     this.joinedAt = p.joinedAt;
     this.isSelf = own !== null;
-    this.name = new Value(p.name);
-    this.role = new Value(p.role);
-    this.status = new Value(p.status);
     if (own) {
       this.feeds = own.feeds;
       this.level = own.level;
@@ -152,7 +149,6 @@ export class Roster {
 
   close(): void {
     for (const timer of this.#absent.values()) clearTimeout(timer);
-    this.#absent.clear();
   }
 
   #miss(view: ParticipantView): void {
@@ -168,13 +164,9 @@ export class Roster {
 
   #merge(): Person[] {
     const byUser = new Map<string, ParticipantView[]>();
-    for (const view of this.participants.value) {
-      const list = byUser.get(view.user);
-      if (list) list.push(view);
-      else byUser.set(view.user, [view]);
-    }
+    for (const view of this.participants.value) byUser.set(view.user, [...(byUser.get(view.user) ?? []), view]);
     return [...byUser].map(([user, participants]) => {
-      const last = participants[participants.length - 1] as ParticipantView;
+      const last = participants.at(-1) as ParticipantView;
       return { user, participants, name: last.name.value, kind: last.kind, isSelf: participants.some((p) => p.isSelf) };
     });
   }

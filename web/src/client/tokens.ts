@@ -9,8 +9,8 @@ const longestMs = 86_400_000;
 export function expiryOf(token: string): number {
   try {
     const part = token.split('.')[1] ?? '';
-    const claims = JSON.parse(atob(part.replaceAll('-', '+').replaceAll('_', '/'))) as { exp?: unknown };
-    return typeof claims.exp === 'number' ? claims.exp * 1000 : 0;
+    const claims = JSON.parse(atob(part.replaceAll('-', '+').replaceAll('_', '/'))) as { exp: number };
+    return claims.exp * 1000 || 0;
   } catch {
     return 0;
   }
@@ -35,7 +35,7 @@ export class Tokens {
   }
 
   async get(): Promise<string> {
-    const expiry = this.#token === null ? 0 : expiryOf(this.#token);
+    const expiry = expiryOf(this.#token ?? '');
     if (this.#token === null || (expiry > 0 && expiry < Date.now() + 5_000)) await this.#fetch(this.#reason);
     return this.#token ?? '';
   }
@@ -62,10 +62,9 @@ export class Tokens {
   }
 
   async #fetch(reason: TokenReason): Promise<string> {
-    const token = typeof this.#source === 'function' ? await this.#source({ reason }) : this.#source;
-    this.#token = token;
+    this.#token = typeof this.#source === 'function' ? await this.#source({ reason }) : this.#source;
     this.#reason = 'connect';
-    return token;
+    return this.#token;
   }
 
   async #renewLive(expiry: number): Promise<void> {

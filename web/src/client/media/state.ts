@@ -51,12 +51,8 @@ export class MediaStateSync {
   #sync(): void {
     const told = this.#told;
     if (!told || this.#busy) return;
-    const now: MediaState = {
-      microphone: this.#media.microphone.value.on,
-      camera: this.#media.camera.value.on,
-      screen: this.#media.screen.value.on,
-      hand: this.#hand,
-    };
+    const now = { hand: this.#hand } as MediaState;
+    for (const source of sources) now[source] = this.#media[source].value.on;
     if (now.hand === told.hand && sources.every((s) => now[s] === told[s])) return;
     this.#busy = true;
     void this.#send(now).catch(() => undefined).then(() => {
