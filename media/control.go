@@ -41,11 +41,10 @@ func (p *Peer) control() {
 	tick := time.NewTicker(untilPhase(time.Now()))
 	defer tick.Stop()
 	var reported, fed time.Time
-	var out []rtcp.Packet
+	var out compound
 	aligned := false
 	for {
-		clear(out)
-		out = out[:0]
+		out.reset()
 		select {
 		case <-p.ctx.Done():
 			return
@@ -55,7 +54,8 @@ func (p *Peer) control() {
 				aligned = true
 			}
 			if p.publishesVideo() || now.Sub(fed) >= feedbackSlow {
-				fed, out = now, p.feedback.take(out)
+				fed = now
+				p.feedback.take(&out)
 			}
 		case <-p.due:
 		}
@@ -64,16 +64,16 @@ func (p *Peer) control() {
 		}
 		now := time.Now()
 		for _, in := range *p.receiving.Load() {
-			out = p.look(in, out, now)
+			p.look(in, &out, now)
 		}
 		p.listen(now)
 		p.choose(now)
 		p.report(now)
 		if now.Sub(reported) >= reportInterval {
 			reported = now
-			out = p.rtcpReports(out, now)
+			p.rtcpReports(&out, now)
 		}
-		p.writeRTCP(nil, out)
+		p.writeRTCP(nil, out.packets)
 	}
 }
 
@@ -99,7 +99,7 @@ func (p *Peer) steer(now time.Time, wanted int) budget {
 }
 
 // look sees to a track that the client publishes: what it brings, what of it nobody uses, key frames that are due.
-func (p *Peer) look(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet {
+func (p *Peer) look(in *ingress, out *compound, now time.Time) {
 	in.look(now)
 	if msg, ok := in.publishMedia(now); ok {
 		p.post(func(e *events) { e.messages = append(e.messages, msg) })
@@ -107,23 +107,23 @@ func (p *Peer) look(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet
 	in.each(func(s *stream) {
 		s.claimRepair()
 		if s.keyDue(now) {
-			out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.ssrc, MediaSSRC: s.ssrc})
+			out.packets = append(out.packets, &rtcp.PictureLossIndication{SenderSSRC: p.ssrc, MediaSSRC: s.ssrc})
 		}
 	})
-	return out
 }
 
 // maxCompound is how many RTCP packets share a datagram, so that it stays below a path's MTU.
 const maxCompound = 16
 
 // rtcpReports adds a sender report for each track sent and receiver reports for those received.
-func (p *Peer) rtcpReports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
+func (p *Peer) rtcpReports(out *compound, now time.Time) {
 	for _, e := range *p.sending.Load() {
-		if sr := e.report(now); sr != nil {
-			out = append(out, sr)
+		if sr, ok := e.report(now); ok {
+			raw := out.next()
+			*raw = appendSenderReport(*raw, &sr)
 		}
 	}
-	var blocks []rtcp.ReceptionReport
+	blocks := out.blocks[:0]
 	for _, in := range *p.receiving.Load() {
 		in.each(func(s *stream) {
 			s.mu.Lock()
@@ -133,34 +133,33 @@ func (p *Peer) rtcpReports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
 			}
 		})
 	}
-	for len(blocks) > 0 {
-		n := min(len(blocks), 31) // RFC 3550 section 6.4.1
-		out = append(out, &rtcp.ReceiverReport{SSRC: p.ssrc, Reports: blocks[:n]})
-		blocks = blocks[n:]
+	out.blocks = blocks
+	for some := range slices.Chunk(blocks, maxBlocks) {
+		raw := out.next()
+		*raw = appendReceiverReport(*raw, p.ssrc, some)
 	}
-	return out
 }
 
 // report translates the publisher's last sender report: the same clock, so that the tracks of one participant stay
-// in step, carried on to now; the timestamp as this subscriber sees it. nil: there is nothing to say yet.
-func (e *egress) report(now time.Time) *rtcp.SenderReport {
+// in step, carried on to now; the timestamp as this subscriber sees it. False: there is nothing to say yet.
+func (e *egress) report(now time.Time) (rtcp.SenderReport, bool) {
 	b := e.bound.Load()
 	if !e.mu.TryLock() { // its transport may block, and what else control does must go on
-		return nil
+		return rtcp.SenderReport{}, false
 	}
 	defer e.mu.Unlock()
 	if b == nil || e.from == nil || e.cutNext {
-		return nil
+		return rtcp.SenderReport{}, false
 	}
 	line := e.rewriter.timeline()
 	if line.source != e.from || line.sr.at.IsZero() {
-		return nil
+		return rtcp.SenderReport{}, false
 	}
 	sr, elapsed := line.sr, now.Sub(line.sr.at)
-	return &rtcp.SenderReport{
+	return rtcp.SenderReport{
 		SSRC: b.ssrc, NTPTime: sr.ntp + ntpSpan(elapsed), RTPTime: sr.rtp + rtpSpan(elapsed, e.from.in.clock) + line.moved,
 		PacketCount: e.packets, OctetCount: e.octets,
-	}
+	}, true
 }
 
 // reception counts what came of one stream, for its receiver reports (RFC 3550 section 6.4.1, appendices A.3, A.8).

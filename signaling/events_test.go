@@ -504,3 +504,19 @@ func TestTransportsAreCounted(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkRoundTrip sends a ping and reads its pong.
+func BenchmarkRoundTrip(b *testing.B) {
+	for name, login := range transports {
+		b.Run(name, func(b *testing.B) {
+			c, _ := login(newWorld(b), wire.Auth{Token: "ann"})
+			frame := line(b, "ping", "p", "", wire.Ping{})
+			for b.Loop() {
+				c.raw(frame)
+				if _, err := c.read(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
