@@ -163,13 +163,13 @@ func ParseFile(data []byte) (*File, error) {
 	if f.Speech != nil {
 		problems = append(problems, f.Speech.check())
 	}
+	if f.Hearing != nil {
+		problems = append(problems, f.Hearing.check())
+	}
 	for _, p := range f.Bots {
 		if p.Voice != "" && f.Speech == nil {
 			problems = append(problems, fmt.Errorf("bot %q: it has a voice, but nothing speaks: add speech to the file", p.ID))
 		}
-	}
-	if f.Hearing != nil {
-		problems = append(problems, f.Hearing.check())
 	}
 	if f.Profiles != "" {
 		if u, err := url.Parse(f.Profiles); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {

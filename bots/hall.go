@@ -29,16 +29,17 @@ type hall struct {
 	cancel  context.CancelFunc
 	wake    chan struct{} // of one, never closed
 
-	mu     sync.Mutex
-	seats  []*seat                                 // guarded by mu; the first hears for all
-	queue  []heard                                 // guarded by mu
-	lost   bool                                    // some were dropped; guarded by mu
-	desks  map[*seat]*desk                         // guarded by mu
-	there  map[wire.ParticipantID]wire.Participant // guarded by mu
-	reads  map[wire.UserID]wire.Seq                // guarded by mu
-	people *address.Room                           // nil = has changed; guarded by mu
-	ear    *hearing.Ear                            // nil = no seat hears; guarded by mu
-	spoken []spokenLine                            // what was said in the call lately, oldest first; guarded by mu
+	mu      sync.Mutex
+	seats   []*seat                                 // guarded by mu; the first hears for all
+	queue   []heard                                 // guarded by mu
+	lost    bool                                    // some were dropped; guarded by mu
+	desks   map[*seat]*desk                         // guarded by mu
+	there   map[wire.ParticipantID]wire.Participant // guarded by mu
+	reads   map[wire.UserID]wire.Seq                // guarded by mu
+	people  *address.Room                           // nil = has changed; guarded by mu
+	ear     *hearing.Ear                            // nil = no seat hears; guarded by mu
+	noticed time.Time                               // when all who were there know of it; guarded by mu
+	spoken  []spokenLine                            // what was said in the call lately, oldest first; guarded by mu
 
 	// Owned by run.
 	talks   map[wire.ThreadID]*talk

@@ -18,6 +18,9 @@ const (
 	maxSpokenBytes = 16 << 10
 )
 
+// notice is how long everyone has to see that they are heard, before they are: when it begins, and when they come.
+const notice = 3 * time.Second
+
 // A spokenLine is what somebody has said in the call, as a machine has written it down.
 type spokenLine struct {
 	at   time.Time
@@ -46,7 +49,7 @@ func (h *hall) setHearing(s *seat, on bool) {
 			return
 		}
 		h.mu.Lock()
-		h.ear = ear
+		h.ear, h.noticed = ear, time.Now().Add(notice)
 		h.mu.Unlock()
 	}
 }
@@ -54,12 +57,13 @@ func (h *hall) setHearing(s *seat, on bool) {
 // A listener is a hall as its ear knows it.
 type listener struct{ hall *hall }
 
-// Hears implements hearing.Listener: people are heard, and not while they are muted.
+// Hears implements hearing.Listener: people are heard who know of it, and not while they are muted.
 func (l listener) Hears(who wire.ParticipantID) bool {
 	l.hall.mu.Lock()
 	defer l.hall.mu.Unlock()
 	p := l.hall.there[who]
-	return p.Kind == wire.Human && p.Media.Microphone
+	now := time.Now()
+	return p.Kind == wire.Human && p.Media.Microphone && !now.Before(l.hall.noticed) && now.Sub(time.UnixMilli(p.JoinedAt)) >= notice
 }
 
 // Heard implements hearing.Listener.

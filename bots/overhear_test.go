@@ -106,12 +106,18 @@ func (c *client) lets(bot wire.BotID, hear bool) {
 	}
 }
 
-// microphone switches the microphone of a client, and waits until its bots must know of it.
+// microphone switches the microphone of a client who has been there for long, and waits until its bots know of it.
 func (c *client) microphone(h *hall, on bool) {
 	c.t.Helper()
 	if _, err := await(c.t.Context(), func(a rooms.Answer) { c.SetMedia(wire.SetMedia{Microphone: &on}, a) }); err != nil {
 		c.t.Fatal(err)
 	}
+	h.mu.Lock()
+	h.noticed = time.Time{}
+	p := h.there[c.Participant]
+	p.JoinedAt -= notice.Milliseconds()
+	h.there[c.Participant] = p
+	h.mu.Unlock()
 	look, late := time.NewTicker(time.Millisecond), time.After(patience)
 	defer look.Stop()
 	for known := !on; known != on; {
@@ -215,17 +221,32 @@ func TestHearingEnds(t *testing.T) {
 	}
 }
 
-// TestWhoIsHeard: people whose microphone is on, and nobody else.
+// TestWhoIsHeard: people whose microphone is on, and nobody else; and not before they can know of it.
 func TestWhoIsHeard(t *testing.T) {
 	l, ada, _ := listeners(t, &script{})
 	h := l.service.halls["lab"]
 	ear := listener{h}
+	ada.microphone(h, true)
+	ada.microphone(h, false)
 	if ear.Hears("p1") {
 		t.Error("who is muted is heard")
 	}
 	ada.microphone(h, true)
 	if !ear.Hears("p1") {
 		t.Error("who speaks is not heard")
+	}
+	ada.lets("echo", true)
+	if ear.Hears("p1") {
+		t.Error("who is there is heard at once")
+	}
+	h.mu.Lock()
+	h.noticed = time.Time{}
+	newcomer := h.there["p1"]
+	newcomer.ID, newcomer.JoinedAt = "p2", time.Now().UnixMilli()
+	h.there["p2"] = newcomer
+	h.mu.Unlock()
+	if !ear.Hears("p1") || ear.Hears("p2") {
+		t.Error("who comes is heard at once, or who was there is not heard")
 	}
 	ada.microphone(h, false)
 	if ear.Hears("p1") || ear.Hears("bot-echo") || ear.Hears("nobody") {

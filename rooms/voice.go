@@ -25,7 +25,7 @@ func (r *Room) setBotVoice(m *Member, msg wire.BotVoice, answer Answer) {
 		answer = r.audited(m, Act{Action: ActBotVoice, Bot: msg.Bot, On: *msg.Speak}, answer)
 	}
 	if msg.Hear != nil {
-		answer = r.audited(m, Act{Action: ActBotHear, Bot: msg.Bot, On: *msg.Hear}, answer)
+		answer = r.audited(m, Act{Action: ActBotHearing, Bot: msg.Bot, On: *msg.Hear}, answer)
 	}
 	seat, info := r.seatOf(msg.Bot), r.botInfo(msg.Bot)
 	var err error

@@ -73,9 +73,8 @@ func (t *Transcriber) Transcribe(ctx context.Context, sound []byte) (text string
 		return "", fmt.Errorf("hearing: a form that cannot be written: %w", err)
 	}
 	_, err = t.patience.Do(ctx, func(ctx context.Context, began func()) (provider.Usage, error) {
-		text, err = t.once(ctx, contentType, body)
-		if err == nil {
-			began()
+		if text, err = t.once(ctx, contentType, body); err == nil {
+			began() // it comes all at once
 		}
 		return provider.Usage{}, err
 	})

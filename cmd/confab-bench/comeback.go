@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	comebackSize   = 10  // members of a room who lose their connection
-	comebackMissed = 100 // messages written into each room meanwhile
+	comebackPeople = 1000 // unless a flag says otherwise
+	comebackSize   = 10   // members of a room who lose their connection
+	comebackMissed = 100  // messages written into each room meanwhile
 )
 
 // comeback is everybody who loses the connection at the same moment and comes back at the same moment: connect,
@@ -25,10 +26,8 @@ type comeback struct {
 	count  int
 }
 
-func openComeback(count int) func(context.Context, *bench, target) (contest, error) {
-	return func(_ context.Context, b *bench, t target) (contest, error) {
-		return &comeback{b, t, count / comebackSize * comebackSize}, nil
-	}
+func openComeback(_ context.Context, b *bench, t target) (contest, error) {
+	return &comeback{b, t, b.comeback}, nil
 }
 
 func (c *comeback) window(ctx context.Context) (sample, error) {

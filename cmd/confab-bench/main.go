@@ -39,7 +39,7 @@ var scenarios = []*scenario{
 	{name: "join-slow", title: "the same, 10/s", unit: "us", open: openJoin(10)},
 	{name: "idle-10", title: "memory of an idle person, rooms of 10", unit: "KiB", goal: 0.36, most: 1, open: openIdle(10)},
 	{name: "idle-100", title: "memory of an idle person, rooms of 100", unit: "KiB", goal: 0.36, most: 1, open: openIdle(100)},
-	{name: "comeback", title: "1,000 people come back to 100 missed messages each", unit: "s", limit: 0.3, most: 3, open: openComeback(1000)},
+	{name: "comeback", title: "1,000 people come back to 100 missed messages each", unit: "s", limit: 0.3, most: 3, open: openComeback},
 	{name: "survive", title: "acknowledged messages lost by SIGKILL and restart", unit: "lost", most: 2, open: openSurvive},
 	{name: "sfu-even", title: "1 publisher, 100 viewers, evenly spaced", unit: "us", goal: 0.45, most: 3, media: true, open: openForward(viewers(100, false))},
 	{name: "sfu-burst", title: "1 publisher, 100 viewers, frames back to back", unit: "us", goal: 0.33, most: 3, media: true, open: openForward(viewers(100, true))},
@@ -61,6 +61,7 @@ type bench struct {
 	rounds       int
 	windowLength time.Duration
 	idle         int // connections
+	comeback     int // people who come back
 	pid          int
 	log          io.Writer
 }
@@ -91,6 +92,8 @@ type options struct {
 	only   string
 	rounds int
 	binary string
+
+	comeback int
 }
 
 func parseOptions() (options, error) {
@@ -100,7 +103,11 @@ func parseOptions() (options, error) {
 	flag.StringVar(&o.only, "only", "", "run only these scenarios, separated by commas: "+strings.Join(names(), ", "))
 	flag.IntVar(&o.rounds, "rounds", 0, "rounds of each scenario; 0 = 5, with -quick 1")
 	flag.StringVar(&o.binary, "binary", "", "the confab to measure; without it, one is built from the sources")
+	flag.IntVar(&o.comeback, "comeback", comebackPeople, "people who come back in the scenario of that name; each takes a file here and one at the server")
 	flag.Parse()
+	if o.comeback < comebackSize {
+		return o, fmt.Errorf("-comeback %d: a room of them is %d", o.comeback, comebackSize)
+	}
 	for name := range strings.SplitSeq(o.only, ",") {
 		if o.only != "" && !slices.Contains(names(), name) {
 			return o, fmt.Errorf("there is no scenario %q; there are %s", name, strings.Join(names(), ", "))
@@ -161,6 +168,9 @@ func measure() error {
 	}
 	report := &report{Conditions: conditionsOf(b)}
 	for _, sc := range scenarios {
+		if sc.name == "comeback" && b.comeback != comebackPeople { // the limit is for the usual number
+			sc.title, sc.limit = fmt.Sprintf("%d people come back to %d missed messages each", b.comeback, comebackMissed), 0
+		}
 		if !o.wants(sc) {
 			continue
 		}
@@ -189,7 +199,7 @@ func newBench(ctx context.Context, o options, dir string) (*bench, error) {
 	}
 	b := &bench{
 		dir: dir, secret: rand.Text() + rand.Text(), rounds: o.rounds, pid: os.Getpid(), log: os.Stderr,
-		windowLength: 3 * time.Second, idle: 5000,
+		windowLength: 3 * time.Second, idle: 5000, comeback: o.comeback / comebackSize * comebackSize,
 	}
 	if o.quick {
 		b.windowLength, b.idle = time.Second, 2000

@@ -119,17 +119,17 @@ type botMetrics struct {
 	providers *prometheus.CounterVec
 	firstPart *prometheus.HistogramVec
 	breakers  *prometheus.GaugeVec
-	speech    *prometheus.CounterVec
-	sound     prometheus.Histogram
-	speechOut prometheus.Gauge
 	segments  *prometheus.CounterVec
 	heard     prometheus.Counter
 	writing   prometheus.Histogram
+	speech    *prometheus.CounterVec
+	sound     prometheus.Histogram
+	speechOut prometheus.Gauge
 }
 
 var _ bots.Metrics = (*botMetrics)(nil)
-var _, _ resilient.Meter = meter{}, speechMeter{}
 var _ hearing.Metrics = (*botMetrics)(nil)
+var _, _ resilient.Meter = meter{}, speechMeter{}
 
 func newBotMetrics() *botMetrics {
 	seconds := []float64{.01, .05, .1, .25, .5, 1, 2, 5, 10, 30, 60}
@@ -151,20 +151,20 @@ func newBotMetrics() *botMetrics {
 		providers: counter("confab_bot_provider_requests_total", "Requests to providers of models, by what became of them.", "provider", "outcome"),
 		firstPart: histogram("confab_bot_provider_first_seconds", "From a request to a provider to the first piece of its answer.", "provider"),
 		breakers:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "confab_bot_provider_breaker_open", Help: "1 while a provider is not asked, because it failed too often."}, []string{"provider"}),
-		speech:    counter("confab_bot_speech_requests_total", "Sentences that the speech endpoint was asked for, by what became of them.", "outcome"),
-		sound:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "confab_bot_speech_first_seconds", Help: "From a request to the speech endpoint to the first sound.", Buckets: seconds}),
-		speechOut: prometheus.NewGauge(prometheus.GaugeOpts{Name: "confab_bot_speech_breaker_open", Help: "1 while the speech endpoint is not asked, because it failed too often."}),
 		segments:  counter("confab_bot_heard_segments_total", "Pieces of speech in calls that bots hear, by what became of them.", "outcome"),
 		heard:     prometheus.NewCounter(prometheus.CounterOpts{Name: "confab_bot_heard_seconds_total", Help: "Seconds of speech that were sent to be written down."}),
 		writing:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "confab_bot_transcription_seconds", Help: "From the end of a piece of speech to its text.", Buckets: seconds}),
+		speech:    counter("confab_bot_speech_requests_total", "Sentences that the speech endpoint was asked for, by what became of them.", "outcome"),
+		sound:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "confab_bot_speech_first_seconds", Help: "From a request to the speech endpoint to the first sound.", Buckets: seconds}),
+		speechOut: prometheus.NewGauge(prometheus.GaugeOpts{Name: "confab_bot_speech_breaker_open", Help: "1 while the speech endpoint is not asked, because it failed too often."}),
 	}
 }
 
 func (m *botMetrics) register(registry prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		m.runs, m.first, m.whole, m.tokens, m.degraded, m.cache, m.tools, m.toolTime, m.providers, m.firstPart, m.breakers,
-		m.speech, m.sound, m.speechOut,
 		m.segments, m.heard, m.writing,
+		m.speech, m.sound, m.speechOut,
 	} {
 		if err := registry.Register(c); err != nil {
 			return wrap("registering metrics of bots", err)

@@ -79,7 +79,7 @@ func speak(t *testing.T, pc *webrtc.PeerConnection, track *webrtc.TrackLocalStat
 	if of < 0 {
 		t.Fatalf("the SFU takes %v", extensions)
 	}
-	const before, after = 20, 45
+	const before, after = 180, 45 // nobody is heard before they can know of it
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for i := range before + len(said) + after {

@@ -31,6 +31,9 @@ type commandLine struct {
 	Token   tokenCommand       `cmd:"" help:"Print a token that lets a person in."`
 	Show    configCommand      `cmd:"" name:"config" help:"Print the effective settings and where each comes from, secrets masked."`
 	Doctor  doctorCommand      `cmd:"" help:"Check that the server can run here, and say what to do where it cannot."`
+	Backup  backupCommand      `cmd:"" help:"Write the log and the data folder into one file, also while a server is at work on them."`
+	Restore restoreCommand     `cmd:"" help:"Fill an empty data folder with what a backup holds."`
+	Upgrade upgradeCommand     `cmd:"" help:"Change a log to another history or number of replicas, while no server is at work on it."`
 	Health  healthcheckCommand `cmd:"" name:"healthcheck" help:"Ask the server of these settings whether it is ready, for containers."`
 	Version versionCommand     `cmd:"" help:"Print the version."`
 }

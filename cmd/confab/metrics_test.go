@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/prometheus/client_golang/prometheus"
 	"gopkg.in/yaml.v3"
 )
@@ -39,7 +40,7 @@ var descText = regexp.MustCompile(`fqName: "([^"]*)", help: "((?:[^"\\]|\\.)*)".
 func allMetrics(t *testing.T) map[string]series {
 	t.Helper()
 	cert, key, _ := writeCertificate(t, t.TempDir(), 1)
-	s := settingsOf(t, "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--turn", "on", "--turn-port", "0",
+	s := settingsOf(t, "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--nats", testNATS(t), "--turn", "on", "--turn-port", "0",
 		"--turn-tls-port", freePort(t), "--turn-cert", cert, "--turn-key", key,
 		"--webhook-url", "http://127.0.0.1:9/", "--webhook-secret", testHookSecret)
 	listener, err := net.Listen("tcp", s.Listen)
@@ -90,6 +91,24 @@ func allMetrics(t *testing.T) map[string]series {
 		t.Error(err)
 	}
 	return all
+}
+
+// testNATS is the address of a NATS server in this process, with JetStream: a node outside has metrics of the cluster.
+func testNATS(t *testing.T) string {
+	t.Helper()
+	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nats.Start()
+	t.Cleanup(func() {
+		nats.Shutdown()
+		nats.WaitForShutdown()
+	})
+	if !nats.ReadyForConnections(patience) {
+		t.Fatal("NATS does not start")
+	}
+	return nats.ClientURL()
 }
 
 // TestMetrics holds the table of metrics, the alert rules and the dashboard against what a server really has.

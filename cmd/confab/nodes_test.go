@@ -90,7 +90,7 @@ func (f *fleet) start(i int) {
 	urls := "nats://" + f.addrs[i] + ",nats://" + f.addrs[(i+1)%3] + ",nats://" + f.addrs[(i+2)%3]
 	f.nodes[i] = startIn(f.t, f.net.namespace(i), f.data[i],
 		"--listen", f.listen[i], "--nats", urls, "--replicas", "3", "--node-name", "node-"+strconv.Itoa(i),
-		"--auth-secret", testSecret, "--rate-limit", "0", "--connection-limit", "0", "--max-participants", strconv.Itoa(nodeCapacity),
+		"--auth-secret", testSecret, "--admin-key", "ops:"+testKeyOfAdmin, "--rate-limit", "0", "--connection-limit", "0", "--max-participants", strconv.Itoa(nodeCapacity),
 		"--history", strconv.Itoa(2*killedMessages), "--log-level", "error", "--turn", "off", "--mesh-max", "0", "--bots", f.bots,
 	)
 }
@@ -233,6 +233,7 @@ func TestNodes(t *testing.T) {
 	f := startFleet(t, nil)
 	t.Run("one room", func(t *testing.T) { testOneRoom(t, f) })
 	t.Run("latency", func(t *testing.T) { testLatency(t, f) })
+	t.Run("admin", func(t *testing.T) { testAdminAtAnyNode(t, f) })
 	t.Run("capacity", func(t *testing.T) { testCapacity(t, f) })
 	t.Run("handover", func(t *testing.T) { testHandover(t, f) })
 	t.Run("edge killed", func(t *testing.T) { testEdgeKilled(t, f) })

@@ -675,6 +675,18 @@ func (n *Nodes) Ask(ctx context.Context, question []byte) [][]byte {
 	return all
 }
 
+// AskOne puts a question to one node; see rooms.Nodes.
+func (n *Nodes) AskOne(ctx context.Context, to rooms.NodeID, question []byte) ([]byte, error) {
+	msg, err := n.conn.RequestWithContext(ctx, nodePrefix+string(to)+askSuffix, question)
+	switch {
+	case err == nil:
+		return msg.Data, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	}
+	return nil, fmt.Errorf("%w: %w", rooms.ErrNodeGone, err)
+}
+
 // takeQuestion answers another node. Questions beyond maxQuestions wait in NATS's queue.
 func (n *Nodes) takeQuestion(msg *nats.Msg) {
 	n.mu.Lock()

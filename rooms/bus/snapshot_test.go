@@ -184,7 +184,7 @@ func TestRestoreRefuses(t *testing.T) {
 				}
 				return nil, c.end
 			})
-			if err == nil || c.end != io.EOF && !errors.Is(err, c.end) {
+			if err == nil || errors.Is(c.end, cut) && !errors.Is(err, cut) {
 				t.Errorf("it says %v", err)
 			}
 			must(t, log.Close())

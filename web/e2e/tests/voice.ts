@@ -152,7 +152,7 @@ test('voice: a bot hears people when a moderator lets it; all are told and can r
   await until('Ada is heard by the server', async () => (await grace.page.locator('audio[data-source="microphone"]').count()) === 1);
   speech.words.push('Sage, what did we decide?');
   await ada.page.evaluate(() => globalThis.mouth?.(true));
-  await ada.page.waitForTimeout(1_000);
+  await ada.page.waitForTimeout(4_000); // nobody is heard for the first 3 s: they must be able to know of it
   await ada.page.evaluate(() => globalThis.mouth?.(false));
   await grace.find('caption').getByText('Sage, what did we decide?').waitFor();
   assertEqual(await grace.find('caption').innerText(), 'Ada: Sage, what did we decide?', 'the caption');
