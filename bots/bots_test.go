@@ -114,7 +114,11 @@ func openLab(t *testing.T, folder string, opts Options) (*lab, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := rooms.NewRegistry(log, rooms.Options{Bots: service})
+	ropts := rooms.Options{Bots: service}
+	if opts.Hearing != nil {
+		ropts.SFU, ropts.MeshMax = noMedia{}, 4
+	}
+	g := rooms.NewRegistry(log, ropts)
 	return &lab{g, t, service}, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

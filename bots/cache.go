@@ -102,6 +102,7 @@ type ground struct {
 	Question string // normalized
 	About    wire.Seq
 	Said     []groundLine // by people, but for questions to bots
+	Spoken   []string     // aloud
 	Dialog   []string     // other questions to this bot, and its answers
 }
 

@@ -24,6 +24,7 @@ type question struct {
 	follows     bool             // it means something only after what was said before
 	hops        int
 	lastRead    wire.Seq
+	spoken      bool // it was said aloud, and a machine has written it down
 }
 
 // A desk takes the questions to one bot in one room: so many are answered at a time, so many wait, in their order.

@@ -9,7 +9,8 @@
 //
 // Nothing of a conversation is kept here between runs but what people could read in the room at that time: the context
 // is read anew for each, so that what was deleted or cleared is gone from the next. Answers kept for the same question
-// are let go with the messages that they rest on.
+// are let go with the messages that they rest on. What was said aloud in a call that bots hear is remembered as long as they
+// hear it, in memory alone.
 //
 // # Concurrency
 //

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 
+	"confab/bots/hearing"
 	"confab/bots/provider/catalog"
 	"confab/bots/provider/resilient"
 	"confab/bots/tool/mcp"
@@ -27,6 +29,8 @@ type File struct {
 	Profiles string `yaml:"profiles"`
 	// Speech makes sound of what bots say in calls; nil = none of them has a voice.
 	Speech *Speech `yaml:"speech"`
+	// Hearing writes down what people say in calls; nil = no bot hears it.
+	Hearing *Hearing `yaml:"hearing"`
 }
 
 // A Speech is an endpoint of OpenAI's speech API, which others speak too, as it stands in the file.
@@ -76,6 +80,48 @@ func (s *Speech) Open(meter resilient.Meter, log *slog.Logger) (*voice.Speech, e
 	}), nil
 }
 
+// A Hearing is an endpoint of OpenAI's transcription API, which others speak too, as it stands in the file.
+type Hearing struct {
+	URL      string           `yaml:"url"`   // base of the API, such as http://localhost:8000/v1; empty = OpenAI's own
+	Model    string           `yaml:"model"` // as the server names it
+	KeyEnv   string           `yaml:"keyEnv"`
+	KeyFile  string           `yaml:"keyFile"`
+	Language string           `yaml:"language"` // of what is said, such as en; empty = the model finds out
+	Timeouts catalog.Timeouts `yaml:"timeouts"` // 0 = 10 s to connect, 15 s to the text with all that is asked again
+}
+
+// hearingName is what the transcription endpoint is called in errors and metrics.
+const hearingName = "hearing"
+
+// language is how one is written (ISO 639-1, or 639-3 where there is none).
+var language = regexp.MustCompile(`^[a-z]{2,3}$`)
+
+func (s *Hearing) settings() catalog.Settings {
+	return catalog.Settings{
+		API: catalog.OpenAI, URL: s.URL, Model: s.Model, KeyEnv: s.KeyEnv, KeyFile: s.KeyFile, Timeouts: s.Timeouts,
+	}
+}
+
+func (s *Hearing) check() error {
+	problems := []error{catalog.Check(map[string]catalog.Settings{hearingName: s.settings()})}
+	if s.Language != "" && !language.MatchString(s.Language) {
+		problems = append(problems, errors.New("hearing: language: write its code, such as en, or leave it out"))
+	}
+	return errors.Join(problems...)
+}
+
+// Open makes what writes down. It opens no connection. The error is that of the key.
+func (s *Hearing) Open(meter resilient.Meter, log *slog.Logger) (*hearing.Transcriber, error) {
+	at, err := catalog.At(hearingName, s.settings(), catalog.Options{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	at.URL = strings.TrimRight(at.URL, "/") + "/audio/transcriptions"
+	return hearing.NewTranscriber(hearing.TranscriberOptions{
+		Endpoint: at, Model: s.Model, Language: s.Language, Meter: meter, Logger: log,
+	}), nil
+}
+
 // ReadFile reads and checks a file of bots. The error joins all that is wrong, each with what to write instead.
 func ReadFile(path string) (*File, error) {
 	info, err := os.Stat(path)
@@ -116,6 +162,9 @@ func ParseFile(data []byte) (*File, error) {
 	}
 	if f.Speech != nil {
 		problems = append(problems, f.Speech.check())
+	}
+	if f.Hearing != nil {
+		problems = append(problems, f.Hearing.check())
 	}
 	for _, p := range f.Bots {
 		if p.Voice != "" && f.Speech == nil {

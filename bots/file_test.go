@@ -22,6 +22,7 @@ mcp:
 bots:
   - {id: coach, name: Coach, description: Helps., provider: local, skills: [scribe], tools: [read_messages, tickets__*], trust: [tickets__*], ways: [mention], voice: nova}
 speech: {url: "http://localhost:2/v1", model: tts, voice: ash, speed: 1.2}
+hearing: {url: "http://localhost:3/v1", model: whisper, language: en, timeouts: {first: 5s}}
 profiles: https://example.org/users/{user}
 `
 	f, err := ParseFile([]byte(good))
@@ -47,6 +48,10 @@ profiles: https://example.org/users/{user}
 		"a long voice":       {"voice: nova", "voice: " + strings.Repeat("v", maxVoice+1), "voice: name one"},
 		"speech too fast":    {"speed: 1.2", "speed: 12", "speech: speed"},
 		"speech of nothing":  {"model: tts", "model: ''", "speech: model"},
+		"hearing of nothing": {"model: whisper", "model: ''", "hearing: model"},
+		"a tongue made up":   {"language: en", "language: English", "hearing: language"},
+		"no time to hear":    {"first: 5s", "first: 1ms", "hearing: timeouts.first"},
+		"a key in the open":  {"model: whisper", "model: whisper, keyEnv: sk-123", "hearing: keyEnv"},
 		"profiles nowhere":   {"https://example.org/users/{user}", "users", "profiles"},
 		"an API made up":     {"api: openai", "api: telepathy", "telepathy"},
 		"a negative limit":   {"ways: [mention]", "limits: {concurrent: -1}", "negative"},

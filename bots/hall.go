@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"confab/bots/address"
+	"confab/bots/hearing"
 	"confab/rooms"
 	"confab/signaling/wire"
 )
@@ -28,14 +29,17 @@ type hall struct {
 	cancel  context.CancelFunc
 	wake    chan struct{} // of one, never closed
 
-	mu     sync.Mutex
-	seats  []*seat                                 // guarded by mu; the first hears for all
-	queue  []heard                                 // guarded by mu
-	lost   bool                                    // some were dropped; guarded by mu
-	desks  map[*seat]*desk                         // guarded by mu
-	there  map[wire.ParticipantID]wire.Participant // guarded by mu
-	reads  map[wire.UserID]wire.Seq                // guarded by mu
-	people *address.Room                           // nil = has changed; guarded by mu
+	mu      sync.Mutex
+	seats   []*seat                                 // guarded by mu; the first hears for all
+	queue   []heard                                 // guarded by mu
+	lost    bool                                    // some were dropped; guarded by mu
+	desks   map[*seat]*desk                         // guarded by mu
+	there   map[wire.ParticipantID]wire.Participant // guarded by mu
+	reads   map[wire.UserID]wire.Seq                // guarded by mu
+	people  *address.Room                           // nil = has changed; guarded by mu
+	ear     *hearing.Ear                            // nil = no seat hears; guarded by mu
+	noticed time.Time                               // when all who were there know of it; guarded by mu
+	spoken  []spokenLine                            // what was said in the call lately, oldest first; guarded by mu
 
 	// Owned by run.
 	talks   map[wire.ThreadID]*talk
@@ -45,10 +49,11 @@ type hall struct {
 
 // heard is something that a seat was told.
 type heard struct {
-	by       *seat
-	line     []byte // a frame's line
-	question *rooms.Question
-	answer   rooms.Answer
+	by        *seat
+	line      []byte // a frame's line
+	question  *rooms.Question
+	answer    rooms.Answer
+	utterance *hearing.Utterance
 }
 
 // A talk is what is remembered of one timeline.
@@ -163,6 +168,10 @@ func (h *hall) consider(x heard) {
 		h.asked(x)
 		return
 	}
+	if x.utterance != nil {
+		h.overheard(*x.utterance)
+		return
+	}
 	var e wire.Envelope
 	if err := json.Unmarshal(x.line, &e); err != nil {
 		h.service.logger.Error("a frame of a room that cannot be read", "room", string(h.room), "error", err)
@@ -176,6 +185,11 @@ func (h *hall) consider(x heard) {
 		if json.Unmarshal(e.Data, &p) == nil {
 			h.presence(p)
 		}
+	case wire.KindMediaState:
+		var m wire.MediaState
+		if json.Unmarshal(e.Data, &m) == nil {
+			h.mediaState(e.From, m)
+		}
 	case wire.KindRead:
 		var r wire.Read
 		if json.Unmarshal(e.Data, &r) == nil && e.Thread == "" {
@@ -185,6 +199,9 @@ func (h *hall) consider(x heard) {
 		h.chat(x.by, e)
 	case wire.KindEdit, wire.KindDelete, wire.KindClear:
 		h.service.cache.forget(h.room, e.Thread)
+		if e.Type == wire.KindClear && e.Thread == "" {
+			h.forgetSpoken()
+		}
 	default:
 	}
 }
@@ -293,7 +310,11 @@ func (h *hall) asked(x heard) {
 	q := &question{
 		run: rooms.NewRunID(), by: x.question.By.Author, participant: x.question.By.Participant, request: x.question.Request,
 		thread: x.question.Thread, text: x.question.Prompt, prompt: x.question.Prompt, about: x.question.ReplyTo,
-		regenerate: x.question.Regenerate, follows: x.question.ReplyTo != 0, lastRead: x.question.By.Read,
+		regenerate: x.question.Regenerate, follows: x.question.ReplyTo != 0 || x.question.Spoken, lastRead: x.question.By.Read,
+		spoken: x.question.Spoken,
+	}
+	if q.spoken {
+		x.answer = nil // nobody waits for one; why it is not answered is told in the room, as of a message
 	}
 	if was := x.question.Was; was != nil {
 		q.was = was
@@ -303,6 +324,9 @@ func (h *hall) asked(x heard) {
 		}
 	}
 	d := h.desk(x.by)
+	if d == nil && x.answer == nil {
+		return
+	}
 	if d == nil {
 		x.answer(nil, wire.Errorf(wire.CodeCancelled, "the bot was put out"))
 		return

@@ -56,17 +56,21 @@ func (r *runner) prepare(ctx context.Context) (provider.Request, ground, error) 
 	if profile != "" {
 		system += "\n\nWhat is known of " + oneLine(r.q.by.Name) + ", who asks:\n" + indent(profile)
 	}
+	spoken := r.seat.hall.transcript(r.q, r.bot.Limits.ContextTokens*charsPerToken/2)
+	if len(spoken) > 0 {
+		system += "\n" + spokenRules
+	}
 	before := slices.DeleteFunc(slices.Clone(all), func(m tool.Message) bool {
 		return wire.Seq(m.Seq) == r.q.seq || r.q.seq != 0 && wire.Seq(m.Seq) > r.q.seq || wire.Seq(m.Seq) == r.q.regenerate
 	})
 	req := provider.Request{
-		System: system, Messages: r.conversation(before), Tools: specs, MaxTokens: r.bot.Limits.MaxTokens,
+		System: system, Messages: r.conversation(before, spoken), Tools: specs, MaxTokens: r.bot.Limits.MaxTokens,
 		Question: provider.Question{
 			Text: r.q.text, Seq: uint64(r.q.seq), About: uint64(r.q.about), Persona: string(r.bot.ID), Skills: r.bot.Skills, Name: r.bot.Name,
 			Asker: r.q.by.Name, User: string(r.q.by.User), Now: now, Seed: seed(r.q.run),
 		},
 	}
-	return req, r.ground(before, profile, specs), nil
+	return req, r.ground(before, spoken, profile, specs), nil
 }
 
 // original is the text of the message that is asked about, or of the question that is answered anew.
@@ -87,8 +91,8 @@ func (r *runner) original(all []tool.Message) string {
 	return ""
 }
 
-// conversation is what was said before, in short, the last messages as they are, and the question.
-func (r *runner) conversation(before []tool.Message) []provider.Message {
+// conversation is what was said before, in short, the last messages as they are, what was said aloud, and the question.
+func (r *runner) conversation(before []tool.Message, spoken []string) []provider.Message {
 	var t transcript
 	recent := before[max(0, len(before)-verbatim):]
 	older := before[:len(before)-len(recent)]
@@ -106,8 +110,14 @@ func (r *runner) conversation(before []tool.Message) []provider.Message {
 			t.user(line(m))
 		}
 	}
+	if heard := heardIn(spoken); heard != "" {
+		t.user(heard)
+	}
 	asks := fmt.Sprintf("[%s asks you] ", oneLine(r.q.by.Name))
-	if r.q.seq != 0 {
+	switch {
+	case r.q.spoken:
+		asks = fmt.Sprintf("[%s asks you aloud; a machine has written it down] ", oneLine(r.q.by.Name))
+	case r.q.seq != 0:
 		asks = fmt.Sprintf("[#%d %s asks you] ", r.q.seq, oneLine(r.q.by.Name))
 	}
 	t.user(asks + indent(r.q.text))
@@ -175,10 +185,11 @@ func cut(text string, n int) string {
 }
 
 // ground is what the answer rests on.
-func (r *runner) ground(before []tool.Message, profile string, specs []provider.Tool) ground {
+func (r *runner) ground(before []tool.Message, spoken []string, profile string, specs []provider.Tool) ground {
 	g := ground{
 		Persona: fmt.Sprintf("%+v", r.bot.Persona), Engine: r.bot.info.Engine, Room: r.seat.hall.room, Thread: r.q.thread,
 		User: r.q.by.User, Role: r.view.role(), Profile: profile, Read: r.q.lastRead, Question: normalize(r.q.text), About: r.q.about,
+		Spoken: spoken,
 	}
 	for _, t := range specs {
 		g.Tools = append(g.Tools, t.Name+string(t.Schema))

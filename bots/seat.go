@@ -17,6 +17,8 @@ type seat struct {
 
 	mu      sync.Mutex
 	speaker *voice.Speaker // nil = it has no voice; guarded by mu
+
+	hears bool // guarded by hall.mu
 }
 
 // Send implements rooms.Outlet.
@@ -33,7 +35,7 @@ func (s *seat) Send(frame []byte, _ string) {
 // The beginnings of the frames that matter to bots. Frames of rooms begin with their type.
 var matters = [][]byte{
 	[]byte(`{"type":"chat"`), []byte(`{"type":"edit"`), []byte(`{"type":"delete"`), []byte(`{"type":"clear"`),
-	[]byte(`{"type":"presence"`), []byte(`{"type":"read"`),
+	[]byte(`{"type":"presence"`), []byte(`{"type":"media-state"`), []byte(`{"type":"read"`),
 }
 
 func hears(line []byte, leads bool) bool {
@@ -56,6 +58,7 @@ func (s *seat) SendJoined(frame []byte) {
 // Removed implements rooms.Outlet.
 func (s *seat) Removed(wire.RoomID, wire.RemovedReason) {
 	s.SetVoice(false)
+	s.SetHearing(false)
 	s.hall.service.left(s)
 }
 
@@ -76,6 +79,9 @@ func (s *seat) SetVoice(on bool) {
 	}
 	s.speaker = speaker
 }
+
+// SetHearing implements rooms.Seat.
+func (s *seat) SetHearing(on bool) { s.hall.setHearing(s, on) }
 
 // voice is what the bot speaks with; nil = nothing.
 func (s *seat) voice() *voice.Speaker {

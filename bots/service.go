@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"confab/bots/hearing"
 	"confab/bots/provider"
 	"confab/bots/tool"
 	"confab/bots/voice"
@@ -32,7 +33,8 @@ type Options struct {
 	// Profile returns what is known of a user beside the room, as text for a model, at most 4 KiB; nil = nothing is. It
 	// is asked once for each session, and its error is no reason not to answer.
 	Profile func(ctx context.Context, user wire.UserID) (string, error)
-	Voice   *voice.Service // nil = no bot speaks; closed by Close
+	Voice   *voice.Service   // nil = no bot speaks; closed by Close
+	Hearing *hearing.Service // nil = no bot hears; closed by Close
 	// Spoken returns how long each participant of a room has spoken in the call that goes on; nil, also of the function,
 	// when nobody knows.
 	Spoken func(wire.RoomID) map[wire.ParticipantID]time.Duration
@@ -128,7 +130,7 @@ func (s *Service) newBot(p Persona) (*bot, error) {
 	}
 	b.info = wire.BotInfo{
 		Bot: p.ID, User: wire.BotUser(p.ID), Name: p.Name, Avatar: p.Avatar, Description: p.Description, Engine: engine,
-		Tools: []wire.BotTool{}, Remote: p.Provider != "", Prompts: p.Prompts, Speaks: s.opts.Voice != nil,
+		Tools: []wire.BotTool{}, Remote: p.Provider != "", Prompts: p.Prompts, Speaks: s.opts.Voice != nil, Hears: s.opts.Hearing != nil,
 		Limits: wire.BotLimits{
 			RequestsPerMinute: p.Limits.RequestsPerMinute, Concurrent: p.Limits.Concurrent, TokensPerDay: p.Limits.TokensPerDay,
 			UserTokensPerDay: p.Limits.UserTokensPerDay,
@@ -221,6 +223,9 @@ func (s *Service) Close(ctx context.Context) error {
 	go func() {
 		if s.opts.Voice != nil {
 			s.opts.Voice.Close()
+		}
+		if s.opts.Hearing != nil {
+			s.opts.Hearing.Close()
 		}
 		s.running.Wait()
 		close(done)

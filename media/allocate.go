@@ -18,8 +18,9 @@ type selected struct {
 	in       *ingress
 	sub      subscription
 	priority int
-	seen     *[]quality // what options were made from
-	options  []quality  // from the smallest to the largest
+	seen     *[]quality        // what options were made from
+	options  []quality         // from the smallest to the largest; its memory is used again
+	layers   []bandwidth.Layer // the same, as the allocation is told; so is its memory
 	reason   wire.QualityReason
 	wished   use // of in
 	shown    int // layers of in that the client has a use for, whatever its way carries
@@ -72,7 +73,7 @@ func (s *selected) look(e *egress, priority int) change {
 		*s = selected{in: f.in}
 	}
 	s.sub, s.priority, s.seen = f.sub, priority, qualities
-	s.options = options(*qualities, f.in.key.source == wire.Screen || f.sub.fps > 0)
+	s.options = options(s.options[:0], *qualities, f.in.key.source == wire.Screen || f.sub.fps > 0)
 	s.shown = wishedLayers(f.in, *qualities, f.sub)
 	s.wish(e, s.narrow.of(s.shown))
 	return how
@@ -85,15 +86,17 @@ func alike(a, b []quality) bool {
 	})
 }
 
-// track is what the allocation is told, but what is sent now.
+// track is what the allocation is told, but what is sent now. It is good until the next call.
 func (s *selected) track(id int) bandwidth.Track {
 	t := bandwidth.Track{
 		ID: id, Priority: s.priority, Width: s.sub.width, Height: s.sub.height, FPS: enough(s.sub.fps), Enabled: !s.sub.off,
-		Current: bandwidth.Paused, Layers: make([]bandwidth.Layer, len(s.options)),
+		Current: bandwidth.Paused,
 	}
-	for i, q := range s.options {
-		t.Layers[i] = bandwidth.Layer{Bitrate: q.bitrate, Width: q.size.width, Height: q.size.height, FPS: q.fps}
+	s.layers = s.layers[:0]
+	for _, q := range s.options {
+		s.layers = append(s.layers, bandwidth.Layer{Bitrate: q.bitrate, Width: q.size.width, Height: q.size.height, FPS: q.fps})
 	}
+	t.Layers = s.layers
 	if s.in.key.source == wire.Screen {
 		t.Floor = fullSize(s.options)
 	}
@@ -124,10 +127,10 @@ func fullSize(options []quality) int {
 	return full
 }
 
-// options lists qualities from the smallest to the largest, with one frame rate for all that have every temporal layer,
+// options appends qualities to list, which is empty, from the smallest to the largest, with one frame rate for all that have every temporal layer,
 // whatever was measured; with lower frame rates at each size, or else at the smallest one only.
-func options(qualities []quality, everyRate bool) []quality {
-	list := slices.Clone(qualities)
+func options(list, qualities []quality, everyRate bool) []quality {
+	list = append(list, qualities...)
 	slices.SortStableFunc(list, func(a, b quality) int {
 		return cmp.Or(cmp.Compare(a.size.area(), b.size.area()), cmp.Compare(a.stream, b.stream),
 			cmp.Compare(a.layer.spatial, b.layer.spatial), cmp.Compare(a.layer.temporal, b.layer.temporal))

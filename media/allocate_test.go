@@ -28,7 +28,7 @@ func simulcastQualities(gone ...int) []quality {
 func choice(t testing.TB, source wire.Source, list []quality, sub subscription, budget int) (quality, bool, wire.QualityReason) {
 	t.Helper()
 	in := &ingress{key: trackKey{"ann", source}, rids: []string{"q", "h", "f"}, video: true}
-	s := selected{in: in, sub: sub, options: options(list, source == wire.Screen || sub.fps > 0)}
+	s := selected{in: in, sub: sub, options: options(nil, list, source == wire.Screen || sub.fps > 0)}
 	choices := bandwidth.Allocate([]bandwidth.Track{s.track(0)}, budget)
 	if choices[0].Layer < 0 {
 		return quality{}, false, choices[0].Reason

@@ -8,7 +8,6 @@ import (
 
 	"confab/media/bandwidth"
 
-	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 )
 
@@ -92,14 +91,14 @@ func (a *arrivals) note(number uint16, at int64) {
 	a.first = max(min(a.first, n), a.next-arrivalSlots)
 }
 
-// take appends the feedback about what came since the last call, and about what is missing.
-func (a *arrivals) take(out []rtcp.Packet) []rtcp.Packet {
+// take adds the feedback about what came since the last call, and about what is missing, to out.
+func (a *arrivals) take(out *compound) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for a.first < a.next {
-		out = append(out, a.feedback())
+		raw := out.next()
+		*raw = a.feedback(*raw)
 	}
-	return out
 }
 
 // find returns when a packet came. mu is held.
@@ -108,8 +107,9 @@ func (a *arrivals) find(n int64) (at int64, came bool) {
 	return slot.at, slot.number == n
 }
 
-// feedback makes one packet of what is not reported: all of it, or as much as fits. mu is held, and something has come.
-func (a *arrivals) feedback() *rtcp.RawPacket {
+// feedback appends one packet about what is not reported to packet, which is empty: all of it, or as much as fits. mu is
+// held, and something has come.
+func (a *arrivals) feedback(packet []byte) []byte {
 	base := a.reference()
 	var symbols [mostReported]uint8
 	var deltas [2 * mostReported]byte
@@ -133,12 +133,11 @@ func (a *arrivals) feedback() *rtcp.RawPacket {
 		binary.BigEndian.PutUint16(deltas[size:], uint16(delta))
 		size += 2
 	}
-	packet := a.header(count, base)
+	packet = a.header(packet, count, base)
 	packet = appendStatus(packet, symbols[:count])
 	packet = append(packet, deltas[:size]...)
 	a.first += int64(count)
-	raw := rtcp.RawPacket(closeFeedback(packet))
-	return &raw
+	return closeFeedback(packet)
 }
 
 // reference is the time of the first packet to report that came, in units of 64 ms. mu is held.
@@ -151,9 +150,9 @@ func (a *arrivals) reference() int64 {
 	return 0
 }
 
-// header begins a packet about count packets from the first one on. mu is held.
-func (a *arrivals) header(count int, base int64) []byte {
-	b := make([]byte, feedbackFixed, feedbackFixed+2*count+16)
+// header begins a packet about count packets from the first one on, where b has memory for it. mu is held.
+func (a *arrivals) header(b []byte, count int, base int64) []byte {
+	b = append(b[:0], make([]byte, feedbackFixed)...)
 	b[1] = bandwidth.FeedbackType
 	binary.BigEndian.PutUint32(b[4:], a.sender)
 	binary.BigEndian.PutUint32(b[8:], a.media)

@@ -38,24 +38,20 @@ func (p *Peer) write() {
 
 // control is the goroutine that sends the RTCP that is due by time or by request.
 func (p *Peer) control() {
-	tick := time.NewTicker(untilPhase(time.Now()))
+	tick := time.NewTimer(untilTick(time.Now(), controlTick))
 	defer tick.Stop()
 	var reported, fed time.Time
-	var out []rtcp.Packet
-	aligned := false
+	var out compound
 	for {
-		clear(out)
-		out = out[:0]
+		out.reset()
 		select {
 		case <-p.ctx.Done():
 			return
 		case now := <-tick.C:
-			if !aligned {
-				tick.Reset(controlTick)
-				aligned = true
-			}
-			if p.publishesVideo() || now.Sub(fed) >= feedbackSlow {
-				fed, out = now, p.feedback.take(out)
+			tick.Reset(untilTick(time.Now(), p.interval()))
+			if p.publishesVideo() || now.Sub(fed) >= feedbackSlow-controlTick/2 {
+				fed = now
+				p.feedback.take(&out)
 			}
 		case <-p.due:
 		}
@@ -64,24 +60,32 @@ func (p *Peer) control() {
 		}
 		now := time.Now()
 		for _, in := range *p.receiving.Load() {
-			out = p.look(in, out, now)
+			p.look(in, &out, now)
 		}
 		p.listen(now)
 		p.choose(now)
 		p.report(now)
 		if now.Sub(reported) >= reportInterval {
 			reported = now
-			out = p.rtcpReports(out, now)
+			p.rtcpReports(&out, now)
 		}
-		p.writeRTCP(nil, out)
+		p.writeRTCP(nil, out.packets)
 	}
 }
 
-// untilPhase is how long to wait for the next of the controlPhases moments of a controlTick. Peers whose ticks coincide
-// share one wake-up of the process, which costs more than what most of them have to do.
-func untilPhase(now time.Time) time.Duration {
-	const phase = controlTick / controlPhases
-	return phase - now.Sub(now.Truncate(phase))
+// untilTick is how long to wait for the tick that comes about an interval after now, at one of the controlPhases moments
+// of it. Peers whose ticks coincide share one wake-up of the process, which costs more than what most of them have to do.
+func untilTick(now time.Time, interval time.Duration) time.Duration {
+	phase := interval / controlPhases
+	return now.Add(interval + phase/2).Truncate(phase).Sub(now)
+}
+
+// interval is how long after a tick the next one comes. What cannot wait as long as in a calm call pokes due.
+func (p *Peer) interval() time.Duration {
+	if p.squeezed || p.publishesVideo() {
+		return controlTick
+	}
+	return calmTick
 }
 
 // publishesVideo reports whether the client publishes any.
@@ -99,7 +103,7 @@ func (p *Peer) steer(now time.Time, wanted int) budget {
 }
 
 // look sees to a track that the client publishes: what it brings, what of it nobody uses, key frames that are due.
-func (p *Peer) look(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet {
+func (p *Peer) look(in *ingress, out *compound, now time.Time) {
 	in.look(now)
 	if msg, ok := in.publishMedia(now); ok {
 		p.post(func(e *events) { e.messages = append(e.messages, msg) })
@@ -107,23 +111,23 @@ func (p *Peer) look(in *ingress, out []rtcp.Packet, now time.Time) []rtcp.Packet
 	in.each(func(s *stream) {
 		s.claimRepair()
 		if s.keyDue(now) {
-			out = append(out, &rtcp.PictureLossIndication{SenderSSRC: p.ssrc, MediaSSRC: s.ssrc})
+			out.packets = append(out.packets, &rtcp.PictureLossIndication{SenderSSRC: p.ssrc, MediaSSRC: s.ssrc})
 		}
 	})
-	return out
 }
 
 // maxCompound is how many RTCP packets share a datagram, so that it stays below a path's MTU.
 const maxCompound = 16
 
 // rtcpReports adds a sender report for each track sent and receiver reports for those received.
-func (p *Peer) rtcpReports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
+func (p *Peer) rtcpReports(out *compound, now time.Time) {
 	for _, e := range *p.sending.Load() {
-		if sr := e.report(now); sr != nil {
-			out = append(out, sr)
+		if sr, ok := e.report(now); ok {
+			raw := out.next()
+			*raw = appendSenderReport(*raw, &sr)
 		}
 	}
-	var blocks []rtcp.ReceptionReport
+	blocks := out.blocks[:0]
 	for _, in := range *p.receiving.Load() {
 		in.each(func(s *stream) {
 			s.mu.Lock()
@@ -133,34 +137,33 @@ func (p *Peer) rtcpReports(out []rtcp.Packet, now time.Time) []rtcp.Packet {
 			}
 		})
 	}
-	for len(blocks) > 0 {
-		n := min(len(blocks), 31) // RFC 3550 section 6.4.1
-		out = append(out, &rtcp.ReceiverReport{SSRC: p.ssrc, Reports: blocks[:n]})
-		blocks = blocks[n:]
+	out.blocks = blocks
+	for some := range slices.Chunk(blocks, maxBlocks) {
+		raw := out.next()
+		*raw = appendReceiverReport(*raw, p.ssrc, some)
 	}
-	return out
 }
 
 // report translates the publisher's last sender report: the same clock, so that the tracks of one participant stay
-// in step, carried on to now; the timestamp as this subscriber sees it. nil: there is nothing to say yet.
-func (e *egress) report(now time.Time) *rtcp.SenderReport {
+// in step, carried on to now; the timestamp as this subscriber sees it. False: there is nothing to say yet.
+func (e *egress) report(now time.Time) (rtcp.SenderReport, bool) {
 	b := e.bound.Load()
 	if !e.mu.TryLock() { // its transport may block, and what else control does must go on
-		return nil
+		return rtcp.SenderReport{}, false
 	}
 	defer e.mu.Unlock()
 	if b == nil || e.from == nil || e.cutNext {
-		return nil
+		return rtcp.SenderReport{}, false
 	}
 	line := e.rewriter.timeline()
 	if line.source != e.from || line.sr.at.IsZero() {
-		return nil
+		return rtcp.SenderReport{}, false
 	}
 	sr, elapsed := line.sr, now.Sub(line.sr.at)
-	return &rtcp.SenderReport{
+	return rtcp.SenderReport{
 		SSRC: b.ssrc, NTPTime: sr.ntp + ntpSpan(elapsed), RTPTime: sr.rtp + rtpSpan(elapsed, e.from.in.clock) + line.moved,
 		PacketCount: e.packets, OctetCount: e.octets,
-	}
+	}, true
 }
 
 // reception counts what came of one stream, for its receiver reports (RFC 3550 section 6.4.1, appendices A.3, A.8).

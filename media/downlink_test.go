@@ -154,6 +154,45 @@ func TestNarrowReceiver(t *testing.T) {
 	})
 }
 
+// A path of 4 Mb/s shows little at first, such as while a page loads over it: its receiver gets the largest layer soon after.
+func TestLargeLayerSoon(t *testing.T) {
+	for _, little := range []time.Duration{500 * time.Millisecond, 2 * time.Second, 5 * time.Second} {
+		inLab(t, func(t *testing.T, l *lab) {
+			queue := vnet.NewTBFQueue(20_000_000, 3000, 20_000)
+			ann := l.join("ann", "10.0.0.2")
+			ben, end := l.joinBehind("ben", "10.0.0.3", queue)
+			defer ann.close()
+			defer end()
+			for _, layer := range ann.publishSimulcast("q", "h", "f") { // 72, 144 and 288 kb/s
+				layer.weight.Store(3)
+			}
+			ben.publish(wire.Microphone, webrtc.MimeTypeOpus)
+			ben.do(func() { ben.offer(nil) })
+			time.Sleep(time.Second)
+			ann.do(func() { ann.offer(nil) })
+			for ; len(ben.got("ann", wire.Camera)) == 0; time.Sleep(10 * time.Millisecond) {
+				synctest.Wait()
+			}
+			queue.SetRate(100_000)
+			time.Sleep(little)
+			queue.SetRate(4_000_000)
+			before, good := len(ben.got("ann", wire.Camera)), time.Now()
+			for {
+				if list := seen(ben, before); len(list) > 0 && list[len(list)-1] == 2 && ben.peer.downlink.stats().Queue < 50*time.Millisecond {
+					break
+				}
+				if time.Since(good) > 3500*time.Millisecond {
+					t.Errorf("%v of 100 kb/s: 3.5 s later it has layers %v, %+v", little, seen(ben, before), ben.peer.downlink.stats())
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+				synctest.Wait()
+			}
+			t.Logf("%v of 100 kb/s: the largest layer %v later", little, time.Since(good))
+		})
+	}
+}
+
 // The way to a receiver becomes longer at once, with jitter: its picture goes on, and another's is the same all the time.
 func TestLongerWay(t *testing.T) {
 	for _, overtaking := range []bool{false, true} {

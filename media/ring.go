@@ -35,6 +35,7 @@ type ring struct {
 	key      uint64    // where the newest key frame begins, 0 = none seen
 	keyAt    time.Time // when that came
 	stale    uint64    // extended number after the last packet that was too old, see extend
+	spare    []byte    // from which the next slots get what little they need
 }
 
 // newRing makes a ring of size packets, a power of two.
@@ -72,6 +73,29 @@ func (r *ring) slot(ext uint64) *packet {
 	r.arrivals++
 	r.newest = max(r.newest, ext)
 	return p
+}
+
+// What little a slot needs, such as a packet of audio, it gets as a part of spareSize bytes: so that a ring that fills
+// allocates seldom, not with each packet.
+const (
+	littleLeast = 16   // bytes of such a part, or twice as many, and so on,
+	littleMost  = 256  // up to this; what is larger is a piece of its own
+	spareSize   = 4096 // bytes
+)
+
+// put copies src into what a slot has in dst, or into more if that is too small.
+func (r *ring) put(dst, src []byte) []byte {
+	if len(src) > cap(dst) && len(src) <= littleMost {
+		size := littleLeast
+		for size < len(src) {
+			size *= 2
+		}
+		if size > len(r.spare) {
+			r.spare = make([]byte, spareSize)
+		}
+		dst, r.spare = r.spare[:size:size], r.spare[size:]
+	}
+	return append(dst[:0], src...)
 }
 
 // get returns the packet ext, or nil when the ring does not have it.

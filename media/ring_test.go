@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
@@ -159,5 +160,38 @@ func TestResendLimit(t *testing.T) {
 	}
 	if allowed != resendBurst-maxResends {
 		t.Errorf("%d resends at once", allowed)
+	}
+}
+
+// TestRingKeepsWhatItTakes fills a ring several times over with packets of audio, whose sizes differ.
+func TestRingKeepsWhatItTakes(t *testing.T) {
+	r := newRing(audioSlots)
+	packet := func(seq uint64) []byte { return bytes.Repeat([]byte{byte(seq)}, int(40+seq%300)) }
+	for seq := uint64(1 << 16); seq < 1<<16+4*audioSlots; seq++ {
+		slot := r.slot(seq)
+		slot.payload, slot.extra = r.put(slot.payload, packet(seq)), r.put(slot.extra, []byte{byte(seq + 1)})
+		if seq%50 != 0 {
+			continue
+		}
+		for back := range min(seq-1<<16+1, audioSlots) {
+			if p := r.get(seq - back); !bytes.Equal(p.payload, packet(p.seq)) || !bytes.Equal(p.extra, []byte{byte(p.seq + 1)}) {
+				t.Fatalf("after %d, packet %d is %x, %x", seq, p.seq, p.payload, p.extra)
+			}
+		}
+	}
+}
+
+// TestRingAllocatesSeldom: a ring that fills is no reason to allocate with each packet.
+func TestRingAllocatesSeldom(t *testing.T) {
+	payload, level := make([]byte, 80), make([]byte, 1)
+	allocs := testing.AllocsPerRun(10, func() {
+		r := newRing(audioSlots)
+		for seq := range uint64(audioSlots) {
+			slot := r.slot(1<<16 + seq)
+			slot.payload, slot.extra = r.put(slot.payload, payload), r.put(slot.extra, level)
+		}
+	})
+	if allocs > audioSlots/16 {
+		t.Errorf("%v allocations for %d packets", allocs, audioSlots)
 	}
 }

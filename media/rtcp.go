@@ -3,11 +3,14 @@ package media
 import (
 	"encoding/binary"
 	"time"
+
+	"github.com/pion/rtcp"
 )
 
 // RTCP packet types and formats that are read (RFC 3550 section 12.1, RFC 4585 section 6.1, RFC 5104 section 4.3).
 const (
 	rtcpSR       = 200
+	rtcpRR       = 201
 	rtcpFeedback = 205 // transport layer feedback
 	rtcpPayload  = 206 // payload-specific feedback
 	formatNACK   = 1
@@ -29,6 +32,66 @@ func nextRTCP(b []byte) (kind, format uint8, body, rest []byte, ok bool) {
 	return b[1], b[0] & 0x1f, b[4:end], b[end:], true
 }
 
+// A compound is RTCP packets that are made to be sent together. It uses the memory of those before again.
+type compound struct {
+	packets []rtcp.Packet
+
+	raw    []*rtcp.RawPacket // those of packets that next has returned, and spare ones
+	used   int               // of raw
+	blocks []rtcp.ReceptionReport
+}
+
+// reset begins another one. What was in there must have been sent.
+func (c *compound) reset() {
+	clear(c.packets)
+	c.packets, c.used = c.packets[:0], 0
+}
+
+// next adds a packet, which is empty; the caller makes it.
+func (c *compound) next() *rtcp.RawPacket {
+	if c.used == len(c.raw) {
+		c.raw = append(c.raw, new(rtcp.RawPacket))
+	}
+	raw := c.raw[c.used]
+	*raw = (*raw)[:0]
+	c.used++
+	c.packets = append(c.packets, raw)
+	return raw
+}
+
+const maxBlocks = 31 // of one report (RFC 3550 section 6.4.1)
+
+// appendHeader appends the header of a packet of so many bytes in all, with a count in its first byte (RFC 3550 section
+// 6.4.1).
+func appendHeader(b []byte, kind, count uint8, size int) []byte {
+	return binary.BigEndian.AppendUint16(append(b, 2<<6|count, kind), uint16(size/4-1))
+}
+
+// appendSenderReport appends a report without blocks.
+func appendSenderReport(b []byte, sr *rtcp.SenderReport) []byte {
+	b = appendHeader(b, rtcpSR, 0, 28)
+	b = binary.BigEndian.AppendUint32(b, sr.SSRC)
+	b = binary.BigEndian.AppendUint64(b, sr.NTPTime)
+	b = binary.BigEndian.AppendUint32(b, sr.RTPTime)
+	b = binary.BigEndian.AppendUint32(b, sr.PacketCount)
+	return binary.BigEndian.AppendUint32(b, sr.OctetCount)
+}
+
+// appendReceiverReport appends a report of at most maxBlocks blocks (RFC 3550 section 6.4.2).
+func appendReceiverReport(b []byte, sender uint32, blocks []rtcp.ReceptionReport) []byte {
+	b = appendHeader(b, rtcpRR, uint8(len(blocks)), 8+24*len(blocks))
+	b = binary.BigEndian.AppendUint32(b, sender)
+	for _, block := range blocks {
+		b = binary.BigEndian.AppendUint32(b, block.SSRC)
+		b = binary.BigEndian.AppendUint32(b, uint32(block.FractionLost)<<24|block.TotalLost&0xffffff)
+		b = binary.BigEndian.AppendUint32(b, block.LastSequenceNumber)
+		b = binary.BigEndian.AppendUint32(b, block.Jitter)
+		b = binary.BigEndian.AppendUint32(b, block.LastSenderReport)
+		b = binary.BigEndian.AppendUint32(b, block.Delay)
+	}
+	return b
+}
+
 // A senderReport is the part of an SR that maps RTP time to wall clock time (RFC 3550 section 6.4.1).
 type senderReport struct {
 	ntp uint64 // 32.32 seconds since 1900
@@ -47,6 +110,20 @@ func findSenderReport(b []byte, ssrc uint32) (sr senderReport, ok bool) {
 			sr.ntp, sr.rtp, ok = binary.BigEndian.Uint64(body[4:]), binary.BigEndian.Uint32(body[12:]), true
 		}
 		b = rest
+	}
+}
+
+// contentOf reports whether a compound packet asks for anything, see readFeedback, and whether it has sender reports. Most
+// have neither: transport-wide feedback, and reports of who only receives.
+func contentOf(b []byte) (asks, reports bool) {
+	for {
+		kind, format, _, rest, ok := nextRTCP(b)
+		if !ok {
+			return asks, reports
+		}
+		b = rest
+		asks = asks || kind == rtcpFeedback && format == formatNACK || kind == rtcpPayload && (format == formatPLI || format == formatFIR)
+		reports = reports || kind == rtcpSR
 	}
 }
 

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 	"time"
@@ -130,4 +131,77 @@ func FuzzHeaderExtension(f *testing.F) {
 			t.Errorf("%x", got)
 		}
 	})
+}
+
+func TestContentOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		packets       []rtcp.Packet
+		asks, reports bool
+	}{
+		"feedback": {packets: []rtcp.Packet{&rtcp.TransportLayerCC{}, &rtcp.ReceiverReport{}, &rtcp.ReceiverEstimatedMaximumBitrate{}}},
+		"NACK":     {packets: []rtcp.Packet{&rtcp.ReceiverReport{}, &rtcp.TransportLayerNack{}}, asks: true},
+		"PLI":      {packets: []rtcp.Packet{&rtcp.PictureLossIndication{}}, asks: true},
+		"FIR":      {packets: []rtcp.Packet{&rtcp.FullIntraRequest{}}, asks: true},
+		"SR":       {packets: []rtcp.Packet{&rtcp.SenderReport{}, &rtcp.SourceDescription{}}, reports: true},
+		"both":     {packets: []rtcp.Packet{&rtcp.SenderReport{}, &rtcp.PictureLossIndication{}}, asks: true, reports: true},
+	} {
+		b, err := rtcp.Marshal(c.packets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if asks, reports := contentOf(b); asks != c.asks || reports != c.reports {
+			t.Errorf("%s: asks %v, reports %v", name, asks, reports)
+		}
+	}
+}
+
+// TestReportsAreRead compares reports with those that pion writes.
+func TestReportsAreRead(t *testing.T) {
+	sr := rtcp.SenderReport{SSRC: 1, NTPTime: 1<<63 + 2, RTPTime: 3, PacketCount: 4, OctetCount: 1<<32 - 5}
+	compare(t, appendSenderReport(nil, &sr), sr)
+	block := rtcp.ReceptionReport{
+		SSRC: 6, FractionLost: 255, TotalLost: 1<<24 - 7, LastSequenceNumber: 1<<32 - 8, Jitter: 9, LastSenderReport: 10, Delay: 11,
+	}
+	for _, n := range []int{0, 1, maxBlocks} {
+		blocks := slices.Repeat([]rtcp.ReceptionReport{block}, n)
+		compare(t, appendReceiverReport(nil, 12, blocks), rtcp.ReceiverReport{SSRC: 12, Reports: blocks})
+	}
+}
+
+func compare(t *testing.T, got []byte, want interface{ Marshal() ([]byte, error) }) {
+	t.Helper()
+	raw, err := want.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, raw) {
+		t.Errorf("%x\npion writes %x", got, raw)
+	}
+}
+
+// TestReportsDoNotAllocate makes what control sends in a second, as often as it would.
+func TestReportsDoNotAllocate(t *testing.T) {
+	var a arrivals
+	a.init(1)
+	var out compound
+	number := uint16(0)
+	blocks := make([]rtcp.ReceptionReport, maxBlocks)
+	second := func() {
+		out.reset()
+		for range 50 {
+			number++
+			a.note(number, 80*int64(number))
+		}
+		a.take(&out)
+		raw := out.next()
+		*raw = appendSenderReport(*raw, &rtcp.SenderReport{SSRC: 1})
+		raw = out.next()
+		*raw = appendReceiverReport(*raw, 1, blocks)
+	}
+	if allocs := testing.AllocsPerRun(100, second); allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+	if len(out.packets) != 3 {
+		t.Errorf("%d packets", len(out.packets))
+	}
 }

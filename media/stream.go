@@ -211,9 +211,9 @@ func (s *stream) store(header *rtp.Header, payload []byte, now time.Time) bool {
 	}
 	slot.ts, slot.marker = header.Timestamp, header.Marker
 	slot.red = header.PayloadType != s.payloadType
-	slot.payload = append(slot.payload[:0], payload...)
-	slot.extra = append(slot.extra[:0], header.GetExtension(s.extraID)...)
-	slot.dd = append(slot.dd[:0], header.GetExtension(s.ddID)...)
+	slot.payload = s.ring.put(slot.payload, payload)
+	slot.extra = s.ring.put(slot.extra, header.GetExtension(s.extraID))
+	slot.dd = s.ring.put(slot.dd, header.GetExtension(s.ddID))
 	s.stats.count(seq, slot.ts, s.in.clock, now)
 	if !s.in.video {
 		s.voice.hear(slot.extra, now)

@@ -47,6 +47,14 @@ type TapWriter interface {
 	Close()
 }
 
+// A TapLevels is a TapWriter that is told how loud packets are, too.
+type TapLevels interface {
+	TapWriter
+	// Level comes before the Write of each packet that says how loud it is (RFC 6464 section 3): 0 is the loudest, 127 is
+	// silence, in dB below that.
+	Level(level uint8)
+}
+
 // Tap hands every track that is published in a room, now and later, to sink, until stop is called, which waits until
 // all is handed over and closed. The room need not have anybody in it. The error is ErrClosed.
 func (s *Server) Tap(room wire.RoomID, sink TapSink) (stop func(), err error) {
@@ -133,6 +141,7 @@ func (t *roomTap) open(in *ingress) *tapFeed {
 	if f.writer != nil {
 		f.wish(use{layers: maxStreams * maxSpatial})
 	}
+	f.levels, _ = f.writer.(TapLevels)
 	return f
 }
 
@@ -141,6 +150,7 @@ type tapFeed struct {
 	// Constant.
 	in     *ingress
 	writer TapWriter // nil = not wanted
+	levels TapLevels // the same, if it wants to know; nil = it does not
 	wisher egress    // stands for the tap among those who wish for layers; it sends nothing
 
 	source  atomic.Pointer[stream] // what is read; nil = nothing has come
@@ -226,6 +236,9 @@ func (f *tapFeed) read(now time.Time) {
 		return
 	}
 	for f.take(s) {
+		if f.levels != nil && !f.in.video && len(f.scratch.extra) > 0 {
+			f.levels.Level(f.scratch.extra[0] & 0x7f)
+		}
 		f.writer.Write(f.encode(s), now)
 	}
 	s.mu.Lock()

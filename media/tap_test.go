@@ -28,6 +28,8 @@ type basinTrack struct {
 	TapTrack
 	basin   *basin
 	packets []rtp.Packet // guarded by basin.mu
+	level   int          // of the packet that comes next, -1 = it was not told; guarded by basin.mu
+	levels  []int        // of packets; guarded by basin.mu
 	reports int          // guarded by basin.mu
 	closed  bool         // guarded by basin.mu
 }
@@ -38,7 +40,7 @@ func (b *basin) Track(t TapTrack) TapWriter {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	track := &basinTrack{TapTrack: t, basin: b}
+	track := &basinTrack{TapTrack: t, basin: b, level: -1}
 	b.tracks = append(b.tracks, track)
 	return track
 }
@@ -52,7 +54,15 @@ func (t *basinTrack) Write(packet []byte, _ time.Time) {
 	var p rtp.Packet
 	if err := p.Unmarshal(slices.Clone(packet)); err == nil {
 		t.packets = append(t.packets, p)
+		t.levels = append(t.levels, t.level)
 	}
+	t.level = -1
+}
+
+func (t *basinTrack) Level(level uint8) {
+	t.basin.mu.Lock()
+	defer t.basin.mu.Unlock()
+	t.level = int(level)
 }
 
 func (t *basinTrack) SenderReport(ntp uint64, _ uint32, at time.Time) {
@@ -76,7 +86,7 @@ func (b *basin) find(participant wire.ParticipantID, source wire.Source) (basinT
 	for _, t := range b.tracks {
 		if t.Participant == participant && t.Source == source {
 			c := *t
-			c.packets = slices.Clone(t.packets)
+			c.packets, c.levels = slices.Clone(t.packets), slices.Clone(t.levels)
 			return c, true
 		}
 	}
@@ -202,6 +212,34 @@ func TestTapThatBlocks(t *testing.T) {
 	got, _ := b.find("ann", wire.Camera)
 	if n := len(got.packets); n == 0 || n > int(cam.sent.Load())-50 {
 		t.Errorf("%d packets of %d after it had blocked", n, cam.sent.Load())
+	}
+}
+
+// TestTapTellsLevels: how loud packets of sound are, and nothing of pictures.
+func TestTapTellsLevels(t *testing.T) {
+	s := newTestServer(t, Limits{})
+	b := &basin{}
+	stop, err := s.Tap("room", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	_, mic, _ := start(t, s, "ann")
+	has := func(level int) func() bool {
+		return func() bool {
+			got, _ := b.find("ann", wire.Microphone)
+			return slices.Contains(got.levels, level)
+		}
+	}
+	eventually(t, "silence", has(127))
+	mic.level.Store(40)
+	eventually(t, "a loud packet", has(40))
+	got, _ := b.find("ann", wire.Microphone)
+	if i := slices.Index(got.levels, 40); slices.Contains(got.levels[:i], -1) || slices.Contains(got.levels[i:], 127) {
+		t.Errorf("the levels are %v", got.levels)
+	}
+	if picture := b.wait(t, "ann", wire.Camera, 10); slices.ContainsFunc(picture.levels, func(l int) bool { return l != -1 }) {
+		t.Errorf("a picture is as loud as %v", picture.levels)
 	}
 }
 

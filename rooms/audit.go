@@ -9,11 +9,12 @@ import (
 
 // What is done to others beside what wire.Moderate names.
 const (
-	ActBotToggle wire.Action = "bot-toggle" // lets a bot in, or puts it out
-	ActBotVoice  wire.Action = "bot-voice"  // gives a bot a voice, or takes it
-	ActClear     wire.Action = "clear"      // erases a timeline
-	ActEdit      wire.Action = "edit"       // changes somebody else's message
-	ActDelete    wire.Action = "delete"     // deletes somebody else's message
+	ActBotToggle  wire.Action = "bot-toggle"  // lets a bot in, or puts it out
+	ActBotVoice   wire.Action = "bot-voice"   // gives a bot a voice, or takes it
+	ActBotHearing wire.Action = "bot-hearing" // lets a bot hear the call, or not
+	ActClear      wire.Action = "clear"       // erases a timeline
+	ActEdit       wire.Action = "edit"        // changes somebody else's message
+	ActDelete     wire.Action = "delete"      // deletes somebody else's message
 )
 
 // An Act is something that a participant did to others or to the room, or was refused.
@@ -27,8 +28,8 @@ type Act struct {
 	Target      wire.ParticipantID // to whom; empty = to the room, or to a message
 	TargetUser  wire.UserID        // whose user, or whose message; whose ban
 	Source      wire.Source        // of mute and unmute
-	Bot         wire.BotID         // of ActBotToggle and ActBotVoice
-	On          bool               // of them: in, or with a voice
+	Bot         wire.BotID         // of ActBotToggle, ActBotVoice and ActBotHearing
+	On          bool               // of them: in, with a voice, or with an ear
 	Thread      wire.ThreadID      // of ActClear, ActEdit and ActDelete
 	Message     wire.Seq           // of ActEdit and ActDelete
 	Refused     wire.ErrorCode     // why it was refused; empty = done

@@ -28,6 +28,9 @@ type Seat interface {
 	// SetVoice says whether the bot has a microphone in the room's call, by which it speaks its answers; it has none before,
 	// and none after Removed.
 	SetVoice(on bool)
+	// SetHearing says whether the bot hears what people say in the room's call, which it brings by Member.Hear; it does not
+	// before, and not after Removed.
+	SetHearing(on bool)
 }
 
 // A Question is what somebody wants of a bot.
@@ -39,6 +42,7 @@ type Question struct {
 	ReplyTo    wire.Seq // the message that it is about
 	Regenerate wire.Seq // the bot's answer that shall be given anew
 	Was        *wire.RunReceipt
+	Spoken     bool // Prompt was said aloud, and a machine has written it down
 }
 
 // An Asker is who wants an answer.
@@ -169,6 +173,7 @@ func (r *Room) removeBot(bot wire.BotID, reason string) {
 		return
 	}
 	r.endRunsOf(m)
+	r.stopHearing(m)
 	r.drop(m, reason)
 	m.out.Removed(r.id, wire.Ended)
 }

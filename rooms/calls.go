@@ -202,6 +202,8 @@ func (r *Room) wantedMode() (wire.Mode, string) {
 			return wire.SFU, string(m.Kind)
 		case m.Kind == wire.Bot && m.media.Microphone:
 			return wire.SFU, "a bot speaks"
+		case m.hears:
+			return wire.SFU, "a bot hears"
 		case m.Kind == wire.Bot:
 			continue
 		case m.media.Screen:

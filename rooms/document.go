@@ -148,8 +148,8 @@ func (r *Room) newMeeting() {
 	r.endMeeting()
 }
 
-// endMeeting unlocks the room, unless an operator has locked it, takes back given roles and the voices of bots, and
-// unmutes encoders.
+// endMeeting unlocks the room, unless an operator has locked it, takes back given roles and the voices and ears
+// of bots, and unmutes encoders.
 func (r *Room) endMeeting() {
 	r.dropVoices()
 	if r.door != nil {

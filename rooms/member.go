@@ -50,6 +50,7 @@ type Member struct {
 	unreachable bool // it cannot reach somebody directly
 	seat        Seat // of a bot of this server; nil = of nobody else
 	hushed      bool // a bot that a moderator has muted
+	hears       bool // a bot that hears what people say
 	absent      bool // an operator: it is not among the room's members, and answers are all that it hears
 }
 

@@ -53,7 +53,7 @@ func TestJoinedFrame(t *testing.T) {
 		Self: got.Participants[0], Role: wire.RoleMember, Grants: m.Grants, Participants: got.Participants,
 		History: []wire.Envelope{}, Threads: []wire.ThreadSummary{}, Bots: []wire.BotInfo{}, Runs: []wire.RunState{},
 		Media: wire.MediaSetup{Mode: wire.Mesh, ICEServers: []wire.ICEServer{}},
-		Room:  &wire.RoomInfo{Locked: &locked, Mode: wire.Mesh, Recording: new(bool)}, Reads: map[wire.UserID]wire.Seq{"ann": 7},
+		Room:  &wire.RoomInfo{Locked: &locked, Mode: wire.Mesh, Recording: new(bool), Hearing: &[]wire.BotID{}}, Reads: map[wire.UserID]wire.Seq{"ann": 7},
 	}
 	if !reflect.DeepEqual(got, want) || head.ID != "req-1" || head.Room != "r1" || head.Type != wire.KindJoined {
 		t.Errorf("joined: %+v\nwant %+v\nin %+v", got, want, head)

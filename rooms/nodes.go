@@ -44,6 +44,8 @@ type Nodes interface {
 	Serve(accept func(from NodeID, link Link) LinkEnd, answer func(question []byte) []byte)
 	// Ask puts a question to every other node and returns the answers of those that give one in time.
 	Ask(ctx context.Context, question []byte) [][]byte
+	// AskOne puts a question to one node and waits for its answer. Errors: ErrNodeGone, ctx's cause.
+	AskOne(ctx context.Context, to NodeID, question []byte) ([]byte, error)
 }
 
 // A Link is a stream of bytes between two nodes in both directions. What arrives is complete and in order; when anything

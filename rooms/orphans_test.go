@@ -73,7 +73,7 @@ func TestOrphansInUnreadableThread(t *testing.T) {
 	until(t, "a refusal", func() bool { return log.refused.Load() > 0 })
 	stop()
 
-	h, log, stop = openStubborn(t, folder, bots, 2) // of which one may be for the thread's summary
+	h, log, stop = openStubborn(t, folder, bots, 1) // at first
 	ada = h.enter(moderator("p1", "ada"), "lab", nil)
 	ada.summary("plans", func(s wire.ThreadSummary) bool { return s.Messages == 2 })
 	if log.refused.Load() == 0 {

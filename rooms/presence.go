@@ -388,6 +388,7 @@ func (r *Room) joinedFrame(m *Member, reqID wire.RequestID, since *wire.Cursor) 
 	}
 	out = append(append(append(out, `,"mode":"`...), r.call.mode...), '"')
 	out = strconv.AppendBool(append(out, `,"recording":`...), r.recording.active != nil)
+	out = r.appendHearing(append(out, `,"hearing":`...))
 	if r.roleOf(m) == wire.RoleModerator { // nobody too: they may have known somebody before
 		out = r.appendKnocking(append(out, `,"knocking":`...))
 	}

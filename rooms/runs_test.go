@@ -22,7 +22,7 @@ func newPuppets() *puppets { return &puppets{seats: map[wire.RoomID]map[wire.Bot
 
 func (p *puppets) Catalog() []wire.BotInfo {
 	return []wire.BotInfo{
-		{Bot: "echo", User: wire.BotUser("echo"), Name: "Echo", Engine: "built-in", Tools: []wire.BotTool{}, Speaks: true},
+		{Bot: "echo", User: wire.BotUser("echo"), Name: "Echo", Engine: "built-in", Tools: []wire.BotTool{}, Speaks: true, Hears: true},
 		{Bot: "parrot", User: wire.BotUser("parrot"), Name: "Parrot", Engine: "built-in", Tools: []wire.BotTool{}},
 	}
 }
@@ -57,6 +57,8 @@ type puppet struct {
 	heard   []string // chats
 	removed bool
 	voice   bool
+	hearing bool
+	asked   []rooms.Question
 }
 
 func (s *puppet) Send(frame []byte, _ string) {
@@ -78,6 +80,9 @@ func (s *puppet) Removed(wire.RoomID, wire.RemovedReason) {
 }
 
 func (s *puppet) Ask(q rooms.Question, answer rooms.Answer) {
+	s.mu.Lock()
+	s.asked = append(s.asked, q)
+	s.mu.Unlock()
 	answer(wire.Ack{Run: wire.RunID("asked-" + string(q.By.User) + "-" + q.Prompt)}, nil)
 }
 
@@ -85,6 +90,12 @@ func (s *puppet) SetVoice(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.voice = on
+}
+
+func (s *puppet) SetHearing(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hearing = on
 }
 
 // answer begins a run for somebody.

@@ -27,7 +27,7 @@ func TestBotVoice(t *testing.T) {
 	vera := h.enter(viewer, "call", nil)
 	voice := func(g *guest, bot wire.BotID, speak bool) reply {
 		t.Helper()
-		return ask(t, func(a rooms.Answer) { g.SetBotVoice(wire.BotVoice{Bot: bot, Speak: speak}, a) })
+		return ask(t, func(a rooms.Answer) { g.SetBotVoice(wire.BotVoice{Bot: bot, Speak: &speak}, a) })
 	}
 	moderate := func(action wire.Action, source wire.Source) reply {
 		t.Helper()

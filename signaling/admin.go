@@ -44,6 +44,7 @@ type AdminOptions struct {
 	AdminKeys []AdminKey // none = the API is off
 	Registry  *rooms.Registry
 	Keys      *Keyring     // mints tokens
+	Nodes     rooms.Nodes  // the other nodes of a cluster, whose rooms are asked there; nil = there are none
 	Audit     *audit.Log   // nil = none is kept
 	Logger    *slog.Logger // nil = slog.Default()
 }
@@ -55,6 +56,8 @@ type AdminHandler struct {
 	keys   []hashedKey
 	rooms  rooms.Operator
 	tokens *Keyring
+	nodes  rooms.Nodes // nil = there is no other node
+	local  *gin.Engine // serves what other nodes have admitted
 	audit  *audit.Log
 	log    *slog.Logger
 	limits *throttle
@@ -69,7 +72,7 @@ type hashedKey struct {
 // NewAdminHandler makes the API; Routes puts it in its place.
 func NewAdminHandler(opts AdminOptions) *AdminHandler {
 	h := &AdminHandler{
-		rooms: opts.Registry.Operator(), tokens: opts.Keys, audit: opts.Audit, log: opts.Logger, limits: newThrottle(adminEvery, adminBurst),
+		rooms: opts.Registry.Operator(), tokens: opts.Keys, nodes: opts.Nodes, audit: opts.Audit, log: opts.Logger, limits: newThrottle(adminEvery, adminBurst),
 	}
 	if h.log == nil {
 		h.log = slog.Default()
@@ -77,6 +80,7 @@ func NewAdminHandler(opts AdminOptions) *AdminHandler {
 	for _, key := range opts.AdminKeys {
 		h.keys = append(h.keys, hashedKey{key.Name, sha256.Sum256([]byte(key.Secret))})
 	}
+	h.local = h.localEngine()
 	return h
 }
 
@@ -90,10 +94,12 @@ type adminRoute struct {
 // Routes mounts the API.
 func (h *AdminHandler) Routes(router gin.IRouter) {
 	for _, route := range adminRoutes {
-		path := strings.NewReplacer("{", ":", "}", "").Replace(route.Path)
-		router.Handle(route.Method, path, func(c *gin.Context) { h.serve(c, &route) })
+		router.Handle(route.Method, route.mounted(), func(c *gin.Context) { h.serve(c, &route) })
 	}
 }
+
+// mounted is the path as gin writes it.
+func (r *adminRoute) mounted() string { return strings.NewReplacer("{", ":", "}", "").Replace(r.Path) }
 
 // AdminOperations describes the API.
 func AdminOperations() []openapi.Operation {
@@ -110,6 +116,7 @@ type adminRequest struct {
 	ctx   context.Context // bounds what is asked of rooms
 	entry *audit.Entry    // what the audit log will say of it
 	room  wire.RoomID     // of the path; empty = none
+	asked bool            // by another node, which has admitted it
 }
 
 // serve admits a request, has it served, and tells the audit log.
@@ -121,6 +128,11 @@ func (h *AdminHandler) serve(c *gin.Context, route *adminRoute) {
 	}
 	body, err := h.admitted(c, route, &entry)
 	h.note(route, entry, err)
+	h.answer(c, body, err)
+}
+
+// answer writes what became of a request.
+func (h *AdminHandler) answer(c *gin.Context, body any, err error) {
 	switch {
 	case err != nil:
 		refuse(c, h.log, err)
@@ -178,6 +190,9 @@ func (h *AdminHandler) admitted(c *gin.Context, route *adminRoute, entry *audit.
 	var cancel context.CancelFunc
 	r.ctx, cancel = context.WithTimeout(c.Request.Context(), adminTimeout)
 	defer cancel()
+	if r.room != "" && h.nodes != nil {
+		return h.serveAtOwner(r, route)
+	}
 	return route.serve(h, r)
 }
 

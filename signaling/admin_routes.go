@@ -36,7 +36,7 @@ var adminRoutes = []adminRoute{
 	}, serve: (*AdminHandler).createToken},
 	{Operation: openapi.Operation{
 		Method: "GET", Path: roomsPath, ID: "listRooms", Tag: "admin", Auth: openapi.AdminKey,
-		Summary: "The rooms of this server that are open, by name. Those in which nobody is and was lately are not.",
+		Summary: "The rooms that are open, by name, of every node that answers in time. Those in which nobody is and was lately are not.",
 		Query: []openapi.Parameter{
 			{Name: "after", Type: wire.RoomID(""), Summary: "The last name of the page before."},
 			{Name: "limit", Type: 0, Summary: fmt.Sprintf("1 to %d; %d when it is left out.", maxRoomsPage, roomsPage)},
@@ -254,11 +254,12 @@ func (h *AdminHandler) listRooms(r *adminRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, more, err := h.rooms.Overviews(r.ctx, wire.RoomID(after), cmp.Or(int(limit), roomsPage))
-	if all == nil {
-		all = []rooms.Overview{}
+	page := cmp.Or(int(limit), roomsPage)
+	all, more, err := h.rooms.Overviews(r.ctx, wire.RoomID(after), page)
+	if err != nil {
+		return nil, err
 	}
-	return RoomsAnswer{all, more}, err
+	return h.listElsewhere(r, RoomsAnswer{append([]rooms.Overview{}, all...), more}, page), nil
 }
 
 func (h *AdminHandler) getRoom(r *adminRequest) (any, error) { return h.rooms.Overview(r.ctx, r.room) }

@@ -131,8 +131,13 @@ func (p *peers) claim(ctx context.Context, t ticket) (serial uint64, ok bool) {
 	return serial, true
 }
 
-// answer gives up a session that has come to another node.
+// answer gives up a session that has come to another node, or does what a route of another node asks.
 func (p *peers) answer(question []byte) []byte {
+	if asked := p.server.opts.Asked; asked != nil {
+		if answer, ok := asked(question); ok {
+			return answer
+		}
+	}
 	var q claimQuestion
 	if json.Unmarshal(question, &q) != nil {
 		return nil

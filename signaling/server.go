@@ -9,10 +9,14 @@
 //	socket -> Session.receive -> mux -> handler -> rooms.Member
 //	socket <- writer <- outbox <- Session.Send <- rooms
 //
+// Where WebSockets are blocked the socket is a stream of events and the requests that send (events.go, events_http.go):
+// one more conn, and nothing behind it knows the difference.
+//
 // # Concurrency
 //
 // Each session has one goroutine, the reader, and no timer: one sweeper looks after
-// timeouts and pings for all. A few writers (flusher) write for all sessions, and a session that does not take a frame
+// timeouts and pings for all. Over HTTP the reader is the request that sends, one at a time, and a goroutine waits for the
+// end. A few writers (flusher) write for all sessions, and a session that does not take a frame
 // at once has one of its own until it does. Messages of one session are handled in order, one at a time. Nothing that
 // a room calls (Session as rooms.Outlet, answers) blocks. A Server owns every goroutine that it starts; Drain and
 // Close wait for them.
@@ -55,8 +59,9 @@ const (
 type Options struct {
 	Registry  *rooms.Registry
 	Verifier  Verifier
-	Nodes     rooms.Nodes // the other nodes of a cluster; nil = there are none
-	TicketKey []byte      // signs tickets; at least 32 bytes, the same after a restart
+	Nodes     rooms.Nodes                                    // the other nodes of a cluster; nil = there are none
+	Asked     func(question []byte) (answer []byte, ok bool) // answers what the routes of other nodes ask by Nodes; nil = nothing
+	TicketKey []byte                                         // signs tickets; at least 32 bytes, the same after a restart
 
 	Origins         []string      // pages that may connect beside those of the same host ("https://chat.example", "*" = any)
 	EmbedOrigins    []string      // pages that may show the app in a frame, as Origins

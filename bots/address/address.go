@@ -87,6 +87,7 @@ type Message struct {
 	ReplyTo  string   // the user whose message this one replies to; empty = none
 	Private  string   // the ID of the bot whose private conversation this is; empty = others can read it
 	Asker    string   // of a bot's answer: the user who asked
+	Spoken   bool     // it was said aloud, and a machine has written it down
 	Hops     int      // bots between this message and a person: 0 = a person's, 1 = a bot's answer to a person
 }
 

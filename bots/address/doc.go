@@ -13,6 +13,9 @@
 //  5. what reads like a follow-up, from the one whom a bot answered within the last 30 s, when nobody else is addressed;
 //  6. otherwise nobody answers.
 //
+// What was said aloud addresses by a name that begins a sentence, and by rule 5: people talk about bots, and a machine that
+// writes it down puts commas where it likes.
+//
 // Code, quotes (of lines and in quotation marks), links and e-mail addresses address nobody. Nor does talk about a bot.
 //
 // Bots answer bots by rule 2 alone, and not when the message has come over two bots, when the two have used up what they

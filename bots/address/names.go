@@ -111,12 +111,13 @@ type speech struct {
 	listed    []int // bots of the list of mentions that the text does not only name in code and quotes
 	toPeople  bool  // it addresses a person
 	crowd     bool  // it addresses everybody
+	spoken    bool
 }
 
 // read parses a message.
 func read(room *Room, m Message) speech {
 	text := visible(m.Text)
-	s := speech{names: &room.names, sentences: sentences(mask(text))}
+	s := speech{names: &room.names, sentences: sentences(mask(text)), spoken: m.Spoken}
 	if transcript(s) {
 		s.sentences = nil
 	}
@@ -171,6 +172,9 @@ func anywhere(all *index, lines []sentence, wanted func(name) bool) bool {
 
 // mentioned returns the bots that are explicitly mentioned, in order.
 func (s speech) mentioned() []int {
+	if s.spoken {
+		return nil // an @ is a machine's
+	}
 	bots := slices.Clone(s.listed)
 	for _, line := range s.sentences {
 		for i, t := range line.tokens {
@@ -209,7 +213,11 @@ func (s speech) addressesPeople(room *Room, m Message) bool {
 func (s speech) called() []int {
 	var bots []int
 	for _, line := range s.sentences {
-		for _, n := range s.vocatives(line) {
+		names := s.vocatives
+		if s.spoken {
+			names = s.callAtStart
+		}
+		for _, n := range names(line) {
 			if n.bot >= 0 && !slices.Contains(bots, n.bot) {
 				bots = append(bots, n.bot)
 			}

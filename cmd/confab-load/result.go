@@ -65,7 +65,7 @@ type serverUse struct {
 	CPUSeconds float64 `json:"cpuSeconds"` // the same
 	Memory     int64   `json:"memory"`     // bytes, at its end
 	Before     int64   `json:"before"`     // bytes, before the first person came
-	EachKiB    float64 `json:"eachKiB"`    // of what it grew by, for each person
+	EachKiB    float64 `json:"eachKiB"`    // of what it grew by, for each person; 0 = it did not grow
 }
 
 // latency adds one, unless there was nothing to time.
@@ -113,7 +113,7 @@ func (r *result) used(before, start, end usage) {
 	r.Server = &serverUse{
 		CPUSeconds: rounded(end.cpu - start.cpu), Cores: rounded((end.cpu - start.cpu) / wall), Memory: int64(end.memory), Before: int64(before.memory),
 	}
-	if r.People > 0 {
+	if r.People > 0 && end.memory > before.memory {
 		r.Server.EachKiB = rounded((end.memory - before.memory) / 1024 / float64(r.People))
 	}
 }
@@ -148,7 +148,11 @@ func (r *result) print(w io.Writer, asJSON bool) error {
 	}
 	fmt.Fprintf(t, "measured\t%.1f s\n", r.Seconds)
 	if s := r.Server; s != nil {
-		fmt.Fprintf(t, "server\t%.2f cores, %d MiB of memory, %d MiB before; %.1f KiB for each person\n", s.Cores, s.Memory>>20, s.Before>>20, s.EachKiB)
+		fmt.Fprintf(t, "server\t%.2f cores, %d MiB of memory, %d MiB before", s.Cores, s.Memory>>20, s.Before>>20)
+		if s.EachKiB > 0 {
+			fmt.Fprintf(t, "; %.1f KiB for each person", s.EachKiB)
+		}
+		fmt.Fprintln(t)
 	} else {
 		fmt.Fprintln(t, "server\tunknown: its metrics could not be read (--metrics)")
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -20,6 +21,7 @@ import (
 	"confab/signaling"
 	"confab/signaling/openapi"
 	"confab/signaling/openapi/openapitest"
+	"confab/signaling/wire"
 )
 
 const testKeyOfAdmin = "a-key-of-the-admin-api-for-tests-alone"
@@ -53,9 +55,13 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 			t.Error(err)
 		}
 	}()
+	asked := 0
 	answer := func(method, path string) *httptest.ResponseRecorder {
+		asked++
+		request := httptest.NewRequest(method, path, nil)
+		request.RemoteAddr = fmt.Sprintf("198.51.100.%d:1234", asked) // each its own: an address may fail only so often
 		w := httptest.NewRecorder()
-		h.socket.Handler().ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		h.socket.Handler().ServeHTTP(w, request)
 		return w
 	}
 	doc := openapitest.Load(t, answer(http.MethodGet, "/api/v1/openapi.json").Body.Bytes())
@@ -116,23 +122,7 @@ func checkRoutes(t *testing.T, doc *openapitest.Document, routes gin.RoutesInfo)
 func TestAdminOfAProcess(t *testing.T) {
 	data := t.TempDir()
 	server := start(t, data, "--admin-key", "ops:"+testKeyOfAdmin, "--log-level", "debug")
-	call := func(method, path, body string) (int, string) {
-		request, err := http.NewRequestWithContext(t.Context(), method, server.url+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Header.Set("Authorization", "Bearer "+testKeyOfAdmin)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		text, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return response.StatusCode, string(text)
-	}
+	call := func(method, path, body string) (int, string) { return callAdmin(t, server.url, method, path, body) }
 	status, text := call(http.MethodPost, "/api/v1/tokens", `{"user":"boss","rooms":["r"],"role":"moderator"}`)
 	var made struct{ Token string }
 	if err := json.Unmarshal([]byte(text), &made); err != nil || status != http.StatusCreated {
@@ -171,5 +161,55 @@ func TestAdminOfAProcess(t *testing.T) {
 				t.Errorf("%s holds %q", what, hidden)
 			}
 		}
+	}
+}
+
+// callAdmin sends a request with the key.
+func callAdmin(t *testing.T, base, method, path, body string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+testKeyOfAdmin)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+// testAdminAtAnyNode asks each node for a room that one of them runs.
+func testAdminAtAnyNode(t *testing.T, f *fleet) {
+	ada := visit(t, f.nodes[0].url, mintToken(t, "ada", "*"), "", "asked")
+	for i, node := range f.nodes {
+		body := fmt.Sprintf(`{"text":"from %d","id":"m%d"}`, i, i)
+		for _, want := range []int{http.StatusCreated, http.StatusOK} { // the second is a repeat
+			if status, text := callAdmin(t, node.url, http.MethodPost, "/api/v1/rooms/asked/messages", body); status != want {
+				t.Errorf("node %d: %d %s, want %d", i, status, text, want)
+			}
+		}
+		ada.hears(fmt.Sprint("from ", i))
+		if status, text := callAdmin(t, node.url, http.MethodGet, "/api/v1/rooms/asked", ""); status != http.StatusOK || !strings.Contains(text, `"user":"ada"`) {
+			t.Errorf("node %d: %d %s", i, status, text)
+		}
+		if status, text := callAdmin(t, node.url, http.MethodGet, "/api/v1/rooms?limit=200", ""); status != http.StatusOK || strings.Count(text, `"room":"asked"`) != 1 {
+			t.Errorf("node %d lists %d %s", i, status, text)
+		}
+		if status, text := callAdmin(t, node.url, http.MethodDelete, "/api/v1/rooms/asked/participants/nobody", ""); status != http.StatusNotFound {
+			t.Errorf("node %d: %d %s", i, status, text)
+		}
+	}
+	if status, text := callAdmin(t, f.nodes[2].url, http.MethodDelete, "/api/v1/rooms/asked", ""); status != http.StatusNoContent {
+		t.Errorf("ending: %d %s", status, text)
+	}
+	if code := closeOf(&ada); code != wire.CloseRoomEnded {
+		t.Errorf("ada's connection was closed with %d", code)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"confab/bots"
 	"confab/bots/builtin"
+	"confab/bots/hearing"
 	"confab/bots/provider"
 	"confab/bots/provider/catalog"
 	"confab/bots/provider/resilient"
@@ -64,6 +65,11 @@ func openBots(s *Settings, from origins, metrics prometheus.Registerer, calls sf
 			return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
 		}
 	}
+	if file.Hearing != nil {
+		if opts.Hearing, err = calls.openEars(file.Hearing, m, log); err != nil {
+			return crew{}, &settingError{name: "bots", origin: from["bots"], text: err.Error()}
+		}
+	}
 	if calls.server != nil {
 		opts.Spoken = calls.server.Spoken
 		opts.Connection = func(room wire.RoomID, who wire.ParticipantID) (tool.Connection, bool) {
@@ -113,12 +119,16 @@ type botMetrics struct {
 	providers *prometheus.CounterVec
 	firstPart *prometheus.HistogramVec
 	breakers  *prometheus.GaugeVec
+	segments  *prometheus.CounterVec
+	heard     prometheus.Counter
+	writing   prometheus.Histogram
 	speech    *prometheus.CounterVec
 	sound     prometheus.Histogram
 	speechOut prometheus.Gauge
 }
 
 var _ bots.Metrics = (*botMetrics)(nil)
+var _ hearing.Metrics = (*botMetrics)(nil)
 var _, _ resilient.Meter = meter{}, speechMeter{}
 
 func newBotMetrics() *botMetrics {
@@ -141,6 +151,9 @@ func newBotMetrics() *botMetrics {
 		providers: counter("confab_bot_provider_requests_total", "Requests to providers of models, by what became of them.", "provider", "outcome"),
 		firstPart: histogram("confab_bot_provider_first_seconds", "From a request to a provider to the first piece of its answer.", "provider"),
 		breakers:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "confab_bot_provider_breaker_open", Help: "1 while a provider is not asked, because it failed too often."}, []string{"provider"}),
+		segments:  counter("confab_bot_heard_segments_total", "Pieces of speech in calls that bots hear, by what became of them.", "outcome"),
+		heard:     prometheus.NewCounter(prometheus.CounterOpts{Name: "confab_bot_heard_seconds_total", Help: "Seconds of speech that were sent to be written down."}),
+		writing:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "confab_bot_transcription_seconds", Help: "From the end of a piece of speech to its text.", Buckets: seconds}),
 		speech:    counter("confab_bot_speech_requests_total", "Sentences that the speech endpoint was asked for, by what became of them.", "outcome"),
 		sound:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "confab_bot_speech_first_seconds", Help: "From a request to the speech endpoint to the first sound.", Buckets: seconds}),
 		speechOut: prometheus.NewGauge(prometheus.GaugeOpts{Name: "confab_bot_speech_breaker_open", Help: "1 while the speech endpoint is not asked, because it failed too often."}),
@@ -150,6 +163,7 @@ func newBotMetrics() *botMetrics {
 func (m *botMetrics) register(registry prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		m.runs, m.first, m.whole, m.tokens, m.degraded, m.cache, m.tools, m.toolTime, m.providers, m.firstPart, m.breakers,
+		m.segments, m.heard, m.writing,
 		m.speech, m.sound, m.speechOut,
 	} {
 		if err := registry.Register(c); err != nil {
@@ -190,6 +204,19 @@ func (m *botMetrics) Tool(name string, ok bool, took time.Duration) {
 	}
 	m.tools.WithLabelValues(name, result).Inc()
 	m.toolTime.Observe(took.Seconds())
+}
+
+// Segment implements hearing.Metrics.
+func (m *botMetrics) Segment(outcome hearing.Outcome, length, took time.Duration) {
+	m.segments.WithLabelValues(string(outcome)).Inc()
+	switch outcome {
+	case hearing.Short, hearing.Dropped: // nobody was asked
+		return
+	case hearing.Written, hearing.Empty:
+		m.writing.Observe(took.Seconds())
+	case hearing.Failed:
+	}
+	m.heard.Add(length.Seconds())
 }
 
 // meter is botMetrics as providers tell them, whose method has the name of another one's.

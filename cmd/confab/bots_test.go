@@ -99,7 +99,12 @@ func (w *runWatcher) connect(base string) {
 
 func (w *runWatcher) request(id string, kind wire.Kind, body any) {
 	w.t.Helper()
-	if err := w.send(wire.Envelope{ID: wire.RequestID(id), Room: w.room}, kind, body); err != nil {
+	w.requestIn("", id, kind, body)
+}
+
+func (w *runWatcher) requestIn(thread wire.ThreadID, id string, kind wire.Kind, body any) {
+	w.t.Helper()
+	if err := w.send(wire.Envelope{ID: wire.RequestID(id), Room: w.room, Thread: thread}, kind, body); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -140,6 +145,15 @@ func (w *runWatcher) take(e wire.Envelope) {
 		for _, c := range j.History {
 			w.take(c)
 		}
+	case wire.KindThreadHistory:
+		var h wire.ThreadHistory
+		read(&h)
+		for _, r := range h.Runs {
+			w.open[r.Start.Run], w.texts[r.Start.Run] = true, r.Text
+		}
+		for _, c := range h.Messages {
+			w.take(c)
+		}
 	case wire.KindAgentStarted:
 		var s wire.AgentStarted
 		read(&s)
@@ -166,7 +180,7 @@ func (w *runWatcher) take(e wire.Envelope) {
 	}
 }
 
-// TestBotsKilled kills the server in the middle of 20 answers. The next one ends each as failed with what was written
+// TestBotsKilled kills the server in the middle of 20 answers, half of them in threads. The next one ends each as failed with what was written
 // but for the last moments, once, and the rooms work.
 func TestBotsKilled(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
@@ -182,8 +196,9 @@ func TestBotsKilled(t *testing.T) {
 	for i := range before {
 		w := watchRuns(t, server.url, fmt.Sprint("room-", i))
 		w.request("toggle", wire.KindBotToggle, wire.BotToggle{Bot: "echo", Enabled: true})
+		w.requestIn("talk", "follow", wire.KindSubscribeThread, wire.SubscribeThread{})
 		for n := range each {
-			w.request(fmt.Sprint("ask-", n), wire.KindAIRequest, wire.AIRequest{Bot: "echo", Prompt: fmt.Sprint("question ", n)})
+			w.requestIn([]wire.ThreadID{"", "talk"}[n%2], fmt.Sprint("ask-", n), wire.KindAIRequest, wire.AIRequest{Bot: "echo", Prompt: fmt.Sprint("question ", n)})
 		}
 		before[i] = w
 	}
@@ -205,6 +220,7 @@ func TestBotsKilled(t *testing.T) {
 	server = up()
 	for i, old := range before {
 		w := watchRuns(t, server.url, fmt.Sprint("room-", i))
+		w.requestIn("talk", "follow", wire.KindSubscribeThread, wire.SubscribeThread{})
 		w.until(func() bool { return len(w.chats) == each && len(w.open) == 0 })
 		for run, streamed := range old.texts {
 			c, ok := w.chats[run]

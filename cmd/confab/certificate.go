@@ -48,12 +48,26 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.looked) > certificateLook {
-		c.looked = time.Now()
 		if info, err := os.Stat(c.certFile); err == nil && !info.ModTime().Equal(c.from) {
-			if err := c.load(); err != nil {
-				c.log.Warn("the new certificate cannot be used; the old one stays", "file", c.certFile, "error", err)
-			}
+			c.tryLoad()
 		}
+		c.looked = time.Now()
 	}
 	return c.loaded, nil
+}
+
+// reload reads the files at once. Connections that are open go on with the certificate that they began with.
+func (c *certificate) reload() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tryLoad()
+}
+
+// tryLoad loads the files, or says why it cannot. mu is held.
+func (c *certificate) tryLoad() {
+	if err := c.load(); err != nil {
+		c.log.Warn("the new certificate cannot be used; the old one stays", "file", c.certFile, "error", err)
+		return
+	}
+	c.log.Info("the certificate was read", "file", c.certFile, "expires", c.loaded.Leaf.NotAfter)
 }

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,9 @@ func (doctorCommand) Run(p *process) error {
 	if s.NATS != "" {
 		for server := range strings.SplitSeq(s.NATS, ",") {
 			found = append(found, checkNATS(ctx, strings.TrimSpace(server)))
+		}
+		if !slices.ContainsFunc(found, func(f finding) bool { return f.level == failure }) { // a NATS that fails has no nodes
+			found = append(found, checkNodes(ctx, s))
 		}
 	}
 	if s.Bots != "" && s.Bots != botsOff {

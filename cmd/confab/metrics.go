@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"runtime"
 	"strconv"
@@ -155,13 +156,12 @@ func registerDisk(metrics prometheus.Registerer, folder, path string) error {
 type disk struct{ free, size uint64 }
 
 // registerCertificate has /metrics tell until when a certificate is good, so that somebody is told in time.
-func registerCertificate(metrics prometheus.Registerer, use string, c *certificate) error {
+func registerCertificate(metrics prometheus.Registerer, use string, leaf func() *x509.Certificate) error {
 	s := &survey[time.Time]{look: func() (time.Time, bool) {
-		loaded, err := c.get(nil)
-		if err != nil || loaded.Leaf == nil {
-			return time.Time{}, false
+		if c := leaf(); c != nil {
+			return c.NotAfter, true
 		}
-		return loaded.Leaf.NotAfter, true
+		return time.Time{}, false
 	}}
 	s.gauge("confab_certificate_expiry_timestamp_seconds", "When a certificate expires, Unix time.", prometheus.Labels{"use": use},
 		func(end time.Time) float64 { return float64(end.Unix()) })

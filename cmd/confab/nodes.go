@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -50,6 +52,26 @@ func (c cluster) leave() {
 	if c.nodes != nil {
 		c.nodes.Leave()
 	}
+}
+
+// checkNodes says which other servers use the NATS of the settings.
+func checkNodes(ctx context.Context, s *Settings) finding {
+	seen, err := bus.SeenNodes(ctx, bus.Options{URL: s.NATS})
+	if err != nil {
+		return finding{warning, fmt.Sprintf("other nodes could not be listened for: %v", err), "See that NATS lets this machine in."}
+	}
+	if len(seen) == 0 {
+		return finding{fine, "no other node uses this NATS now", ""}
+	}
+	var names []string
+	for _, node := range seen {
+		name := node.Name
+		if node.Draining {
+			name += " (ending)"
+		}
+		names = append(names, fmt.Sprintf("%s with %.0f participants", name, node.Load))
+	}
+	return finding{fine, fmt.Sprintf("%d nodes use this NATS: %s", len(seen), strings.Join(names, ", ")), ""}
 }
 
 // register has /metrics tell of the cluster.

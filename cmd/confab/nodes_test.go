@@ -90,7 +90,7 @@ func (f *fleet) start(i int) {
 	urls := "nats://" + f.addrs[i] + ",nats://" + f.addrs[(i+1)%3] + ",nats://" + f.addrs[(i+2)%3]
 	f.nodes[i] = startIn(f.t, f.net.namespace(i), f.data[i],
 		"--listen", f.listen[i], "--nats", urls, "--replicas", "3", "--node-name", "node-"+strconv.Itoa(i),
-		"--auth-secret", testSecret, "--rate-limit", "0", "--connection-limit", "0", "--max-participants", strconv.Itoa(nodeCapacity),
+		"--auth-secret", testSecret, "--admin-key", "ops:"+testKeyOfAdmin, "--rate-limit", "0", "--connection-limit", "0", "--max-participants", strconv.Itoa(nodeCapacity),
 		"--history", strconv.Itoa(2*killedMessages), "--log-level", "error", "--turn", "off", "--mesh-max", "0", "--bots", f.bots,
 	)
 }
@@ -129,12 +129,17 @@ func (f *fleet) document(room string) (text string) {
 }
 
 // leader is the number of the NATS server that leads the stream of a room.
-func (f *fleet) leader(room string) (number int) {
+func (f *fleet) leader(room string) int {
 	f.t.Helper()
 	hash := fnv.New32a()
 	_, _ = io.WriteString(hash, room) // never fails
+	return f.leaderOf(fmt.Sprintf("ROOMS_%d", hash.Sum32()%16))
+}
+
+func (f *fleet) leaderOf(name string) (number int) {
+	f.t.Helper()
 	f.js(func(js jetstream.JetStream) error {
-		stream, err := js.Stream(f.t.Context(), fmt.Sprintf("ROOMS_%d", hash.Sum32()%16))
+		stream, err := js.Stream(f.t.Context(), name)
 		if err == nil {
 			number, err = strconv.Atoi(strings.TrimPrefix(stream.CachedInfo().Cluster.Leader, "n"))
 		}
@@ -227,11 +232,14 @@ func TestNodes(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	f := startFleet(t, nil)
 	t.Run("one room", func(t *testing.T) { testOneRoom(t, f) })
+	t.Run("latency", func(t *testing.T) { testLatency(t, f) })
+	t.Run("admin", func(t *testing.T) { testAdminAtAnyNode(t, f) })
 	t.Run("capacity", func(t *testing.T) { testCapacity(t, f) })
 	t.Run("handover", func(t *testing.T) { testHandover(t, f) })
 	t.Run("edge killed", func(t *testing.T) { testEdgeKilled(t, f) })
 	t.Run("owner killed", func(t *testing.T) { testOwnerKilled(t, f) })
 	t.Run("owner stopped", func(t *testing.T) { testOwnerStopped(t, f) })
+	t.Run("machine killed", func(t *testing.T) { testMachineKilled(t, f) })
 	t.Run("call", func(t *testing.T) { testCallMoves(t, f) })
 	f.stop()
 }
@@ -246,6 +254,10 @@ func testOneRoom(t *testing.T, f *fleet) {
 	}
 	for _, v := range []resident{ada, bob} {
 		v.presence(cy.Self.ID, wire.PresenceJoined, "")
+	}
+	out, err := confabCommand(t, "doctor", "--nats", "nats://"+f.addrs[0], "--data", t.TempDir(), "--listen", "127.0.0.1:0").CombinedOutput()
+	if !strings.Contains(string(out), "3 nodes use this NATS: node-0 with 3 participants, node-1 with 0 participants, node-2") {
+		t.Errorf("the doctor says %v\n%s", err, out)
 	}
 	for i, v := range []resident{ada, bob, cy} {
 		text := "hello from " + strconv.Itoa(i)
@@ -281,6 +293,31 @@ func testOneRoom(t *testing.T, f *fleet) {
 	ada.presence(cy.Self.ID, wire.PresenceLeft, "")
 	cy.send(`{"type":"chat","id":"c","room":"shared","data":{"text":"from outside"}}`)
 	cy.wantError("c", wire.CodeNotJoined)
+}
+
+// testLatency measures a message from one node to another by way of the owner, which is a third one.
+func testLatency(t *testing.T, f *fleet) {
+	const messages = 200
+	owner := visit(t, f.nodes[0].url, mintToken(t, "own", "*"), "", "measured")
+	bob := visit(t, f.nodes[1].url, mintToken(t, "bob", "*"), "", "measured")
+	cat := visit(t, f.nodes[2].url, mintToken(t, "cat", "*"), "", "measured")
+	for _, c := range []struct {
+		name     string
+		from, to *resident
+	}{{"at the owner", &owner, &owner}, {"from one node to another", &bob, &cat}} {
+		took := make([]time.Duration, messages)
+		for i := range took {
+			text, sent := c.name+strconv.Itoa(i), time.Now()
+			c.from.send(`{"type":"chat","id":"` + string(c.from.Self.ID) + strconv.Itoa(i) + `","room":"measured","data":{"text":"` + text + `"}}`)
+			c.to.hears(text)
+			took[i] = time.Since(sent)
+		}
+		slices.Sort(took)
+		t.Logf("%s: p50 %v, p99 %v", c.name, took[messages/2].Round(10*time.Microsecond), took[messages*99/100].Round(10*time.Microsecond))
+		if took[messages/2] > time.Second {
+			t.Errorf("half of the messages %s take longer than %v", c.name, took[messages/2])
+		}
+	}
 }
 
 // closeOf reads on until the connection ends, and returns the code.
@@ -630,4 +667,33 @@ func pause(t *testing.T, c *confab, d time.Duration) {
 	if err := c.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// testMachineKilled kills a node together with the NATS server that leads the stream of leases, which then has no leader
+// for some seconds. Those who are in rooms of other nodes notice nothing.
+func testMachineKilled(t *testing.T, f *fleet) {
+	lost := f.leaderOf("STATE")
+	owner, other := (lost+1)%3, (lost+2)%3
+	room := "calm-0"
+	for i := 1; f.leader(room) == lost; i++ { // what is said in it can be stored meanwhile
+		room = "calm-" + strconv.Itoa(i)
+	}
+	ann := visit(t, f.nodes[owner].url, mintToken(t, "ann", "*"), "", room)
+	ben := visit(t, f.nodes[other].url, mintToken(t, "ben", "*"), "", room)
+	began := time.Now()
+	f.nats[lost]()
+	f.kill(lost)
+	worst := time.Duration(0)
+	for i := 0; time.Since(began) < 5*time.Second; i++ {
+		sent, text := time.Now(), "still "+strconv.Itoa(i)
+		ben.send(`{"type":"chat","id":"c` + strconv.Itoa(i) + `","room":"` + room + `","data":{"text":"` + text + `"}}`)
+		ann.hears(text) // fails when the connection ends
+		ben.hears(text)
+		worst = max(worst, time.Since(sent))
+		hold(20 * time.Millisecond)
+	}
+	t.Logf("the slowest message took %v", worst.Round(time.Millisecond))
+	f.startNATS(lost)
+	f.start(lost)
+	f.whole()
 }

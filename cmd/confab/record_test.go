@@ -39,13 +39,19 @@ type caster struct {
 	self wire.ParticipantID
 }
 
-// publish negotiates two tracks with the SFU and waits until they are connected.
+// publish negotiates tracks with the SFU and waits until they are connected.
 func (c *caster) publish(tracks map[wire.Source]*webrtc.TrackLocalStaticRTP) {
 	c.t.Helper()
 	pc, err := webrtc.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.publishBy(pc, tracks)
+}
+
+// publishBy is publish by a connection of the test's own, which ends with it.
+func (c *caster) publishBy(pc *webrtc.PeerConnection, tracks map[wire.Source]*webrtc.TrackLocalStaticRTP) {
+	c.t.Helper()
 	c.t.Cleanup(func() { _ = pc.GracefulClose() })
 	connected := make(chan struct{}, 1)
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {

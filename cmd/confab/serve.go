@@ -79,7 +79,9 @@ func serve(ctx context.Context, p *process) error {
 		announce(p, listener.Addr())
 		log.Info("serving", "version", version(), "address", listener.Addr().String(), "data", s.Data, "nats", maskURL(s.NATS),
 			"guests", s.guests() != signaling.GuestsOff)
-		err = h.run(ctx, signaling.Listener(listener, behind.calls.takeTCP()))
+		if err = behind.front.begin(ctx, behind.turn.certificate); err == nil {
+			err = h.run(ctx, behind.front.wrap(signaling.Listener(listener, behind.calls.takeTCP())))
+		}
 	}
 	deadline, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -97,6 +99,7 @@ func serve(ctx context.Context, p *process) error {
 type parts struct {
 	secret     *secret
 	metrics    *prometheus.Registry
+	front      transport
 	records    *bus.Bus
 	calls      sfu
 	turn       relay
@@ -126,10 +129,13 @@ func openParts(ctx context.Context, p *process, listen net.Addr, log *slog.Logge
 	if b.secret, err = openSecret(s, p.origins, true, log); err != nil {
 		return nil, err
 	}
+	if b.front, err = openTransport(s, listen, log); err != nil {
+		return nil, err
+	}
 	if b.calls, err = openSFU(s, listen, func() *rooms.Registry { return b.registry }, log); err != nil {
 		return nil, err
 	}
-	if b.turn, err = openTURN(s, b.secret.turnKey(), listen, b.calls, log); err != nil {
+	if b.turn, err = openTURN(s, b.secret.turnKey(), listen, b.calls, &b.front, log); err != nil {
 		return nil, err
 	}
 	b.ice, b.encoderICE = b.turn.ice(s.ice(), s.TURNTTL), b.turn.ice(s.ice(), encoderTTL)
@@ -165,7 +171,7 @@ func (b *parts) register(s *Settings, appended prometheus.Histogram) error {
 	return errors.Join(
 		registerProcess(b.metrics), registerBuild(b.metrics), registerDisk(b.metrics, "data", s.Data),
 		registerLog(b.metrics, appended, b.records), registerAudit(b.metrics, b.audit), b.hooks.register(b.metrics),
-		registerRooms(b.metrics, b.registry), registerMedia(b.metrics, b.calls), b.turn.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
+		registerRooms(b.metrics, b.registry), registerMedia(b.metrics, b.calls), b.turn.register(b.metrics), b.front.register(b.metrics), b.recordings.register(b.metrics, s.recordDir()),
 		b.cluster().register(b.metrics),
 	)
 }
@@ -173,7 +179,7 @@ func (b *parts) register(s *Settings, appended prometheus.Histogram) error {
 // close ends what was started. Rooms end after what acts in them, and the log after all that writes to it.
 func (b *parts) close(ctx context.Context) error {
 	b.recordings.close()
-	err := errors.Join(b.backups.close(), b.calls.close(), b.turn.close())
+	err := errors.Join(b.backups.close(), b.calls.close(), b.turn.close(), b.front.close(ctx))
 	if b.registry != nil {
 		err = errors.Join(err, wrap("ending the rooms", b.registry.Close(ctx)))
 		b.cluster().leave() // before what takes longer: others wait for the rooms
@@ -268,7 +274,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		return nil, err
 	}
 	admin := signaling.NewAdminHandler(signaling.AdminOptions{
-		AdminKeys: s.adminKeys(), Registry: behind.registry, Keys: keys, Audit: behind.audit, Logger: log,
+		AdminKeys: s.adminKeys(), Registry: behind.registry, Nodes: behind.cluster().links(), Keys: keys, Audit: behind.audit, Logger: log,
 	})
 	routes := func(router gin.IRouter) {
 		guests.Routes(router)
@@ -278,7 +284,7 @@ func openHub(ctx context.Context, p *process, behind *parts, log *slog.Logger) (
 		exportRoutes(router, export)
 	}
 	socket, err := signaling.New(signaling.Options{
-		Registry: behind.registry, Nodes: behind.cluster().links(), Verifier: keys, TicketKey: behind.secret.ticketKey(),
+		Registry: behind.registry, Nodes: behind.cluster().links(), Asked: admin.Asked, Verifier: keys, TicketKey: behind.secret.ticketKey(),
 		Origins: s.Origins, EmbedOrigins: s.EmbedOrigins, RateLimit: s.RateLimit, ConnectionLimit: s.ConnectionLimit, AuthTimeout: s.AuthTimeout,
 		History: s.History, TrustedProxies: s.TrustedProxies,
 		Web: web.Dist, Routes: routes, Described: operations(), Ready: behind.records.Ready, Metrics: behind.metrics, Logger: log,
@@ -354,7 +360,7 @@ func newLogger(s *Settings, w io.Writer) *slog.Logger {
 // page, so that one click is enough.
 func announce(p *process, addr net.Addr) {
 	s, room := p.settings, randomRoom()
-	address := reachableAt(addr) + "/r/" + room
+	address := s.address(addr) + "/r/" + room
 	fmt.Fprintf(p.stdout, "Confab is ready. A room for you:\n\n  %s\n\n", address)
 	switch s.guests() {
 	case signaling.GuestsAnywhere:
@@ -365,7 +371,7 @@ func announce(p *process, addr net.Addr) {
 		fmt.Fprintf(p.stdout, "Guests are off (--guests on lets them in). To come in, make a token with the same settings and put it\n"+
 			"behind the address, as %s#token=TOKEN :\n\n  confab token --user me --role moderator --rooms %s%s\n", address, room, sameSettings(p))
 	}
-	if !s.loopback() {
+	if !s.loopback() && !s.tls() {
 		fmt.Fprintln(p.stdout, "Browsers give a camera and a microphone to https pages only: put a proxy with a certificate before this address.")
 	}
 	folder, err := filepath.Abs(s.Data)

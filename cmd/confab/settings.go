@@ -20,6 +20,13 @@ type Settings struct {
 	Config string `help:"YAML file with settings, by the same names." placeholder:"FILE" group:"settings"`
 
 	Listen          string        `default:"127.0.0.1:8080" help:"Address and port to serve at. The default is for this machine only." group:"settings"`
+	TLSCert         string        `name:"tls-cert" help:"Certificate of the server, in PEM: it speaks TLS then. Read again when it is renewed, and on SIGHUP." placeholder:"FILE" group:"settings"`
+	TLSKey          string        `name:"tls-key" help:"Key of that certificate, in PEM." placeholder:"FILE" group:"settings"`
+	TLSDomain       []string      `name:"tls-domain" help:"Names of the server: it gets certificates for them by ACME, and so agrees to the terms of who gives them. It must be reached at port 443, or 80 for --http-listen." placeholder:"DOMAIN" group:"settings"`
+	ACMEDirectory   string        `name:"acme-directory" default:"https://acme-v02.api.letsencrypt.org/directory" help:"URL of who gives certificates for --tls-domain; for tries https://acme-staging-v02.api.letsencrypt.org/directory." placeholder:"URL" group:"settings"`
+	ACMEEmail       string        `name:"acme-email" help:"Address that they may write to." placeholder:"ADDRESS" group:"settings"`
+	ACMERoot        string        `name:"acme-root" help:"Certificate of the authority behind --acme-directory, in PEM, when the system does not know it." placeholder:"FILE" group:"settings"`
+	HTTPListen      string        `name:"http-listen" help:"Address and port without TLS that sends browsers on to TLS, such as :80." placeholder:"HOST:PORT" group:"settings"`
 	Data            string        `default:"./confab-data" help:"Folder for the logs of the rooms and the secret; ./confab-data when left out." placeholder:"FOLDER" group:"settings"`
 	NATS            string        `name:"nats" help:"URL of an external NATS cluster with JetStream; without it the server has its own inside." placeholder:"URL" group:"settings"`
 	NodeName        string        `help:"Name of this server among those that share a NATS; the name of the host when left out." placeholder:"NAME" group:"settings"`
@@ -99,6 +106,7 @@ func (s *Settings) check(from origins) error {
 	if s.Data == "" {
 		bad("data", "it is empty; name a folder, such as ./confab-data")
 	}
+	s.checkTLS(bad)
 	s.checkLog(bad)
 	s.checkAuth(bad)
 	s.checkAdmin(bad)
@@ -160,7 +168,7 @@ func (s *Settings) checkTURN(bad func(name, format string, args ...any)) {
 	switch {
 	case s.TURNTLSPort < 0 || s.TURNTLSPort > 65535:
 		bad("turn-tls-port", "%d is no port; write one from 1 to 65535, such as 5349, or 0 for none", s.TURNTLSPort)
-	case s.TURNTLSPort != 0 && (s.TURNCert == "" || s.TURNKey == ""):
+	case s.TURNTLSPort != 0 && (s.TURNCert == "" || s.TURNKey == "") && (!s.tls() || s.TURNCert != s.TURNKey):
 		bad("turn-tls-port", "TLS needs a certificate and its key; name their files with --turn-cert and --turn-key")
 	case s.TURNTLSPort == 0 && (s.TURNCert != "" || s.TURNKey != ""):
 		bad("turn-cert", "no port uses it; set --turn-tls-port too, or leave --turn-cert and --turn-key out")

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"confab/bots"
+	"confab/bots/hearing"
 	"confab/bots/provider/resilient"
 	"confab/bots/voice"
 	"confab/media"
@@ -123,6 +124,15 @@ func (m sfu) openVoices(settings *bots.Speech, meter resilient.Meter, log *slog.
 		}
 		return microphone, nil
 	}}), nil
+}
+
+// openEars lets bots hear what people send to the SFU; nil when there is none.
+func (m sfu) openEars(settings *bots.Hearing, metrics *botMetrics, log *slog.Logger) (*hearing.Service, error) {
+	transcriber, err := settings.Open(meter{metrics}, log)
+	if err != nil || m.server == nil {
+		return nil, err
+	}
+	return hearing.New(hearing.Options{Transcriber: transcriber, Tap: tapEar(m.server), Metrics: metrics, Logger: log}), nil
 }
 
 // close ends all media. Participants are gone, or come back to another process.

@@ -18,12 +18,12 @@ import (
 // A relay is the TURN server of this process. The zero value is none.
 type relay struct {
 	server      *turn.Server
-	certificate *certificate // nil = no TLS
+	certificate *certificate // of its own, nil = none
 }
 
 // openTURN opens the TURN server beside the address that the server listens at. Where nobody has asked for it, a port
 // that cannot be had is no error.
-func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Logger) (relay, error) {
+func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, front *transport, log *slog.Logger) (relay, error) {
 	if !s.turnOn() {
 		return relay{}, nil
 	}
@@ -37,12 +37,15 @@ func openTURN(s *Settings, key []byte, listen net.Addr, media sfu, log *slog.Log
 	}
 	var found *certificate
 	if s.TURNTLSPort != 0 {
-		found, err = loadCertificate(s.TURNCert, s.TURNKey, log)
-		if err != nil {
-			return relay{}, fmt.Errorf("the certificate of --turn-cert and --turn-key cannot be used: %w", err)
+		get := front.get() // that of the server, if TURN has none of its own
+		if s.TURNCert != "" {
+			if found, err = loadCertificate(s.TURNCert, s.TURNKey, log); err != nil {
+				return relay{}, fmt.Errorf("the certificate of --turn-cert and --turn-key cannot be used: %w", err)
+			}
+			get = found.get
 		}
 		options.ListenTLS = netip.AddrPortFrom(host, uint16(s.TURNTLSPort))
-		options.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: found.get}
+		options.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: get}
 	}
 	server, err := turn.New(options)
 	switch {
@@ -125,7 +128,7 @@ func (r relay) register(metrics prometheus.Registerer) error {
 	if r.certificate == nil {
 		return nil
 	}
-	return registerCertificate(metrics, "turn", r.certificate)
+	return registerCertificate(metrics, "turn", r.certificate.leaf)
 }
 
 func (r relay) close() error {

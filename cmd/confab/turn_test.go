@@ -232,7 +232,7 @@ func TestMediaPortsTaken(t *testing.T) {
 	if auto.TURNPort, err = net.LookupPort("udp", port); err != nil {
 		t.Fatal(err)
 	}
-	r, err := openTURN(auto, make([]byte, 32), taken.Addr(), sfu{}, slog.New(slog.DiscardHandler))
+	r, err := openTURN(auto, make([]byte, 32), taken.Addr(), sfu{}, &transport{}, slog.New(slog.DiscardHandler))
 	if err != nil || r.server != nil {
 		t.Errorf("%v, %v", r, err)
 	}

@@ -22,7 +22,7 @@ const (
 	collapsed     = 0.6                    // of what was sent is acknowledged: no need to look twice
 	standingQueue = 100 * time.Millisecond // longer than what passes in a moment
 	standingTime  = time.Second            // and lasting
-	drowningQueue = 400 * time.Millisecond // so long, and lasting: what is sent does not fit
+	drowningQueue = 400 * time.Millisecond // so long, and lasting: what is sent does not fit; a probe would add to it
 	drowningLoss  = 0.15                   // share of packets lost: the same
 	drowningTime  = 2 * time.Second        // that either must be seen while the least is sent
 	drowningEbb   = 150 * time.Millisecond // a queue that becomes so much shorter goes away: what is sent now does fit
@@ -409,7 +409,9 @@ func (e *Estimator) Probe(now time.Time, wanted int) (Probe, bool) {
 	e.listen(at)
 	return e.prober.next(situation{
 		now: at, estimate: e.target(), wanted: float64(wanted), most: e.most(), limited: e.limited, near: e.rate.near(),
-		troubled: e.outage.silent != 0 || e.trend.state == overuse || e.overused != 0 && at-e.overused < calmAfterOver,
+		queued: e.queue.length >= queueLong,
+		troubled: e.outage.silent != 0 || e.trend.state == overuse || e.overused != 0 && at-e.overused < calmAfterOver ||
+			e.queue.length >= drowningQueue,
 	})
 }
 

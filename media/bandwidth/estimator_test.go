@@ -277,6 +277,23 @@ func TestLossModel(t *testing.T) {
 }
 
 // What was overtaken counts as lost only until it comes, also when its observation is over.
+func TestLossModelWithoutLoss(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		l := lossModel{bandwidth: 5e4 + 1e7*random.Float64(), inherent: inherentLeast + random.Float64()*0.05, count: 3 + random.IntN(40)}
+		for i := range l.seen {
+			l.seen[i] = observation{packets: float64(1 + random.IntN(200)), rate: 2 * l.bandwidth * random.Float64()}
+		}
+		delay, acked := 2*l.bandwidth*random.Float64()+1e4, 2*l.bandwidth*random.Float64()
+		bandwidth, inherent := l.search(delay, acked, 0)
+		before := l
+		l.fitTo(delay, acked)
+		if math.Abs(l.bandwidth-bandwidth) > 1 || math.Abs(l.inherent-inherent) > 1e-9 {
+			t.Fatalf("%+v, delay %.0f, acked %.0f: %.0f and %f, but search finds %.0f and %f", before, delay, acked, l.bandwidth, l.inherent, bandwidth, inherent)
+		}
+	}
+}
+
 func TestLossTakenBack(t *testing.T) {
 	var l lossModel
 	var spans []uint8
@@ -392,16 +409,29 @@ func TestProber(t *testing.T) {
 	s.estimate = 4_000_000
 	p.silent = 0
 	expect(300 * time.Millisecond)
-	expect(5100 * time.Millisecond)
-	expect(5300*time.Millisecond, 6_000_000) // all is used: carefully
-	s.estimate, s.limited, p.silent = 1_500_000, true, 0
-	expect(10200 * time.Millisecond)
-	expect(10400*time.Millisecond, 3_000_000) // little is sent: twice
+	expect(2100 * time.Millisecond)
+	expect(2300*time.Millisecond, 6_000_000) // all is used: carefully
+	s.estimate, s.limited, s.queued, p.silent = 1_500_000, true, true, 0
+	expect(4400 * time.Millisecond) // packets wait: not so soon
+	expect(7200 * time.Millisecond)
+	expect(7400*time.Millisecond, 3_000_000) // little is sent: twice
+	s.queued, p.silent = false, 0
+	expect(9300 * time.Millisecond)
+	expect(9500*time.Millisecond, 3_000_000)
 	s.troubled, p.silent = true, 0
 	expect(20 * time.Second)
 	s.troubled = false
 	expect(20*time.Second, 3_000_000)
-	s.estimate = 5_000_000
+	p.silent = 0
+	expect(24900 * time.Millisecond) // the path is known now: not so soon
+	expect(25100*time.Millisecond, 3_000_000)
+	s.wanted = 5e6
+	p.silent = 0
+	expect(26200*time.Millisecond, 4_500_000) // more is wanted: at once, but not more than three times
+	p.silent = 0
+	expect(28100 * time.Millisecond)
+	expect(28300*time.Millisecond, 3_000_000) // and soon again
+	s.wanted, s.estimate = 4e6, 5e6
 	expect(40 * time.Second) // enough for 4 Mb/s
 	p.dropped(5_000_000, 42*time.Second)
 	s.estimate = 1_000_000
@@ -420,7 +450,7 @@ func TestProberSilence(t *testing.T) {
 			probes++
 		}
 	}
-	if probes < 12 || probes > 16 {
+	if probes < 15 || probes > 20 {
 		t.Errorf("%d probes in a minute", probes)
 	}
 }

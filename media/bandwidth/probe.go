@@ -15,7 +15,9 @@ const (
 	probeHeadroom  = 1.5                    // times what is wanted: more need not be proved
 	probeEnough    = 1.25                   // times what is wanted: with that estimate no probe is needed
 	probeMore      = 1.2                    // times what was wanted before: probe at once
-	probeInterval  = 5 * time.Second        // between two attempts
+	probeInterval  = 5 * time.Second        // between two attempts,
+	probeSoon      = 2 * time.Second        // but not at first, unless packets wait: one that shows little may be an accident,
+	probeEarly     = 10 * time.Second       // for so long after the first attempt, or the first for more
 	probeWait      = time.Second            // for the result
 	probeSpan      = 25 * time.Millisecond  // libwebrtc 15 ms: a server's timers are coarse and bursts are merged
 	probeLongest   = 100 * time.Millisecond // even if that is less than
@@ -65,6 +67,7 @@ type prober struct {
 	ids      uint16
 	queue    [2]int        // bitrates that are due
 	began    time.Duration // the last attempt
+	early    time.Duration // until then attempts may be probeSoon apart
 	waiting  bool          // for a result that says whether to go further
 	silent   int           // attempts since the last result
 	beyond   float64       // the result must be above it
@@ -82,7 +85,8 @@ type situation struct {
 	most     float64
 	limited  bool // little is sent
 	near     bool // the estimate is near the capacity seen lately
-	troubled bool // by overuse, loss or an outage: no time to probe
+	queued   bool // packets wait on the path
+	troubled bool // by overuse, a long queue or an outage: no time to probe
 }
 
 // next returns a probe that is to be sent now.
@@ -90,7 +94,7 @@ func (p *prober) next(s situation) (Probe, bool) {
 	if p.waiting && s.now-p.began > probeWait {
 		p.waiting = false
 		if p.silent > 0 && p.silent <= probeRetries {
-			p.began = s.now - probeInterval // its feedback may be lost: try again now
+			p.began = s.now - p.interval(s) // its feedback may be lost: try again now
 		}
 	}
 	if s.troubled {
@@ -114,29 +118,39 @@ func (p *prober) next(s situation) (Probe, bool) {
 	return probe, true
 }
 
+// interval is how long after an attempt the next one is due.
+func (p *prober) interval(s situation) time.Duration {
+	if s.now < p.early && !s.queued {
+		return probeSoon
+	}
+	return probeInterval
+}
+
 // plan puts into the queue what is due.
 func (p *prober) plan(s situation) {
 	if s.estimate >= min(probeEnough*s.wanted, s.most) {
 		p.waiting, p.recover = false, 0
 		return
 	}
+	due := !p.waiting && s.now-p.began >= p.interval(s)
 	switch {
 	case !p.started:
-		p.started = true
+		p.started, p.early = true, s.now+probeEarly
 		p.begin(s, probeFirst*s.estimate, probeSecond*s.estimate)
 	case p.recover > 0 && s.now >= p.after:
 		target := max(probeRecover*p.recover, probeFurther*s.estimate)
 		p.recover = 0
 		p.begin(s, min(target, probeFirst*s.estimate), 0)
 	case s.wanted > probeMore*p.wanted && !p.waiting:
+		p.early = s.now + probeEarly
 		p.begin(s, min(probeEnough*s.wanted, probeFirst*s.estimate), 0)
 	case p.waiting && p.beyond > 0 && s.estimate > p.beyond:
 		p.begin(s, probeFurther*s.estimate, 0)
-	case !p.waiting && s.now-p.began >= probeInterval && s.limited:
+	case due && s.limited:
 		p.begin(s, probeLimited*s.estimate, 0)
-	case !p.waiting && s.now-p.began >= probeInterval && s.near:
+	case due && s.near:
 		p.begin(s, probeCareful*s.estimate, 0)
-	case !p.waiting && s.now-p.began >= probeInterval:
+	case due:
 		p.begin(s, probeSaturated*s.estimate, 0)
 	}
 }

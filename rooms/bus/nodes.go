@@ -33,8 +33,10 @@ const (
 	// for leaseTime, or for unheardTime.
 	silentTime  = 3 * time.Second
 	unheardTime = 800 * time.Millisecond
-	// A node that may not act for so long ends its rooms and sends its clients elsewhere, if there is an elsewhere.
-	giveUpTime = 500 * time.Millisecond // after the lease, so 3 s after the last confirmation
+	// A node that may not act for so long ends its rooms and sends its clients elsewhere, if there is an elsewhere; so
+	// does one that may act but not admit, for so long that every stream has elected a leader.
+	giveUpTime  = 500 * time.Millisecond // after the lease, so 3 s after the last confirmation
+	waitToAdmit = 12 * time.Second
 
 	forgetGone   = time.Hour
 	maxGone      = 4096
@@ -65,8 +67,12 @@ const (
 // All leases of a node live by one sign of life. Each node sends a heartbeat twice a second, which says what it has heard
 // of the others, and writes its own record in STATE every second. A node is confirmed by the heartbeat that every other
 // live node has heard, or by a record that was stored, whichever is newer, so that neither the election of a stream's
-// leader nor the death of a node stops the others. It acts for its rooms for leaseTime after that, by its own monotonic
-// clock, counted from the sending.
+// leader nor the death of a node stops the others. It takes rooms and lets people into them (MayAdmit) for leaseTime after
+// that, by its own monotonic clock, counted from the sending.
+//
+// When a machine dies with a node and the NATS server that led STATE, there is neither for some seconds. For those who are
+// in its rooms already a node acts on (MayAct), as long as most of the nodes hear it: what they say gets its place in the
+// log, which another owner would follow too, and what moderators do is not stored without the fence.
 //
 // To take a node's rooms another node must declare it gone. It may when it has heard nothing of it for silentTime and
 // its record has not changed for leaseTime; the declaration replaces the record by an empty one and fails if the record
@@ -74,7 +80,7 @@ const (
 //
 // # What a node that was paused can still do
 //
-// Nothing is appended unless the lease is looked at right before it is given to NATS. What was given to NATS in the
+// Nothing is appended unless MayAct is asked right before it is given to NATS. What was given to NATS in the
 // moment before a pause may be stored after another node took the room. That is harmless: the log gives it one place
 // in one order, the new owner hears of it from the log as everybody does, and it was said by somebody who was allowed to
 // say it when it was said.
@@ -86,7 +92,8 @@ type Nodes struct {
 	start     time.Time
 	questions chan struct{} // a place in it allows one answer
 
-	until    atomic.Int64 // the lease ends then, in nanoseconds since start
+	admits   atomic.Int64 // the lease ends then, in nanoseconds since start
+	acts     atomic.Int64 // the same, for those who are in its rooms; not before admits
 	takeover atomic.Uint64
 	losses   atomic.Uint64
 
@@ -215,31 +222,41 @@ func (n *Nodes) enter(ctx context.Context) error {
 
 func recordOfNode(id rooms.NodeID) string { return statePrefix + recordMark + string(id) }
 
-// MayAct reports whether the lease of this node's rooms has not ended.
-func (n *Nodes) MayAct() bool { return time.Since(n.start) < time.Duration(n.until.Load()) }
+// MayAct reports whether this node may act for those who are in its rooms.
+func (n *Nodes) MayAct() bool { return time.Since(n.start) < time.Duration(n.acts.Load()) }
+
+// MayAdmit reports whether no other node can have taken this node's rooms: it may let people in, and take rooms.
+func (n *Nodes) MayAdmit() bool { return time.Since(n.start) < time.Duration(n.admits.Load()) }
 
 // confirmLocked moves the end of the lease. mu is held.
 func (n *Nodes) confirmLocked() {
-	var at time.Time
-	for _, p := range n.all {
-		if at.IsZero() || p.echoed.Before(at) {
-			at = p.echoed
-		}
-		if at.IsZero() {
-			break // one that has heard nothing yet
-		}
-	}
-	if n.stored.After(at) {
-		at = n.stored
-	}
 	if n.dead {
-		n.until.Store(0)
+		n.admits.Store(0)
+		n.acts.Store(0)
 		return
 	}
-	n.until.Store(int64(at.Sub(n.start) + leaseTime))
-	if n.MayAct() {
+	echoes := make([]time.Time, 0, len(n.all))
+	for _, p := range n.all {
+		echoes = append(echoes, p.echoed)
+	}
+	slices.SortFunc(echoes, func(x, y time.Time) int { return y.Compare(x) }) // the newest first
+	byAll, byMost := n.stored, n.stored
+	if others := len(echoes); others > 0 {
+		byAll = later(byAll, echoes[others-1])
+		byMost = later(byAll, echoes[(others+1)/2-1]) // with this node more than half
+	}
+	n.admits.Store(int64(byAll.Sub(n.start) + leaseTime))
+	n.acts.Store(int64(byMost.Sub(n.start) + leaseTime))
+	if n.MayAdmit() {
 		n.gaveUp = false
 	}
+}
+
+func later(x, y time.Time) time.Time {
+	if y.After(x) {
+		return y
+	}
+	return x
 }
 
 // cut is told that the connection to NATS is lost.
@@ -247,9 +264,8 @@ func (n *Nodes) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	end := int64(time.Since(n.start) + cutTime)
-	if end < n.until.Load() {
-		n.until.Store(end)
-	}
+	n.admits.Store(min(end, n.admits.Load()))
+	n.acts.Store(min(end, n.acts.Load()))
 }
 
 // run looks after the cluster until the bus ends.
@@ -384,8 +400,9 @@ func (n *Nodes) look() {
 			watch = append(watch, id)
 		}
 	}
-	end := n.start.Add(time.Duration(n.until.Load()))
-	giveUp := !n.dead && !n.gaveUp && len(n.all) > 0 && now.Sub(end) >= giveUpTime
+	acted := now.Sub(n.start) - time.Duration(n.acts.Load())
+	admitted := now.Sub(n.start) - time.Duration(n.admits.Load())
+	giveUp := !n.dead && !n.gaveUp && len(n.all) > 0 && (acted >= giveUpTime || admitted >= waitToAdmit)
 	if giveUp {
 		n.gaveUp = true
 	}
@@ -572,8 +589,49 @@ func (n *Nodes) Stats() NodesStats {
 			s.Nodes = append(s.Nodes, NodeStatus{ID: p.id, Name: p.name, Load: p.load, Draining: p.draining, Silent: time.Since(p.heard)})
 		}
 	}
-	slices.SortFunc(s.Nodes, func(x, y NodeStatus) int { return strings.Compare(x.Name+string(x.ID), y.Name+string(y.ID)) })
+	slices.SortFunc(s.Nodes, compareNodes)
 	return s
+}
+
+// SeenNodes lists the nodes that send heartbeats over the NATS that opts name, by name. It listens for a little longer
+// than two of them. Errors: NATS does not answer, ctx's cause.
+func SeenNodes(ctx context.Context, opts Options) ([]NodeStatus, error) {
+	options := []nats.Option{nats.Name("confab doctor"), nats.Timeout(startTry), nats.NoReconnect()}
+	if opts.CredsFile != "" {
+		options = append(options, nats.UserCredentials(opts.CredsFile))
+	}
+	if len(opts.RootCAs) > 0 {
+		options = append(options, nats.RootCAs(opts.RootCAs...))
+	}
+	conn, err := nats.Connect(opts.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("bus: connecting to NATS: %w", err)
+	}
+	defer conn.Close()
+	beats := make(chan *nats.Msg, 1024)
+	if _, err := conn.ChanSubscribe(beatSubject, beats); err != nil {
+		return nil, fmt.Errorf("bus: subscribing to heartbeats: %w", err)
+	}
+	seen := make(map[rooms.NodeID]NodeStatus)
+	end := time.NewTimer(2*beatEvery + lookEvery)
+	defer end.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-end.C:
+			return slices.SortedFunc(maps.Values(seen), compareNodes), nil
+		case msg := <-beats:
+			var h heartbeat
+			if json.Unmarshal(msg.Data, &h) == nil && !h.Gone {
+				seen[h.ID] = NodeStatus{ID: h.ID, Name: h.Name, Load: h.Load, Draining: h.Draining}
+			}
+		}
+	}
+}
+
+func compareNodes(x, y NodeStatus) int {
+	return strings.Compare(x.Name+string(x.ID), y.Name+string(y.ID))
 }
 
 // Serve implements rooms.Nodes.
@@ -609,6 +667,18 @@ func (n *Nodes) Ask(ctx context.Context, question []byte) [][]byte {
 		}
 	}
 	return all
+}
+
+// AskOne puts a question to one node; see rooms.Nodes.
+func (n *Nodes) AskOne(ctx context.Context, to rooms.NodeID, question []byte) ([]byte, error) {
+	msg, err := n.conn.RequestWithContext(ctx, nodePrefix+string(to)+askSuffix, question)
+	switch {
+	case err == nil:
+		return msg.Data, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	}
+	return nil, fmt.Errorf("%w: %w", rooms.ErrNodeGone, err)
 }
 
 // takeQuestion answers another node. Questions beyond maxQuestions wait in NATS's queue.

@@ -151,7 +151,7 @@ func (o *Outbox) Next(ctx context.Context, destination string, lane int) (*Parce
 		switch {
 		case err == nil:
 			return parcelOf(msg)
-		case ctx.Err() != nil || o.bus.lifetime.Err() != nil:
+		case over(ctx) || o.bus.lifetime.Err() != nil:
 			return nil, o.bus.gone(ctx)
 		case errors.Is(err, nats.ErrTimeout):
 			continue // there was none for outboxWait
@@ -250,4 +250,12 @@ func (o *Outbox) Discard(ctx context.Context, destination string) error {
 		return fmt.Errorf("discarding parcels: %w: %w", rooms.ErrUnavailable, err)
 	}
 	return nil
+}
+
+// over reports whether ctx has ended or its deadline has passed, which NATS may notice before ctx does.
+func over(ctx context.Context) bool {
+	if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) {
+		<-ctx.Done()
+	}
+	return ctx.Err() != nil
 }

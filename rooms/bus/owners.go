@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	ownerPatience = 8 * time.Second // for an owner that does not answer to come back or be declared gone
+	ownerPatience = 12 * time.Second // for an owner that does not answer to come back or be declared gone
 	ownerPause    = 60 * time.Millisecond
 	maxOwners     = 1 << 16 // other nodes' rooms that are remembered; they can be asked for again
 	// A room goes to another node when this one has so many times as much to do, and enough to do at all.
@@ -189,7 +189,7 @@ func (n *Nodes) owner(ctx context.Context, room wire.RoomID, spread bool) (rooms
 func (n *Nodes) knownOwner(room wire.RoomID) (rooms.NodeID, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if l := n.held[room]; l != nil && !l.released && n.MayAct() {
+	if l := n.held[room]; l != nil && !l.released && n.MayAdmit() {
 		return noNode, true
 	}
 	id, known := n.owners[room]
@@ -206,7 +206,7 @@ var errOwnerSilent = errors.New("its owner does not answer")
 
 // seekOwner is one look at the room's document, and one try to take the room. Every error passes.
 func (n *Nodes) seekOwner(ctx context.Context, room wire.RoomID, subject string, spread bool) (rooms.NodeID, error) {
-	if !n.MayAct() {
+	if !n.MayAdmit() {
 		return noNode, errLeaseEnded
 	}
 	record, err := n.bus.leaderGet(ctx, stateStream, getRequest{Last: subject})

@@ -37,6 +37,7 @@ type BotInfo struct {
 	Limits      BotLimits `json:"limits"`            // of its answers
 	Prompts     []string  `json:"prompts,omitempty"` // things to ask it, to begin with
 	Speaks      bool      `json:"speaks,omitempty"`  // it can be given a voice, by bot-voice; what it says goes to a server that makes sound of it
+	Hears       bool      `json:"hears,omitempty"`   // it can be let hear, by bot-voice; what people say goes to a server that writes it down
 }
 
 // BotTool is a tool of a bot.
@@ -60,11 +61,14 @@ type BotToggle struct {
 	Enabled bool  `json:"enabled"`
 }
 
-// BotVoice gives a bot of this room a voice in the call, or takes it away. With a voice its participant has a microphone
-// and speaks its answers in the main timeline. No bot has one unless somebody wants so, and all lose it with the meeting.
+// BotVoice gives a bot of this room a voice or an ear in the call, or takes it away; what is absent stays as it is. With a
+// voice its participant has a microphone and speaks its answers in the main timeline. With an ear what people say into
+// their microphones goes to a server that writes it down: everyone gets captions, and who calls the bot by its name asks
+// it. No bot has either unless somebody wants so, for an ear a moderator; all lose both with the meeting.
 type BotVoice struct {
 	Bot   BotID `json:"bot"`
-	Speak bool  `json:"speak"`
+	Speak *bool `json:"speak,omitempty"`
+	Hear  *bool `json:"hear,omitempty"`
 }
 
 // AIRequest asks a bot; a mention in chat does the same. The answer is Ack with its run.
@@ -233,11 +237,11 @@ const (
 	SpeakingInterrupted SpeakingState = "interrupted" // a person has begun to speak
 )
 
-// Caption is what a participant says, while it is heard.
+// Caption is what a participant says: a bot while it is heard, a person once a bot that hears has it written down.
 type Caption struct {
 	Participant ParticipantID `json:"participant"`
 	Text        string        `json:"text"`             // a sentence, without Markdown
-	Final       bool          `json:"final"`            // it has been said; until then it is being said
+	Final       bool          `json:"final"`            // it has been said; until then it is being said. What people say is final at once
 	Run         RunID         `json:"run,omitempty"`    // of a bot's answer
 	Offset      int           `json:"offset,omitempty"` // where the sentence begins in the answer, in UTF-16 code units
 }
@@ -360,7 +364,12 @@ func (AgentCompleted) serverMessage() {}
 func (m BotToggle) Validate() error { return validBot(m.Bot) }
 
 // Validate implements ClientMessage.
-func (m BotVoice) Validate() error { return validBot(m.Bot) }
+func (m BotVoice) Validate() error {
+	if m.Speak == nil && m.Hear == nil {
+		return Errorf(CodeBadMessage, "bot-voice needs speak or hear")
+	}
+	return validBot(m.Bot)
+}
 
 // Validate implements ClientMessage.
 func (m AIRequest) Validate() error {

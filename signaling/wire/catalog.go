@@ -70,7 +70,7 @@ var Catalog = []Entry{
 	{KindActiveSpeakers, "calls", nil, ActiveSpeakers{}, State, "", "Who is heard, at most 4 times a second."},
 
 	{KindBotToggle, "bots", BotToggle{}, nil, Request, KindAck, "Lets a bot into the room, or puts it out; presence tells everyone."},
-	{KindBotVoice, "bots", BotVoice{}, nil, Request, KindAck, "Gives a bot a voice in the call, or takes it away; media-state tells everyone."},
+	{KindBotVoice, "bots", BotVoice{}, nil, Request, KindAck, "Gives a bot a voice or an ear in the call, or takes it away; media-state and room tell everyone."},
 	{KindAIRequest, "bots", AIRequest{}, nil, Request, KindAck, "Asks a bot. A mention of it in chat does the same."},
 	{KindAICancel, "bots", AICancel{}, nil, Request, KindAck, "Ends a run; what was written stays. A lost connection is not a cancel."},
 	{KindToolApproval, "bots", ToolDecision{}, ToolApproval{}, Stream, KindAck, "A tool that writes waits for a person's word, and what that was. From a client: the word."},
@@ -83,7 +83,7 @@ var Catalog = []Entry{
 	{KindStreamEnd, "bots", nil, StreamEnd{}, Stream, "", "The text is whole, or ends here."},
 	{KindAgentCompleted, "bots", nil, AgentCompleted{}, Stream, "", "A run has ended: exactly one for each that began."},
 	{KindAgentSpeaking, "bots", nil, AgentSpeaking{}, Stream, "", "A bot speaks an answer into the call."},
-	{KindCaption, "bots", nil, Caption{}, State, "", "What a participant says, while it is heard."},
+	{KindCaption, "bots", nil, Caption{}, State, "", "What a participant says."},
 }
 
 // Enums maps each closed set of strings to its values, for the generated types.

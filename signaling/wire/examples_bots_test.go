@@ -9,7 +9,7 @@ var (
 		Bot: "scribe", User: BotUser("scribe"), Name: "Scribe", Avatar: "📝", Description: "Writes minutes.",
 		Engine: "gpt-example", Enabled: true, Tools: []BotTool{{Tool: "read_messages", Title: "Reads the chat", Writes: true}},
 		Remote: true, Limits: BotLimits{RequestsPerMinute: 10, Concurrent: 2, TokensPerDay: 200000, UserTokensPerDay: 50000},
-		Prompts: []string{"What did I miss?"}, Speaks: true,
+		Prompts: []string{"What did I miss?"}, Speaks: true, Hears: true,
 	}
 	readMessages = ToolExecuting{
 		Run: "run-1", Call: "call-1", Tool: "read_messages", Title: "Reads the chat", Input: json.RawMessage(`{"limit":50}`),
@@ -63,7 +63,7 @@ var botExamples = map[string]pair{
 	"agent-completed.server.json": full(ofScribe(), AgentCompleted{
 		Run: "run-1", Status: RunFailed, Error: &tired, Usage: &usage, MS: 2300, FirstTokenMS: 410, Cached: true, Message: 4720,
 	}).orJust(ofScribe(), AgentCompleted{Run: "run-1", Status: RunCancelled}),
-	"bot-voice.client.json":      full(request(), BotVoice{Bot: "scribe", Speak: true}).orJust(request(), BotVoice{Bot: "scribe"}),
+	"bot-voice.client.json":      full(request(), BotVoice{Bot: "scribe", Speak: ptr(true), Hear: ptr(false)}).orJust(request(), BotVoice{Bot: "scribe", Hear: ptr(true)}),
 	"agent-speaking.server.json": full(ofScribe(), AgentSpeaking{Run: "run-1", State: SpeakingInterrupted, Spoken: 18}).orJust(ofScribe(), AgentSpeaking{Run: "run-1", State: SpeakingStarted}),
 	"caption.server.json": full(ofScribe(), Caption{
 		Participant: scribeHere, Text: "We ship on Friday.", Final: true, Run: "run-1", Offset: 18,

@@ -150,7 +150,7 @@ var roomExamples = map[string]pair{
 					{URLs: []string{"turn:turn.example.org:3478?transport=udp"}, Username: "1767229200:ada", Credential: "c2VjcmV0"},
 				}, TTL: 3600, SFU: true},
 				Epoch: theEpoch,
-				Room:  &RoomInfo{Locked: ptr(false), Mode: Mesh, Recording: ptr(false), Title: ptr("Daily")},
+				Room:  &RoomInfo{Locked: ptr(false), Mode: Mesh, Recording: ptr(false), Title: ptr("Daily"), Hearing: &[]BotID{}},
 				Reads: map[UserID]Seq{"ada": 4711, "grace": 4709},
 			},
 		},
@@ -176,6 +176,7 @@ var roomExamples = map[string]pair{
 		orJust(answer(), BanList{Bans: []Ban{}}),
 	"room.server.json": full(Envelope{Room: "daily", TS: sentAt}, RoomInfo{
 		Locked: ptr(true), Mode: SFU, Recording: ptr(false), Title: ptr("Daily"), Knocking: []Participant{linusWaits},
+		Hearing:        &[]BotID{"scribe"},
 		Threads:        []ThreadSummary{{Thread: "m4709", Title: "Good morning! 👋", Messages: 13, Last: ThreadAt{Seq: 4724, TS: sentAt, User: "ada"}}},
 		RecordingEnded: RecordingDiskFull,
 	}).orJust(Envelope{Room: "daily"}, RoomInfo{Locked: ptr(false)}),

@@ -217,6 +217,7 @@ type RoomInfo struct {
 	Recording *bool         `json:"recording,omitempty"`
 	Title     *string       `json:"title,omitempty"`
 	Knocking  []Participant `json:"knocking,omitzero"` // who waits at the door, all of them; moderators only
+	Hearing   *[]BotID      `json:"hearing,omitempty"` // the bots that hear what is said in the call
 
 	Threads []ThreadSummary `json:"threads,omitempty"` // those that changed; never in the room of joined
 

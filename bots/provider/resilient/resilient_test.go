@@ -518,3 +518,43 @@ func TestPanic(t *testing.T) {
 		}
 	})
 }
+
+// TestDo: a request that is no turn is asked again, behind the same breaker, and told of as one.
+func TestDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &meter{}
+		p := NewProvider(Options{Name: "p", Meter: m, Failures: 4})
+		asked := 0
+		do := func(errs ...error) error {
+			_, err := p.Do(t.Context(), func(_ context.Context, began func()) (provider.Usage, error) {
+				asked++
+				err := errs[0]
+				errs = append(errs[1:], errs[0])
+				time.Sleep(time.Second)
+				if err == nil {
+					began()
+				}
+				return provider.Usage{}, err
+			})
+			return err
+		}
+		down := &provider.Error{Code: provider.Unavailable, Provider: "p"}
+		if err := do(down, nil); err != nil || asked != 2 {
+			t.Errorf("%v after %d", err, asked)
+		}
+		for _, want := range []error{down, down} {
+			if err := do(down); !errors.Is(err, want) {
+				t.Errorf("%v", err)
+			}
+		}
+		if asked != 2+4 {
+			t.Errorf("asked %d times: the breaker did not open", asked)
+		}
+		if got, want := m.outcomes(), "p:unavailable p:ok p:unavailable p:unavailable p:unavailable p:unavailable p:circuit-open"; got != want {
+			t.Errorf("told %s; want %s", got, want)
+		}
+		if got := m.attempts[1].First; got != time.Second {
+			t.Errorf("the answer came after %v", got)
+		}
+	})
+}

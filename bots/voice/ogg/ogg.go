@@ -1,4 +1,4 @@
-// Package ogg reads Opus packets out of an Ogg stream as it comes (RFC 3533, RFC 7845).
+// Package ogg reads Opus packets out of an Ogg stream as it comes, and puts them into one (RFC 3533, RFC 7845).
 //
 // Nothing is decoded. What a stream may hold is bounded: a packet has at most 61,440 bytes, of which Opus itself needs
 // far less. The package imports the standard library only, and starts no goroutine.

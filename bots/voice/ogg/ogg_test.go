@@ -55,8 +55,6 @@ func headers() []byte {
 	return append(page(first, 7, 0, []byte{byte(len(head))}, head), page(0, 7, 1, []byte{byte(len(tags))}, tags)...)
 }
 
-const first = 2 // flag of the first page of a stream
-
 // TestFile reads what an encoder wrote: 3 s and what it needs to start (RFC 7845 section 4.2), in packets of 20 ms,
 // however the bytes come.
 func TestFile(t *testing.T) {

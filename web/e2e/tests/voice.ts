@@ -51,6 +51,7 @@ function watchSound(participant: string): void {
 
 const bot = 'bot-sage';
 const voiceSwitch = (person: Person) => person.page.locator('[data-testid="bot-card"][data-bot="sage"]').getByTestId('bot-voice').getByRole('switch');
+const earSwitch = (person: Person) => person.page.locator('[data-testid="bot-card"][data-bot="sage"]').getByTestId('bot-hearing').getByRole('switch');
 const energy = (person: Person): Promise<number> => person.page.evaluate(audioEnergyOf, bot);
 
 test('voice: a bot speaks its answers to all, with captions, falls silent when a person speaks, and can be muted', async (scene) => {
@@ -123,3 +124,45 @@ test('voice: a bot speaks its answers to all, with captions, falls silent when a
   await untilEqual('captions', () => grace.find('caption').count(), 0);
   await untilEqual('sounds of Sage', () => grace.page.locator(`audio[data-participant="${bot}"]`).count(), 0);
 }, { limit: 90 });
+
+test('voice: a bot hears people when a moderator lets it; all are told and can read along, and who calls it is answered', async (scene) => {
+  const [model, speech] = [await Model.start(), await Speech.start()];
+  scene.onEnd(() => model.close());
+  scene.onEnd(() => Promise.resolve(speech.close()));
+  const file = await model.bots();
+  await appendFile(file, speech.settings());
+  const server = await scene.ownServer(['--bots', file]);
+  const [ada, grace] = (await scene.inRoom(['Ada', 'Grace'], { camera: false, server, init: hums })) as [Person, Person];
+  await ada.open('bots');
+  await ada.page.locator('[data-testid="bot-card"][data-bot="sage"]').getByTestId('bot-toggle').getByRole('switch').click();
+  await earSwitch(ada).waitFor();
+  assertEqual(await grace.find('bot-hears').count(), 0, 'ears before somebody wants one');
+  await earSwitch(ada).click();
+  await untilEqual('the switch of the ear', () => earSwitch(ada).getAttribute('aria-checked'), 'true');
+  for (const person of [ada, grace]) await person.find('bot-hears').getByText('Sage listens').waitFor();
+  await grace.page.getByText('Sage listens to this call.').waitFor();
+  await untilEqual('the way of the media', () => grace.find('mode').getAttribute('data-mode'), 'sfu');
+  const found = await violations(ada.page);
+  assert(found.length === 0, `the panel: ${found.join('\n')}`);
+
+  await grace.find('more-menu').click();
+  await grace.find('captions-toggle').click();
+  await grace.page.keyboard.press('Escape');
+  await ada.page.waitForFunction(() => globalThis.mouth !== undefined);
+  await until('Ada is heard by the server', async () => (await grace.page.locator('audio[data-source="microphone"]').count()) === 1);
+  speech.words.push('Sage, what did we decide?');
+  await ada.page.evaluate(() => globalThis.mouth?.(true));
+  await ada.page.waitForTimeout(4_000); // nobody is heard for the first 3 s: they must be able to know of it
+  await ada.page.evaluate(() => globalThis.mouth?.(false));
+  await grace.find('caption').getByText('Sage, what did we decide?').waitFor();
+  assertEqual(await grace.find('caption').innerText(), 'Ada: Sage, what did we decide?', 'the caption');
+  const turn = await model.turn();
+  assert(turn.asked.includes('Ada asks you aloud') && turn.asked.endsWith('Sage, what did we decide?'), `the model is asked: ${turn.asked}`);
+  turn.say('To ship on Friday.');
+  turn.end();
+  await grace.open('chat');
+  await grace.page.getByText('To ship on Friday.').waitFor();
+
+  await earSwitch(ada).click();
+  for (const person of [ada, grace]) await untilEqual(`ears that ${person.name} is told of`, () => person.find('bot-hears').count(), 0);
+}, { limit: 60 });

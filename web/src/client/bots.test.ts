@@ -348,6 +348,25 @@ describe('a voice', () => {
     expect(said(bots)).toEqual([]);
   });
 
+  it('may be an ear', async () => {
+    const { bots } = await join();
+    await bots.setHearing('scribe', true);
+    expect(server.sent('bot-voice')).toMatchObject([{ room: 'daily', data: { bot: 'scribe', hear: true } }]);
+  });
+
+  it('has what people have said for as long as it takes to read', async () => {
+    const { bots } = await join();
+    const heard = (text: string) => frame('caption', { participant: 'p-ada', text, final: true }, { from: 'p-ada' });
+    say(heard('Hello.'), caption('Two.', false));
+    expect(said(bots)).toEqual(['p-ada: Hello.', 'p-scribe: Two.']);
+    await tick(2_000);
+    say(heard('Are you there?'));
+    await tick(2_000);
+    expect(said(bots)).toEqual(['p-ada: Are you there?', 'p-scribe: Two.']);
+    await tick(1_000);
+    expect(said(bots)).toEqual(['p-scribe: Two.']);
+  });
+
   it('forgets what it was saying when the connection was lost', async () => {
     const { bots } = await join();
     say(caption('One.', false));

@@ -17,6 +17,9 @@ const blankStep: Omit<ToolStep, 'call'> = {
   tool: '', title: '', input: undefined, state: 'running', digest: '', decidedBy: '', output: '', error: '', ms: 0,
 };
 
+/** How long a line that somebody has said stays: as long as it takes to read. */
+const readingMs = (text: string): number => Math.min(2_000 + text.length * 60, 8_000);
+
 /** An answer that is being given: what its frames say, in one piece. */
 class RunView implements Run {
   readonly id: string;
@@ -156,11 +159,7 @@ export class BotSession implements Bots {
         if (event === 'left') this.#caption(participant.id);
         break;
       }
-      case 'caption': {
-        const caption = data as wire.Caption;
-        this.#caption(caption.participant, caption.final ? undefined : caption);
-        break;
-      }
+      case 'caption': this.#said(data as wire.Caption); break;
       // The message takes the place of the run in the same turn: a list that shows both never has none of them, or two.
       case 'chat': this.#end((data as wire.Chat).run?.run); break;
       case 'agent-completed': this.#completed(data as wire.AgentCompleted); break;
@@ -177,6 +176,10 @@ export class BotSession implements Bots {
 
   async setVoice(bot: string, on: boolean): Promise<void> {
     await this.#room.request('bot-voice', { bot, speak: on } satisfies wire.BotVoice);
+  }
+
+  async setHearing(bot: string, on: boolean): Promise<void> {
+    await this.#room.request('bot-voice', { bot, hear: on } satisfies wire.BotVoice);
   }
 
   async ask(bot: string, prompt: string, { thread, replyTo }: AskOptions = {}): Promise<string> {
@@ -243,6 +246,17 @@ export class BotSession implements Bots {
       this.refusal.invalidate();
     }
     this.#end(run);
+  }
+
+  /** A bot's sentences are told as they are said, and when they have been; what a person says is told when it has been. */
+  #said(caption: wire.Caption): void {
+    const { participant, text, final, run } = caption;
+    this.#caption(participant, final && run ? undefined : caption);
+    if (final && !run) {
+      setTimeout(() => {
+        if (this.#captions.get(participant) === caption) this.#caption(participant);
+      }, readingMs(text));
+    }
   }
 
   #caption(participant: string, caption?: wire.Caption): void {

@@ -85,6 +85,8 @@ class FakeHTTP {
   goodbyes = 0;
   /** Nothing of the stream passes. */
   heldBack = false;
+  /** Pings stay unanswered. */
+  mute = false;
   /** Answers of one's own to POST /session and POST /send, one for each; an Error is a request that fails on the way. */
   readonly sessionAnswers: (Response | Error)[] = [];
   readonly sendAnswers: (Response | Error)[] = [];
@@ -105,7 +107,7 @@ class FakeHTTP {
       case 'DELETE /session': this.goodbyes++; return new Response(null, { status: 204 });
       case 'POST /send': {
         this.sent.push({ number: headers.get('Confab-Frame'), body: String(init.body), ticket });
-        if (String(init.body).includes('"ping"')) this.say('data: {"type":"pong"}\n\n');
+        if (!this.mute && String(init.body).includes('"ping"')) this.say('data: {"type":"pong"}\n\n');
         return this.#own(this.sendAnswers) ?? new Response(null, { status: 204 });
       }
       case 'GET /events': {
@@ -377,6 +379,26 @@ describe('a client whose WebSockets are blocked', () => {
     http.heldBack = false;
     await pass(1_000);
     expect(client.detail.value).toMatchObject({ state: 'online', fallback: true });
+    client.close();
+  });
+
+  it('tries a WebSocket next when nothing comes after the beginning of the events', async () => {
+    const client = await make();
+    server.accepting = false;
+    void client.connect();
+    await pass(10_100);
+    http.mute = true;
+    await pass(1_000);
+    expect(client.detail.value).toMatchObject({ state: 'online', fallback: true });
+    const before = server.sockets.length;
+    // A probe of the WebSocket comes after ten seconds too.
+    client.request('moderate', {}).catch(() => undefined);
+    await pass(7_500);
+    expect(client.state.value).toBe('recovering');
+    server.accepting = true;
+    await pass(1_000);
+    expect(server.sockets).toHaveLength(before + 1);
+    expect(client.detail.value).toMatchObject({ state: 'online', fallback: false });
     client.close();
   });
 

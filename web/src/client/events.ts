@@ -111,7 +111,7 @@ export class EventSocket implements WebSocketLike {
   /** The answer to auth, until the events flow. */
   #connected = '';
   #begun = false;
-  /** The server has answered, and what it says is not held back. */
+  /** The server has refused us, or said something after the beginning: nothing holds the events back. */
   #reached = false;
   #queue: string[] = [];
   #number = 0;
@@ -144,6 +144,7 @@ export class EventSocket implements WebSocketLike {
   /** With 1000 the server is told goodbye, after what still waits; else the connection simply ends. */
   close(code?: number): void {
     if (this.readyState >= 2) return;
+    if (!this.#reached) prefer = true;
     this.readyState = 2;
     if (code === undefined) this.#release();
     else void Promise.resolve(this.#sending).then(() => this.#goodbye()).finally(() => this.#release());
@@ -195,7 +196,7 @@ export class EventSocket implements WebSocketLike {
     const { signal } = this.#page;
     page?.addEventListener('pagehide', ({ persisted }) => { if (!persisted) void this.#goodbye(); }, { signal });
     // Another network, perhaps one that blocks nothing.
-    page?.addEventListener('online', () => { if (this.#reached) this.#probe(); }, { signal });
+    page?.addEventListener('online', () => { if (this.#ticket) this.#probe(); }, { signal });
   }
 
   /** What is no answer of ours is taken for a connection that could not be made. */
@@ -220,16 +221,19 @@ export class EventSocket implements WebSocketLike {
   }
 
   #event({ name, data }: StreamEvent): void {
-    if (name === 'open') this.#open();
-    else if (name === 'close') {
+    if (name === 'open') {
+      this.#open();
+      return;
+    }
+    this.#reached = true;
+    if (name === 'close') {
       const { code, reason } = JSON.parse(data) as { code: number; reason: string };
       this.#end(code, reason);
     } else if (name === '') this.#tell(data);
   }
 
-  /** Nothing holds the events back. */
+  /** The beginning is there. */
   #open(): void {
-    this.#reached = true;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#probe(), soonMs);
     const connected = this.#connected;

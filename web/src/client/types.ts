@@ -123,7 +123,7 @@ export interface ClientOptions {
   /** Default for requests, milliseconds (15 s). */
   timeoutMs?: number;
   outbox?: OutboxOptions;
-  /** Default: the platform's. */
+  /** Default: the platform's, and where that is blocked plain HTTP, beside `url`. */
   WebSocket?: WebSocketConstructor;
   log?: Logger;
   /** Sent in `auth.client`, for the server's log: name and version of the application. */
@@ -232,6 +232,8 @@ export interface RoomInfo {
   readonly knocking?: readonly WireParticipant[];
   /** Why the last recording has ended, if one has since we came. */
   readonly recordingEnded?: RecordingEnd;
+  /** Bots that hear what people say: it goes to a server that writes it down. */
+  readonly hearing?: readonly string[];
   /** How media flows: between the browsers, or through the server. */
   readonly mode: MediaMode;
 }
@@ -595,7 +597,10 @@ export interface Bots {
   /** The last question that a bot did not take, of anybody: it leaves no message. A question by ask() rejects instead. */
   readonly refusal: Readable<Refusal | null>;
 
-  /** What is being said now, by whoever says it: sentences that bots speak into the call. */
+  /**
+   * What is being said now, by whoever says it: sentences that bots speak into the call, and what people have just said, while
+   * a bot hears it. A line of a person stays as long as it takes to read.
+   */
   readonly captions: Readable<readonly Readonly<Caption>[]>;
 
   /** Lets a bot into the room, or puts it out. */
@@ -605,6 +610,11 @@ export interface Bots {
    * whether it has one. Rejects with `forbidden` when a moderator has muted it.
    */
   setVoice(bot: string, on: boolean): Promise<void>;
+  /**
+   * Has a bot that is in the room and `hears` hear what people say in the call, or not; `room.info` tells everyone which do.
+   * Rejects with `forbidden` unless we moderate the room.
+   */
+  setHearing(bot: string, on: boolean): Promise<void>;
   /**
    * Asks a bot and resolves with the run, begun or queued. A mention in the chat does the same. The prompt may be
    * empty with `replyTo`. Rejects with `rate-limited` and `retryAfterMs` when a limit of the bot is reached.

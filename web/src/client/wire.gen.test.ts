@@ -251,13 +251,13 @@ const fromClients: Golden<ClientMessages> = {
       "type": "bot-voice",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "data": {"bot": "scribe", "speak": true}
+      "data": {"bot": "scribe", "speak": true, "hear": false}
     },
     {
       "type": "bot-voice",
       "id": "0b6f0d0e-6f0a-4c57-9c0c-2f3f5f0f8a11",
       "room": "daily",
-      "data": {"bot": "scribe", "speak": false}
+      "data": {"bot": "scribe", "hear": true}
     },
   ],
   'ai-request': [
@@ -485,7 +485,8 @@ const fromServer: Golden<ServerMessages> = {
               "userTokensPerDay": 50000
             },
             "prompts": ["What did I miss?"],
-            "speaks": true
+            "speaks": true,
+            "hears": true
           },
           {
             "bot": "host",
@@ -571,7 +572,7 @@ const fromServer: Golden<ServerMessages> = {
           "sfu": true
         },
         "epoch": "9f2c71d04be8a635",
-        "room": {"locked": false, "mode": "mesh", "recording": false, "title": "Daily"},
+        "room": {"locked": false, "mode": "mesh", "recording": false, "title": "Daily", "hearing": []},
         "reads": {"ada": 4711, "grace": 4709}
       }
     },
@@ -956,6 +957,7 @@ const fromServer: Golden<ServerMessages> = {
             "media": {"microphone": false, "camera": false, "screen": false, "hand": false}
           }
         ],
+        "hearing": ["scribe"],
         "threads": [
           {
             "thread": "m4709",

@@ -335,6 +335,8 @@ export interface BotInfo {
   prompts?: string[];
   /** it can be given a voice, by bot-voice; what it says goes to a server that makes sound of it */
   speaks?: boolean;
+  /** it can be let hear, by bot-voice; what people say goes to a server that writes it down */
+  hears?: boolean;
 }
 
 /** AgentStarted begins a run. */
@@ -432,6 +434,8 @@ export interface RoomUpdate {
   title?: string;
   /** who waits at the door, all of them; moderators only */
   knocking?: Participant[];
+  /** the bots that hear what is said in the call */
+  hearing?: string[];
   /** those that changed; never in the room of joined */
   threads?: ThreadSummary[];
   /** why, with recording: false when one has ended */
@@ -781,13 +785,16 @@ export interface BotToggle {
 }
 
 /**
- * BotVoice gives a bot of this room a voice in the call, or takes it away. With a voice its participant
- * has a microphone and speaks its answers in the main timeline. No bot has one unless somebody wants so,
- * and all lose it with the meeting.
+ * BotVoice gives a bot of this room a voice or an ear in the call, or takes it away; what is absent stays
+ * as it is. With a voice its participant has a microphone and speaks its answers in the main timeline.
+ * With an ear what people say into their microphones goes to a server that writes it down: everyone gets
+ * captions, and who calls the bot by its name asks it. No bot has either unless somebody wants so, for an
+ * ear a moderator; all lose both with the meeting.
  */
 export interface BotVoice {
   bot: string;
-  speak: boolean;
+  speak?: boolean;
+  hear?: boolean;
 }
 
 /** AIRequest asks a bot; a mention in chat does the same. The answer is Ack with its run. */
@@ -878,12 +885,15 @@ export interface AgentSpeaking {
   spoken: number;
 }
 
-/** Caption is what a participant says, while it is heard. */
+/**
+ * Caption is what a participant says: a bot while it is heard, a person once a bot that hears has it
+ * written down.
+ */
 export interface Caption {
   participant: string;
   /** a sentence, without Markdown */
   text: string;
-  /** it has been said; until then it is being said */
+  /** it has been said; until then it is being said. What people say is final at once */
   final: boolean;
   /** of a bot's answer */
   run?: string;
@@ -939,7 +949,7 @@ export interface ClientMessages {
   'subscribe-media': SubscribeMedia;
   /** Lets a bot into the room, or puts it out; presence tells everyone. */
   'bot-toggle': BotToggle;
-  /** Gives a bot a voice in the call, or takes it away; media-state tells everyone. */
+  /** Gives a bot a voice or an ear in the call, or takes it away; media-state and room tell everyone. */
   'bot-voice': BotVoice;
   /** Asks a bot. A mention of it in chat does the same. */
   'ai-request': AIRequest;
@@ -1024,7 +1034,7 @@ export interface ServerMessages {
   'agent-completed': AgentCompleted;
   /** A bot speaks an answer into the call. */
   'agent-speaking': AgentSpeaking;
-  /** What a participant says, while it is heard. */
+  /** What a participant says. */
   caption: Caption;
 }
 export type ServerKind = keyof ServerMessages;

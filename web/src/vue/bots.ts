@@ -26,6 +26,7 @@ export function useBots(room: MaybeRefOrGetter<Room | null | undefined>, thread:
     /** What is being said in the call. */
     captions: useReadable(() => bots.value?.captions, noCaptions),
     setVoice: async (bot: string, on: boolean): Promise<void> => bots.value?.setVoice(bot, on),
+    setHearing: async (bot: string, on: boolean): Promise<void> => bots.value?.setHearing(bot, on),
     toggle: async (bot: string, on: boolean): Promise<void> => bots.value?.toggle(bot, on),
     ask: async (bot: string, prompt: string, options?: AskOptions): Promise<string> =>
       (await bots.value?.ask(bot, prompt, { thread: toValue(thread) || undefined, ...options })) ?? '',

@@ -9,3 +9,4 @@ export const AnswerBelow = defineAsyncComponent(() => loadAnswer().then((module)
 export const BotWaits = defineAsyncComponent(() => loadAnswer().then((module) => module.BotWaits));
 export const OpenDialog = defineAsyncComponent(() => loadAnswer().then((module) => module.OpenDialog));
 export const BotPanel = defineAsyncComponent(() => Promise.all([import('./BotPanel.vue'), loadTexts('bots')]).then(([module]) => module.default));
+export const VoiceBadges = defineAsyncComponent(() => Promise.all([import('./VoiceBadges.vue'), loadTexts('bots')]).then(([module]) => module.default));

@@ -60,6 +60,8 @@ export interface CallContext {
   readonly lowBandwidth: Readonly<ShallowRef<boolean>>;
   /** Whether what is said is shown in words. */
   readonly captions: Ref<boolean>;
+  /** Names of the bots that hear what people say. */
+  readonly hearing: Readonly<Ref<readonly string[]>>;
   readonly bots: RoomBots;
   /** `seq` of a message that the chat shall show, 0 = none. */
   readonly pointed: Ref<number>;
@@ -118,6 +120,7 @@ export function provideCall({ client, room }: Call): CallContext {
     readings: shallowRef(null),
     lowBandwidth: useReadable(room.lowBandwidth),
     captions: ref(storage.get('captions') === 'on'),
+    hearing: computed(() => views.value.filter(({ user }) => info.value.hearing?.some((bot) => user === `bot:${bot}`)).map(({ name }) => name)),
     bots: useRoomBots(room),
     pointed: ref(0),
     togglePanel: (wanted) => {

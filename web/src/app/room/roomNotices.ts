@@ -47,11 +47,14 @@ export function useRoomNotices(call: CallContext, show: ToastShow): void {
       for (const name of names) if (!before.includes(name)) say({ kind: 'notice', text: t('announce.sharing', { name }) });
     },
   );
-  // The same: everyone knows before a bot speaks.
+  // Everyone knows before a bot speaks, and before they speak to one that hears; those who come later, too.
   watch(
-    () => call.views.value.filter((view) => view.kind === 'bot' && view.microphone).map((view) => view.name),
-    (names, before) => {
-      for (const name of names) if (!before?.includes(name)) show(t('announce.botSpeaks', { name }));
+    () => [
+      ...call.views.value.filter((view) => view.kind === 'bot' && view.microphone).map(({ name }) => t('announce.botSpeaks', { name })),
+      ...call.hearing.value.map((name) => t('announce.botHears', { name })),
+    ],
+    (texts, before) => {
+      for (const text of texts) if (!before?.includes(text)) show(text);
     },
     { immediate: true },
   );
