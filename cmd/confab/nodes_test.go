@@ -509,6 +509,7 @@ func testCallMoves(t *testing.T, f *fleet) {
 	host := watchRuns(t, f.nodes[0].url, "talk") // makes node 0 the owner
 	host.request("toggle", wire.KindBotToggle, wire.BotToggle{Bot: "echo", Enabled: true})
 	host.request("ask", wire.KindAIRequest, wire.AIRequest{Bot: "echo", Prompt: "talk on"})
+	host.until(func() bool { return len(host.open) == 1 }) // it has joined
 	ben := call(t, f.nodes[1].url, "ben", "talk", sound)
 	cat := call(t, f.nodes[2].url, "cat", "talk", sound)
 	cat.hears(ben, 20, wire.Microphone)
@@ -528,8 +529,16 @@ func testCallMoves(t *testing.T, f *fleet) {
 	cat.expectEnd()
 	began := time.Now()
 	f.kill(0)
-	<-ben.done
-	<-cat.done
+	for _, c := range []*caller{ben, cat} {
+		awaitThat(t, "their connections end", func() bool {
+			select {
+			case <-c.done:
+				return true
+			default:
+				return false
+			}
+		})
+	}
 	ben2 := callBy(resumeTalker(t, f.nodes[1].url, "ben", ben.ticket), "talk", sound, nil)
 	cat2 := callBy(resumeTalker(t, f.nodes[2].url, "cat", cat.ticket), "talk", sound, nil)
 	cat2.hears(ben2, 1, wire.Microphone)
