@@ -85,11 +85,10 @@ func (f *fleet) startNATS(i int) {
 	f.nats[i] = startNATSIn(f.t, f.net.namespace(i), f.program, f.folders[i], f.addrs[i], f.args[i]...)
 }
 
-// start starts a node, which prefers the NATS server of its number.
+// start starts a node. It is told of the NATS server of its number, as the one on its machine, and learns of the others.
 func (f *fleet) start(i int) {
-	urls := "nats://" + f.addrs[i] + ",nats://" + f.addrs[(i+1)%3] + ",nats://" + f.addrs[(i+2)%3]
 	f.nodes[i] = startIn(f.t, f.net.namespace(i), f.data[i],
-		"--listen", f.listen[i], "--nats", urls, "--replicas", "3", "--node-name", "node-"+strconv.Itoa(i),
+		"--listen", f.listen[i], "--nats", "nats://"+f.addrs[i], "--replicas", "3", "--node-name", "node-"+strconv.Itoa(i),
 		"--auth-secret", testSecret, "--admin-key", "ops:"+testKeyOfAdmin, "--rate-limit", "0", "--connection-limit", "0", "--max-participants", strconv.Itoa(nodeCapacity),
 		"--history", strconv.Itoa(2*killedMessages), "--log-level", "error", "--turn", "off", "--mesh-max", "0", "--bots", f.bots,
 	)
