@@ -9,10 +9,14 @@
 //	socket -> Session.receive -> mux -> handler -> rooms.Member
 //	socket <- writer <- outbox <- Session.Send <- rooms
 //
+// Where WebSockets are blocked the socket is a stream of events and the requests that send (events.go, events_http.go):
+// one more conn, and nothing behind it knows the difference.
+//
 // # Concurrency
 //
 // Each session has one goroutine, the reader, and no timer: one sweeper looks after
-// timeouts and pings for all. A few writers (flusher) write for all sessions, and a session that does not take a frame
+// timeouts and pings for all. Over HTTP the reader is the request that sends, one at a time, and a goroutine waits for the
+// end. A few writers (flusher) write for all sessions, and a session that does not take a frame
 // at once has one of its own until it does. Messages of one session are handled in order, one at a time. Nothing that
 // a room calls (Session as rooms.Outlet, answers) blocks. A Server owns every goroutine that it starts; Drain and
 // Close wait for them.

@@ -123,7 +123,7 @@ export interface ClientOptions {
   /** Default for requests, milliseconds (15 s). */
   timeoutMs?: number;
   outbox?: OutboxOptions;
-  /** Default: the platform's. */
+  /** Default: the platform's, and where that is blocked plain HTTP, beside `url`. */
   WebSocket?: WebSocketConstructor;
   log?: Logger;
   /** Sent in `auth.client`, for the server's log: name and version of the application. */
