@@ -38,22 +38,18 @@ func (p *Peer) write() {
 
 // control is the goroutine that sends the RTCP that is due by time or by request.
 func (p *Peer) control() {
-	tick := time.NewTicker(untilPhase(time.Now()))
+	tick := time.NewTimer(untilTick(time.Now(), controlTick))
 	defer tick.Stop()
 	var reported, fed time.Time
 	var out compound
-	aligned := false
 	for {
 		out.reset()
 		select {
 		case <-p.ctx.Done():
 			return
 		case now := <-tick.C:
-			if !aligned {
-				tick.Reset(controlTick)
-				aligned = true
-			}
-			if p.publishesVideo() || now.Sub(fed) >= feedbackSlow {
+			tick.Reset(untilTick(time.Now(), p.interval()))
+			if p.publishesVideo() || now.Sub(fed) >= feedbackSlow-controlTick/2 {
 				fed = now
 				p.feedback.take(&out)
 			}
@@ -77,11 +73,19 @@ func (p *Peer) control() {
 	}
 }
 
-// untilPhase is how long to wait for the next of the controlPhases moments of a controlTick. Peers whose ticks coincide
-// share one wake-up of the process, which costs more than what most of them have to do.
-func untilPhase(now time.Time) time.Duration {
-	const phase = controlTick / controlPhases
-	return phase - now.Sub(now.Truncate(phase))
+// untilTick is how long to wait for the tick that comes about an interval after now, at one of the controlPhases moments
+// of it. Peers whose ticks coincide share one wake-up of the process, which costs more than what most of them have to do.
+func untilTick(now time.Time, interval time.Duration) time.Duration {
+	phase := interval / controlPhases
+	return now.Add(interval + phase/2).Truncate(phase).Sub(now)
+}
+
+// interval is how long after a tick the next one comes. What cannot wait as long as in a calm call pokes due.
+func (p *Peer) interval() time.Duration {
+	if p.squeezed || p.publishesVideo() {
+		return controlTick
+	}
+	return calmTick
 }
 
 // publishesVideo reports whether the client publishes any.

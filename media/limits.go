@@ -47,8 +47,9 @@ const (
 	answerTimeout   = 20 * time.Second       // an offer without an answer ends the peer
 	failedGrace     = 30 * time.Second       // a peer whose ICE failed waits this long for a restart
 	controlTick     = 100 * time.Millisecond // transport-wide feedback and delayed key frame requests
+	calmTick        = 200 * time.Millisecond // the same for who sends no video and gets all that it is to have
 	controlPhases   = 4                      // moments of a tick on which those of all peers fall
-	feedbackSlow    = 250 * time.Millisecond // feedback to who sends no video: at the first tick from then on
+	feedbackSlow    = 200 * time.Millisecond // feedback to who sends no video
 	reportInterval  = time.Second            // sender and receiver reports
 	keyInterval     = 500 * time.Millisecond // least time between two key frame requests for one source
 	nackInterval    = 40 * time.Millisecond  // least time between two requests for one packet, both ways; ours take twice as long each time

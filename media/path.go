@@ -303,11 +303,16 @@ func (p *Peer) RTCP(w *plane.Writer, packet []byte, now time.Time) {
 	if !p.rtcp.allow(now) {
 		return
 	}
-	for _, e := range *p.sending.Load() {
-		e.takeFeedback(w, packet)
+	asks, reports := contentOf(packet)
+	if asks {
+		for _, e := range *p.sending.Load() {
+			e.takeFeedback(w, packet)
+		}
 	}
-	for _, in := range *p.receiving.Load() {
-		in.each(func(s *stream) { s.takeReport(packet, now) })
+	if reports {
+		for _, in := range *p.receiving.Load() {
+			in.each(func(s *stream) { s.takeReport(packet, now) })
+		}
 	}
 }
 

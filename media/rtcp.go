@@ -113,6 +113,20 @@ func findSenderReport(b []byte, ssrc uint32) (sr senderReport, ok bool) {
 	}
 }
 
+// contentOf reports whether a compound packet asks for anything, see readFeedback, and whether it has sender reports. Most
+// have neither: transport-wide feedback, and reports of who only receives.
+func contentOf(b []byte) (asks, reports bool) {
+	for {
+		kind, format, _, rest, ok := nextRTCP(b)
+		if !ok {
+			return asks, reports
+		}
+		b = rest
+		asks = asks || kind == rtcpFeedback && format == formatNACK || kind == rtcpPayload && (format == formatPLI || format == formatFIR)
+		reports = reports || kind == rtcpSR
+	}
+}
+
 // A feedbackReader is told what a compound packet asks of one stream.
 type feedbackReader interface {
 	resend(seq uint16) // a packet is missing (RFC 4585 section 6.2.1)

@@ -133,6 +133,28 @@ func FuzzHeaderExtension(f *testing.F) {
 	})
 }
 
+func TestContentOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		packets       []rtcp.Packet
+		asks, reports bool
+	}{
+		"feedback": {packets: []rtcp.Packet{&rtcp.TransportLayerCC{}, &rtcp.ReceiverReport{}, &rtcp.ReceiverEstimatedMaximumBitrate{}}},
+		"NACK":     {packets: []rtcp.Packet{&rtcp.ReceiverReport{}, &rtcp.TransportLayerNack{}}, asks: true},
+		"PLI":      {packets: []rtcp.Packet{&rtcp.PictureLossIndication{}}, asks: true},
+		"FIR":      {packets: []rtcp.Packet{&rtcp.FullIntraRequest{}}, asks: true},
+		"SR":       {packets: []rtcp.Packet{&rtcp.SenderReport{}, &rtcp.SourceDescription{}}, reports: true},
+		"both":     {packets: []rtcp.Packet{&rtcp.SenderReport{}, &rtcp.PictureLossIndication{}}, asks: true, reports: true},
+	} {
+		b, err := rtcp.Marshal(c.packets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if asks, reports := contentOf(b); asks != c.asks || reports != c.reports {
+			t.Errorf("%s: asks %v, reports %v", name, asks, reports)
+		}
+	}
+}
+
 // TestReportsAreRead compares reports with those that pion writes.
 func TestReportsAreRead(t *testing.T) {
 	sr := rtcp.SenderReport{SSRC: 1, NTPTime: 1<<63 + 2, RTPTime: 3, PacketCount: 4, OctetCount: 1<<32 - 5}

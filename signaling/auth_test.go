@@ -6,14 +6,18 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,6 +25,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/time/rate"
 
 	"confab/signaling/wire"
 )
@@ -37,7 +42,7 @@ func openTestKeyring(t *testing.T, jwks string) *Keyring {
 }
 
 // sign makes a token with any claims and header, good or not.
-func sign(t *testing.T, method jwt.SigningMethod, key any, header map[string]any, claims jwt.MapClaims) string {
+func sign(t testing.TB, method jwt.SigningMethod, key any, header map[string]any, claims jwt.MapClaims) string {
 	t.Helper()
 	token := jwt.NewWithClaims(method, claims)
 	for name, value := range header {
@@ -288,6 +293,50 @@ func FuzzVerify(f *testing.F) {
 		}
 		if again, err := keys.Verify(t.Context(), token); err != nil || again.User != got.User || again.Name != got.Name {
 			t.Fatalf("%+v became %+v, %v", got, again, err)
+		}
+	})
+}
+
+// FuzzToken reads texts that nobody has signed: only those that bear a signature of a key are taken, and no error repeats
+// what stands in one.
+func FuzzToken(f *testing.F) {
+	set := filepath.Join(f.TempDir(), "jwks.json")
+	if err := os.WriteFile(set, jwks(f, testSet(f)), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	keys, err := OpenKeyring(context.Background(), KeyringOptions{Secret: testSecret, JWKS: set, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	keys.jwks.unknown.SetLimit(rate.Inf)
+	claims := jwt.MapClaims{"sub": "ada", "rooms": []string{"*"}}
+	good := sign(f, jwt.SigningMethodEdDSA, testEdKey(f), map[string]any{"kid": "ed"}, claims)
+	f.Add(good)
+	f.Add(sign(f, jwt.SigningMethodHS256, testSecret, nil, claims))
+	f.Add(sign(f, jwt.SigningMethodHS256, []byte("0123456789abcdef0123456789abcdef"), map[string]any{"kid": "ed"}, claims))
+	f.Add(sign(f, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, claims))
+	f.Add("eyJhbGciOiJIUzI1NiIsImNyaXQiOlsiYiJdfQ.e30.")
+	f.Add("..")
+	f.Add(strings.Repeat("a.", 5000))
+	f.Fuzz(func(t *testing.T, text string) {
+		_, err := keys.Verify(t.Context(), text)
+		if err == nil {
+			signed := text[:strings.LastIndex(text, ".")]
+			mac := hmac.New(sha256.New, testSecret)
+			mac.Write([]byte(signed))
+			signature, _ := base64.RawURLEncoding.DecodeString(text[len(signed)+1:])
+			if !hmac.Equal(mac.Sum(nil), signature) && !ed25519.Verify(testEdKey(t).Public().(ed25519.PublicKey), []byte(signed), signature) {
+				t.Fatalf("%q was taken", text)
+			}
+			return
+		}
+		if problem := wire.AsError(err); problem.Code != wire.CodeUnauthorized && problem.Code != wire.CodeUnavailable {
+			t.Fatalf("%q: %v", text, err)
+		}
+		for part := range strings.SplitSeq(text, ".") {
+			if len(part) > 16 && strings.Contains(err.Error(), part) {
+				t.Fatalf("the error repeats %q: %v", part, err)
+			}
 		}
 	})
 }

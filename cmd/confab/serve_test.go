@@ -172,6 +172,12 @@ func guestToken(t *testing.T, base, room string) string {
 // connect opens a socket, authenticates and returns the first frame's envelope.
 func connect(t *testing.T, base, token string) (*websocket.Conn, wire.Envelope) {
 	t.Helper()
+	return connectWith(t, base, wire.Auth{Token: token})
+}
+
+// connectWith is connect with more than a token.
+func connectWith(t *testing.T, base string, auth wire.Auth) (*websocket.Conn, wire.Envelope) {
+	t.Helper()
 	dialer := websocket.Dialer{Subprotocols: []string{wire.Subprotocol}, HandshakeTimeout: patience}
 	conn, response, err := dialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(base, "http")+"/ws", nil)
 	if err != nil {
@@ -181,7 +187,7 @@ func connect(t *testing.T, base, token string) (*websocket.Conn, wire.Envelope) 
 	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	body, err := json.Marshal(wire.Auth{Token: token})
+	body, err := json.Marshal(auth)
 	if err != nil {
 		t.Fatal(err)
 	}

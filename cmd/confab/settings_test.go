@@ -124,6 +124,18 @@ func TestBadSettings(t *testing.T) {
 		{"JWKS by ftp", []string{"--auth-jwks", "ftp://h/k"}, nil, "", []string{"--auth-jwks", "https"}},
 		{"origin with a path", []string{"--origins", "https://a.example/app"}, nil, "", []string{"--origins", "https://a.example/app"}},
 		{"origin without a scheme", []string{"--origins", "a.example"}, nil, "", []string{"--origins", "https://"}},
+		{"a frame of no origin", []string{"--embed-origins", "intranet"}, nil, "", []string{"--embed-origins", "https://"}},
+		{"a frame that ends the policy", []string{"--embed-origins", "https://a.example;script-src"}, nil, "", []string{"--embed-origins"}},
+		{"a certificate without its key", []string{"--tls-cert", "c.pem"}, nil, "", []string{"--tls-cert", "--tls-key"}},
+		{"a key without its certificate", []string{"--tls-key", "k.pem"}, nil, "", []string{"--tls-key", "certificate"}},
+		{"two certificates", []string{"--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-domain", "a.example"}, nil, "", []string{"--tls-domain", "--tls-cert"}},
+		{"a certificate for an address", []string{"--tls-domain", "203.0.113.7"}, nil, "", []string{"--tls-domain", "meet.example.org"}},
+		{"a certificate for a short name", []string{"--tls-domain", "localhost"}, nil, "", []string{"--tls-domain"}},
+		{"ACME without TLS", []string{"--tls-domain", "a.example", "--acme-directory", "http://a.example"}, nil, "", []string{"--acme-directory", "https"}},
+		{"a root for nobody", []string{"--acme-root", "r.pem"}, nil, "", []string{"--acme-root", "--tls-domain"}},
+		{"a redirect to nowhere", []string{"--http-listen", ":80"}, nil, "", []string{"--http-listen", "--tls-domain"}},
+		{"a redirect from no port", []string{"--http-listen", "here", "--tls-domain", "a.example"}, nil, "", []string{"--http-listen", "port"}},
+		{"a room for more than it can hold", []string{"--max-participants", "10", "--room-capacity", "11"}, nil, "", []string{"--room-capacity", "10"}},
 		{"proxy by name", []string{"--trusted-proxies", "proxy"}, nil, "", []string{"--trusted-proxies", "10.0.0.0/8"}},
 		{"ICE by http", []string{"--ice-servers", "http://h"}, nil, "", []string{"--ice-servers", "stun, stuns"}},
 		{"TURN without a password", []string{"--ice-servers", "turn:h:3478"}, nil, "", []string{"--ice-servers", "USER:PASSWORD"}},
@@ -184,11 +196,11 @@ func TestConfigCheck(t *testing.T) {
 	none := filepath.Join(data, "none")
 	text := writeFile(t, "text")
 	code, out, problems = command(t, map[string]string{"CONFAB_BOTS": text}, "config", "--check", "--data", data,
-		"--auth-secret-file", none, "--turn-tls-port", "5349", "--turn-cert", none, "--turn-key", none, "--auth-jwks", text)
+		"--auth-secret-file", none, "--turn-tls-port", "5349", "--turn-cert", none, "--turn-key", none, "--auth-jwks", text, "--tls-cert", none, "--tls-key", none)
 	if code != exitSetting || out != "" {
 		t.Errorf("exit %d %q", code, out)
 	}
-	for _, name := range []string{"--auth-secret-file: ", "--bots (from environment CONFAB_BOTS): ", "--turn-cert: ", "--auth-jwks: "} {
+	for _, name := range []string{"--auth-secret-file: ", "--bots (from environment CONFAB_BOTS): ", "--turn-cert: ", "--tls-cert: ", "--auth-jwks: "} {
 		if !strings.Contains(problems, name) {
 			t.Errorf("%q does not say %q", problems, name)
 		}

@@ -38,15 +38,18 @@ func TestSoak(t *testing.T) {
 	server := start(t, t.TempDir(), "--auth-secret", testSecret, "--mesh-max", "0", "--connection-limit", "0", "--rate-limit", "0", "--log-level", "error")
 	s := &soak{t: t, server: server}
 	s.through(soakAtOnce, 0) // what is made at the first use of something is no leak
-	rest := s.settled(nil)
+	rest := s.settled(nil, 0)
 	began := time.Now()
 	abrupt := 0
 	if long {
 		abrupt = 10
 	}
+	// Pools keep what was in use at once, and of each join some hundred bytes are left: one who is kept as a whole has
+	// hundreds of times as much.
+	const base, each = 2<<20 + minReturn, 512
 	peak := s.through(joins, abrupt)
 	took := time.Since(began)
-	after := s.settled(rest)
+	after := s.settled(rest, base+each*float64(s.number.Load()))
 	t.Logf("%d joins and leaves in %v: %.0f goroutines and %.1f MiB of heap before, at most %.0f meanwhile, %.0f and %.1f MiB after",
 		joins, took.Round(time.Second), rest[0], rest[1]/(1<<20), peak, after[0], after[1]/(1<<20))
 	if err := server.terminate(t, os.Interrupt); err != nil {
@@ -112,15 +115,12 @@ func (s *soak) pass(host *caller, abrupt bool) {
 	c.leave()
 }
 
-// settled waits until the server holds no more than at a time before, nil for as long as it still becomes less, and
-// returns what it holds: goroutines, and bytes of live heap. Who left without a word is waited for.
-func (s *soak) settled(before []float64) []float64 {
+// settled waits until the server holds no more than at a time before, but for some bytes of heap, nil for as long as it
+// still becomes less, and returns what it holds: goroutines, and bytes of live heap. Who left without a word is waited for.
+// The live heap is that of the last collection: a server at rest makes one more only when that would give back minReturn.
+func (s *soak) settled(before []float64, heap float64) []float64 {
 	s.t.Helper()
-	// Pools keep what was in use at once, and of each join some hundred bytes are left: one who is kept as a whole has
-	// hundreds of times as much. The live heap is that of the last collection: a server at rest makes one more only when
-	// that would give back minReturn.
-	const goroutines, base, each = 4, 2<<20 + minReturn, 512
-	heap := float64(base + each*s.number.Load())
+	const goroutines = 4
 	names := []string{"go_goroutines", "go_gc_heap_live_bytes"}
 	last := gauges(s.t, s.server, names...)
 	defer func() {

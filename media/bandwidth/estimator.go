@@ -409,7 +409,7 @@ func (e *Estimator) Probe(now time.Time, wanted int) (Probe, bool) {
 	e.listen(at)
 	return e.prober.next(situation{
 		now: at, estimate: e.target(), wanted: float64(wanted), most: e.most(), limited: e.limited, near: e.rate.near(),
-		queued:   e.queue.length >= queueLong,
+		queued: e.queue.length >= queueLong,
 		troubled: e.outage.silent != 0 || e.trend.state == overuse || e.overused != 0 && at-e.overused < calmAfterOver ||
 			e.queue.length >= drowningQueue,
 	})

@@ -277,6 +277,23 @@ func TestLossModel(t *testing.T) {
 }
 
 // What was overtaken counts as lost only until it comes, also when its observation is over.
+func TestLossModelWithoutLoss(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		l := lossModel{bandwidth: 5e4 + 1e7*random.Float64(), inherent: inherentLeast + random.Float64()*0.05, count: 3 + random.IntN(40)}
+		for i := range l.seen {
+			l.seen[i] = observation{packets: float64(1 + random.IntN(200)), rate: 2 * l.bandwidth * random.Float64()}
+		}
+		delay, acked := 2*l.bandwidth*random.Float64()+1e4, 2*l.bandwidth*random.Float64()
+		bandwidth, inherent := l.search(delay, acked, 0)
+		before := l
+		l.fitTo(delay, acked)
+		if math.Abs(l.bandwidth-bandwidth) > 1 || math.Abs(l.inherent-inherent) > 1e-9 {
+			t.Fatalf("%+v, delay %.0f, acked %.0f: %.0f and %f, but search finds %.0f and %f", before, delay, acked, l.bandwidth, l.inherent, bandwidth, inherent)
+		}
+	}
+}
+
 func TestLossTakenBack(t *testing.T) {
 	var l lossModel
 	var spans []uint8

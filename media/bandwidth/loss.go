@@ -137,9 +137,23 @@ func (l *lossModel) update(delay, acked float64) {
 	}
 }
 
-// fitTo takes the best of a few candidates near what is assumed now, near what came, and without a limit by loss.
+// fitTo takes what explains the observations best, near what is assumed now, near what came, or without a limit by loss.
 func (l *lossModel) fitTo(delay, acked float64) {
 	loss := l.ratio()
+	if loss == 0 { // as nearly always; then the most is what search would find
+		l.bandwidth = min(delay, lossGrowth*l.bandwidth)
+		l.inherent = l.newton(l.inherent, l.bandwidth)
+		return
+	}
+	bandwidth, inherent := l.search(delay, acked, loss)
+	if loss > inherent && bandwidth > l.bandwidth {
+		bandwidth = l.bandwidth // more is lost than the path does anyway
+	}
+	l.bandwidth, l.inherent = bandwidth, inherent
+}
+
+// search takes the best of a few candidates.
+func (l *lossModel) search(delay, acked, loss float64) (bandwidth, inherent float64) {
 	bandwidth, inherent, best := l.bandwidth, l.inherent, math.Inf(-1)
 	for _, candidate := range [...]float64{1.02 * l.bandwidth, l.bandwidth, 0.95 * l.bandwidth, acked, delay} {
 		candidate = min(candidate, delay, lossGrowth*l.bandwidth)
@@ -151,10 +165,7 @@ func (l *lossModel) fitTo(delay, acked float64) {
 			bandwidth, inherent, best = candidate, own, value
 		}
 	}
-	if loss > inherent && bandwidth > l.bandwidth {
-		bandwidth = l.bandwidth // more is lost than the path does anyway
-	}
-	l.bandwidth, l.inherent = bandwidth, inherent
+	return bandwidth, inherent
 }
 
 // probability is how likely a packet is lost that is sent at rate.

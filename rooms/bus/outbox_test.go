@@ -130,3 +130,46 @@ func TestOutboxLanes(t *testing.T) {
 		t.Errorf("%d lanes are used", len(seen))
 	}
 }
+
+// TestOutboxOfNodes takes a parcel at one node, which is then gone, and gets it at another, also over a kill of NATS.
+func TestOutboxOfNodes(t *testing.T) {
+	server := startExternal(t)
+	one, two := openBus(t, Options{URL: server.url()}), openBus(t, Options{URL: server.url()})
+	first, second := openOutbox(t, one, time.Second), openOutbox(t, two, time.Second)
+	put(t, first, "a", 0, "1")
+	put(t, second, "a", 0, "2")
+	if p := take(t, first, "a", 0); string(p.Payload) != "1" {
+		t.Errorf("one node: %s", p.Payload)
+	}
+	closeBus(t, one) // with the parcel in hand
+	p := take(t, second, "a", 0)
+	if string(p.Payload) != "1" || p.Attempt != 2 {
+		t.Errorf("the other node: %s, attempt %d", p.Payload, p.Attempt)
+	}
+	if err := p.Done(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server.kill()
+	stored := make(chan error, 1)
+	go func() { stored <- second.Put(context.WithoutCancel(t.Context()), "a", 0, "3", []byte("3")) }()
+	server.start()
+	if err := <-stored; err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for range 2 {
+		var p *Parcel
+		eventually(t, "a parcel comes after NATS is back", func() (ok bool) {
+			var err error
+			p, err = second.Next(testContext(t), "a", 0)
+			return err == nil
+		})
+		got = append(got, string(p.Payload))
+		if err := p.Done(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(got, []string{"2", "3"}) {
+		t.Errorf("after the kill: %v", got)
+	}
+}

@@ -29,6 +29,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"confab/rooms"
 	"confab/signaling/wire"
 )
@@ -38,6 +40,11 @@ const (
 	defaultBytes = 16 << 20 // of one file
 	defaultKeep  = 4        // files that are full
 	maxLine      = 16 << 10 // of an entry: names and ids are bounded, each a fraction of it
+
+	// What is refused is written within these, so that nobody can push what was done out of the files by asking for what
+	// they may not: a day of it is 20 MB.
+	refusedBurst = 1000
+	refusedEvery = time.Second
 
 	// MaxPage is the most entries of one Page.
 	MaxPage = 500
@@ -94,6 +101,8 @@ type Log struct {
 	last    int64 // seq
 	lost    uint64
 	told    uint64 // of lost, that an entry says so
+	refused *rate.Limiter
+	skipped int // refused, and not written since the last that was
 	closing bool
 
 	writing sync.Mutex // held while the files are written, renamed or read
@@ -112,7 +121,7 @@ func Open(opts Options) (*Log, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	l := &Log{opts: opts, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Log{opts: opts, wake: make(chan struct{}, 1), done: make(chan struct{}), refused: rate.NewLimiter(rate.Every(refusedEvery), refusedBurst)}
 	if opts.Stream == nil {
 		if err := l.open(); err != nil {
 			return nil, fmt.Errorf("audit: %w", err)
@@ -153,7 +162,8 @@ func (l *Log) open() error {
 }
 
 // Write takes an entry, whose Seq and, when it has none, Time are set here. It never waits: an entry that finds the
-// disk further behind than can be kept is lost, and the next one that is written says how many were.
+// disk further behind than can be kept is lost, and the next one that is written says how many were. Of what was refused
+// no more than some is written, and then how much it was.
 func (l *Log) Write(e Entry) {
 	if l == nil {
 		return
@@ -167,6 +177,14 @@ func (l *Log) Write(e Entry) {
 	if l.closing || len(l.waiting) >= maxWaiting {
 		l.lost++
 		return
+	}
+	if e.Outcome != Done && !l.refused.Allow() {
+		l.skipped++
+		return
+	}
+	if l.skipped > 0 && e.Outcome != Done {
+		l.pushLocked(Entry{Time: e.Time, Via: e.Via, Action: "refused-more", Detail: strconv.Itoa(l.skipped), Outcome: string(wire.CodeRateLimited)})
+		l.skipped = 0
 	}
 	if l.lost > l.told {
 		l.pushLocked(Entry{Time: e.Time, Via: ViaAdmin, Action: "audit-lost", Detail: strconv.FormatUint(l.lost-l.told, 10), Outcome: string(wire.CodeUnavailable)})

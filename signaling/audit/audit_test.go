@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -199,6 +200,33 @@ func TestAHungStreamHoldsNobody(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[0]), &e); err != nil || len(lines) != 1+maxWaiting || e.Action != "first" {
 		t.Errorf("%d lines, %v, %+v", len(lines), err, e)
 	}
+}
+
+// TestRefusedIsBounded lets somebody ask for what they may not, for hours: what was done before is still there.
+func TestRefusedIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		l, err := Open(Options{Stream: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 * refusedBurst {
+			l.Act(rooms.Act{User: "eve", Action: wire.ActionKick, Refused: wire.CodeForbidden})
+		}
+		l.Act(rooms.Act{User: "ann", Action: wire.ActionLock})
+		time.Sleep(2 * refusedEvery)
+		l.Act(rooms.Act{User: "eve", Action: wire.ActionKick, Refused: wire.CodeForbidden})
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		text := out.String()
+		if n := strings.Count(text, `"user":"eve"`); n != refusedBurst+1 || !strings.Contains(text, `"action":"refused-more","detail":"2000"`) {
+			t.Errorf("%d lines of what was refused\n%s", n, text[len(text)-600:])
+		}
+		if !strings.Contains(text, `"user":"ann"`) || l.Lost() != 0 {
+			t.Error("what was done is not there")
+		}
+	})
 }
 
 func TestAHalfLineIsLeftBehind(t *testing.T) {

@@ -183,7 +183,7 @@ func (s *Sender) Tell(e rooms.Event) {
 }
 
 // Close puts what was told into the queue, as long as ctx lasts, and ends the deliveries. Those under way are made again
-// by the next process. Nothing may be told at the same time.
+// by the next process. What is told from now on is lost.
 func (s *Sender) Close(ctx context.Context) {
 	close(s.closing)
 	s.end()

@@ -379,3 +379,33 @@ func TestPauses(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkRoom is how fast the events of one room, the least that can be done at a time, reach a receiver.
+func BenchmarkRoom(b *testing.B) {
+	log, err := bus.Open(b.Context(), bus.Options{DataDir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer log.Close()
+	outbox, err := log.OpenOutbox(b.Context(), time.Minute)
+	if err != nil {
+		b.Fatal(err)
+	}
+	taken := make(chan struct{}, maxBacklog)
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { taken <- struct{}{} }))
+	defer receiver.Close()
+	s := Open(Options{Queue: busQueue{outbox}, URLs: []string{receiver.URL}, Secrets: [][]byte{testSecret}})
+	defer s.Close(b.Context())
+	window := make(chan struct{}, 64) // told and not taken
+	b.ResetTimer()
+	go func() {
+		for i := range b.N {
+			window <- struct{}{}
+			s.Tell(said("a", wire.Seq(i+1)))
+		}
+	}()
+	for range b.N {
+		<-taken
+		<-window
+	}
+}

@@ -93,8 +93,6 @@ export function provideCall({ client, room }: Call): CallContext {
     leftThread.value = rootOf(thread.value?.name ?? '');
     thread.value = null;
   }
-  const views = useParticipantViews(participants);
-  const info = useReadable(room.info);
   const context: CallContext = {
     client,
     room,

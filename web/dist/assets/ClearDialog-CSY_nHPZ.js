@@ -1,0 +1,1 @@
+export{t as default}from"./ClearDialog-C1f_eCq8.js";

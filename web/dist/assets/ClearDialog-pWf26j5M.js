@@ -1,1 +1,0 @@
-export{t as default}from"./ClearDialog-DB0o_flu.js";
