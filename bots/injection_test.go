@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"confab/bots/provider"
 	"confab/bots/tool"
@@ -80,7 +81,7 @@ func injections(t *testing.T) []string {
 	return all
 }
 
-// TestInjections: to a model that believes everything, what people say, are called and what tools return cannot make a
+// TestInjections: to a model that believes everything, what people write, say aloud and are called, and what tools return, cannot make a
 // tool that writes run, be told what does not belong to the conversation, or forge an event or a line.
 func TestInjections(t *testing.T) {
 	all := injections(t)
@@ -106,6 +107,12 @@ func TestInjections(t *testing.T) {
 				t.Fatal(err)
 			}
 			other.say("i", line+" ")
+			l.service.mu.Lock()
+			h := l.service.halls[room]
+			l.service.mu.Unlock()
+			h.mu.Lock()
+			h.spoken = []spokenLine{{at: time.Now(), user: "p2", name: line, text: line}} // and says it aloud
+			h.mu.Unlock()
 			ada.say("q", "@echo what is there?")
 			// Every approval that is asked for is refused.
 			for n := 1; ; n++ {
@@ -170,7 +177,7 @@ func checkEvents(t *testing.T, c *client) {
 func checkLines(t *testing.T, r provider.Request) {
 	t.Helper()
 	const messages = 2 // the injection and the question; the other is deleted
-	lines := 0
+	lines, said := 0, 0
 	for _, m := range r.Messages {
 		if m.Role != provider.User {
 			continue
@@ -179,9 +186,15 @@ func checkLines(t *testing.T, r provider.Request) {
 			if strings.HasPrefix(l, "[") && strings.Contains(l, "] ") && strings.Contains(l[:strings.Index(l, "] ")], "#") {
 				lines++
 			}
+			if strings.HasPrefix(l, "[said ") {
+				said++
+			}
 		}
 	}
 	if lines > messages {
 		t.Errorf("%d lines look like messages; %d are there:\n%+v", lines, messages, r.Messages)
+	}
+	if said != 1 {
+		t.Errorf("%d lines look as if they were said aloud; one was:\n%+v", said, r.Messages)
 	}
 }

@@ -79,6 +79,31 @@ func (s *stenographer) says(who wire.ParticipantID, text string) {
 	track.Close()
 }
 
+// TestHearingAfterRestart: bots come back with their room, and hear nothing until somebody lets them again.
+func TestHearingAfterRestart(t *testing.T) {
+	folder, pen := t.TempDir(), &stenographer{}
+	up := func() (*lab, *client, func()) {
+		l, down := openLab(t, folder, Options{
+			Personas: []Persona{{ID: "echo", Name: "Echo", Description: "Says things.", Provider: "main"}},
+			Models:   map[string]provider.Model{"main": &script{}}, Hearing: hearing.New(hearing.Options{Tap: pen.tap}),
+		})
+		return l, l.enter("p1", "ada", wire.RoleModerator), down
+	}
+	_, ada, down := up()
+	ada.toggle("echo", true)
+	ada.lets("echo", true)
+	if got := pen.taps(); got != 1 {
+		t.Errorf("%d taps", got)
+	}
+	down()
+	_, ada, down = up()
+	defer down()
+	joined := bodyOf[wire.Joined](t, ada.next("joined", func(e wire.Envelope) bool { return e.Type == wire.KindJoined }))
+	if !joined.Bots[0].Enabled || !joined.Bots[0].Hears || len(*joined.Room.Hearing) != 0 || joined.Media.Mode != wire.Mesh || pen.taps() != 0 {
+		t.Errorf("%+v, %+v, %d taps", joined.Bots, joined.Room, pen.taps())
+	}
+}
+
 // listeners is a lab with two bots, Echo, whose model is the script, and Parrot, and with ada, who moderates.
 func listeners(t *testing.T, s *script) (*lab, *client, *stenographer) {
 	t.Helper()

@@ -38,6 +38,12 @@
 // Who is not in a room may hold on to a part of it and is seen by nobody: a Watch is for what one participant sends, a
 // Follower for one answer of a bot. The rules that keep people out keep these out too.
 //
+// # Owners
+//
+// Where several processes share a log, each room is run by one of them, which holds it (Owners) from before it is loaded until
+// it has ended or is abandoned. The document then has the list of members, too: whoever loads the room next seats them as
+// reconnecting. Members of a room that is abandoned are sent to look for it (Mover).
+//
 // # Concurrency
 //
 // Everything exported may be called from any goroutine. Answers and Outlets are called by who is at work in the room,

@@ -73,9 +73,11 @@ func checkSettingFiles(s *Settings, from origins) error {
 			bad("bots", err)
 		}
 	}
-	if s.TURNTLSPort != 0 {
-		if _, err := tls.LoadX509KeyPair(s.TURNCert, s.TURNKey); err != nil {
-			bad("turn-cert", err)
+	for name, files := range map[string][2]string{"tls-cert": {s.TLSCert, s.TLSKey}, "turn-cert": {s.TURNCert, s.TURNKey}} {
+		if files[0] != "" {
+			if _, err := tls.LoadX509KeyPair(files[0], files[1]); err != nil {
+				bad(name, err)
+			}
 		}
 	}
 	if s.AuthJWKS != "" && !strings.Contains(s.AuthJWKS, "://") {

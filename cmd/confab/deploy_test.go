@@ -393,8 +393,8 @@ func TestKubernetes(t *testing.T) {
 func TestHealthcheck(t *testing.T) {
 	server := start(t, t.TempDir(), "--bots", "off", "--sfu", "off")
 	listen := strings.TrimPrefix(server.url, "http://")
-	if code, out, problems := command(t, nil, "healthcheck", "--listen", listen); code != exitOK || out+problems != "" {
-		t.Errorf("exit %d %q %q", code, out, problems)
+	if out := does(t, "healthcheck", "--listen", listen); out != "" {
+		t.Errorf("it says %q", out)
 	}
 	if err := server.terminate(t, os.Interrupt); err != nil {
 		t.Error(err)

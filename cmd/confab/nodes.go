@@ -89,8 +89,8 @@ func (c cluster) register(metrics prometheus.Registerer) error {
 		gauge("confab_cluster_nodes", "Nodes that this one sees, itself too.", func(s bus.NodesStats) float64 { return float64(len(s.Nodes)) }),
 		gauge("confab_cluster_rooms", "Rooms that this node owns.", func(s bus.NodesStats) float64 { return float64(s.Rooms) }),
 		gauge("confab_cluster_links", "Links to other nodes, in both directions.", func(s bus.NodesStats) float64 { return float64(s.Links) }),
-		gauge("confab_cluster_lease", "1 while this node may act for its rooms, 0 when others may take them.", func(s bus.NodesStats) float64 {
-			if s.Acts {
+		gauge("confab_cluster_lease", "1 while this node may let people into its rooms, 0 when others may take them.", func(s bus.NodesStats) float64 {
+			if s.Admits {
 				return 1
 			}
 			return 0

@@ -17,6 +17,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"confab/media/record"
+	"confab/signaling/openapi/openapitest"
 	"confab/signaling/wire"
 )
 
@@ -324,9 +325,17 @@ func download(t *testing.T, url, token string) []byte {
 
 func fetch(t *testing.T, url, token string, into any) {
 	t.Helper()
-	if err := json.Unmarshal(download(t, url, token), into); err != nil {
-		t.Fatal(err)
+	response := request(t, http.MethodGet, url, token)
+	body, err := io.ReadAll(response.Body)
+	if err == nil {
+		err = json.Unmarshal(body, into)
 	}
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %d %v %s", url, response.StatusCode, err, body)
+	}
+	at := response.Request.URL
+	doc := openapitest.Load(t, download(t, at.Scheme+"://"+at.Host+"/api/v1/openapi.json", ""))
+	doc.Check(t, openapitest.Exchange{Request: response.Request, Response: response, Received: body})
 }
 
 // countFrames decodes a file. What the decoder complains about fails the test.

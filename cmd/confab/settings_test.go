@@ -196,11 +196,11 @@ func TestConfigCheck(t *testing.T) {
 	none := filepath.Join(data, "none")
 	text := writeFile(t, "text")
 	code, out, problems = command(t, map[string]string{"CONFAB_BOTS": text}, "config", "--check", "--data", data,
-		"--auth-secret-file", none, "--turn-tls-port", "5349", "--turn-cert", none, "--turn-key", none, "--auth-jwks", text)
+		"--auth-secret-file", none, "--turn-tls-port", "5349", "--turn-cert", none, "--turn-key", none, "--auth-jwks", text, "--tls-cert", none, "--tls-key", none)
 	if code != exitSetting || out != "" {
 		t.Errorf("exit %d %q", code, out)
 	}
-	for _, name := range []string{"--auth-secret-file: ", "--bots (from environment CONFAB_BOTS): ", "--turn-cert: ", "--auth-jwks: "} {
+	for _, name := range []string{"--auth-secret-file: ", "--bots (from environment CONFAB_BOTS): ", "--turn-cert: ", "--tls-cert: ", "--auth-jwks: "} {
 		if !strings.Contains(problems, name) {
 			t.Errorf("%q does not say %q", problems, name)
 		}

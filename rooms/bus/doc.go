@@ -25,6 +25,11 @@
 // missing from the stream and goes on. A sequence is valid within the epoch in the stream's metadata, which
 // changes whenever sequences may have been used twice.
 //
+// # Nodes
+//
+// Processes that share a NATS are the nodes of a cluster: see Nodes for who owns which room, and for the links between them.
+// The documents of rooms are then written by their owners alone.
+//
 // # Concurrency
 //
 // All methods may be called from any goroutine. Callbacks of Append run on goroutines of the bus. The methods of one

@@ -20,24 +20,27 @@ import (
 // The times of a cluster. They depend on each other: a node must have stopped acting before another may take its rooms,
 // by clocks that only run equally fast.
 const (
-	beatEvery = 500 * time.Millisecond
-	lookEvery = 125 * time.Millisecond
-	lateAfter = 800 * time.Millisecond // a heartbeat that is so late makes others look what is wrong
+	lookEvery  = 125 * time.Millisecond
+	beatEvery  = 2 * lookEvery
+	renewEvery = 4 * lookEvery
+	lateAfter  = 600 * time.Millisecond // a heartbeat that is so late makes others look what is wrong
 
-	// leaseTime is how long after its last confirmed sign of life a node acts for its rooms, cutTime after it has lost
-	// its connection to NATS.
-	leaseTime = 2500 * time.Millisecond
+	// How long after its last confirmed sign of life a node takes rooms and lets people into them (admitTime), and acts for
+	// those who are in them (actTime); cutTime is the same after it has lost its connection to NATS.
+	admitTime = 1200 * time.Millisecond
+	actTime   = 2500 * time.Millisecond
 	cutTime   = 600 * time.Millisecond
 	// A node is declared gone when nothing was heard of it for silentTime, or when NATS has said for unheardTime that
-	// nobody listens to its subject, which is how a killed process looks. Its record must not have changed meanwhile:
-	// for leaseTime, or for unheardTime.
+	// nobody listens to its subject, which is how a killed process looks, or one whose NATS server is cut off. Its record
+	// must not have changed meanwhile, for unheardTime at least. This is longer than admitTime: it lets nobody in any more.
 	silentTime  = 3 * time.Second
-	unheardTime = 800 * time.Millisecond
+	unheardTime = 1300 * time.Millisecond
 	// A node that may not act for so long ends its rooms and sends its clients elsewhere, if there is an elsewhere; so
 	// does one that may act but not admit, for so long that every stream has elected a leader.
 	giveUpTime  = 500 * time.Millisecond // after the lease, so 3 s after the last confirmation
 	waitToAdmit = 12 * time.Second
 
+	watchTry     = time.Second // a stream without a leader does not answer
 	forgetGone   = time.Hour
 	maxGone      = 4096
 	maxQuestions = 64 // that are being answered at a time
@@ -64,18 +67,18 @@ const (
 // The owner of a room is written beside the room's document in STATE, by optimistic concurrency: each write names the
 // sequence of the one before (the fence). So a node that has lost a room cannot save it any more.
 //
-// All leases of a node live by one sign of life. Each node sends a heartbeat twice a second, which says what it has heard
-// of the others, and writes its own record in STATE every second. A node is confirmed by the heartbeat that every other
+// All leases of a node live by one sign of life. Each node sends a heartbeat four times a second, which says what it has
+// heard of the others, and writes its own record in STATE twice a second. A node is confirmed by the heartbeat that every other
 // live node has heard, or by a record that was stored, whichever is newer, so that neither the election of a stream's
-// leader nor the death of a node stops the others. It takes rooms and lets people into them (MayAdmit) for leaseTime after
+// leader nor the death of a node stops the others. It takes rooms and lets people into them (MayAdmit) for admitTime after
 // that, by its own monotonic clock, counted from the sending.
 //
-// When a machine dies with a node and the NATS server that led STATE, there is neither for some seconds. For those who are
-// in its rooms already a node acts on (MayAct), as long as most of the nodes hear it: what they say gets its place in the
-// log, which another owner would follow too, and what moderators do is not stored without the fence.
+// For those who are in its rooms already a node acts on a little longer (MayAct), and when a machine dies with a node and
+// the NATS server that led STATE, as long as most of the nodes hear it: what they say gets its place in the log, which
+// another owner would follow too, and what moderators do is not stored without the fence.
 //
-// To take a node's rooms another node must declare it gone. It may when it has heard nothing of it for silentTime and
-// its record has not changed for leaseTime; the declaration replaces the record by an empty one and fails if the record
+// To take a node's rooms another node must declare it gone. It may when it has heard nothing of it for longer than
+// admitTime, and its record has not changed for as long; see silentTime and unheardTime. The declaration replaces the record by an empty one and fails if the record
 // has changed after all. A node that is gone finds its record taken, ends its rooms and goes on as a new node.
 //
 // # What a node that was paused can still do
@@ -150,6 +153,7 @@ type heartbeat struct {
 	ID       rooms.NodeID            `json:"id"`
 	Name     string                  `json:"name"`
 	Beat     uint64                  `json:"beat"`
+	Fence    uint64                  `json:"fence"` // of its record
 	Load     float64                 `json:"load"`
 	Draining bool                    `json:"draining,omitempty"`
 	Gone     bool                    `json:"gone,omitempty"`
@@ -245,8 +249,8 @@ func (n *Nodes) confirmLocked() {
 		byAll = later(byAll, echoes[others-1])
 		byMost = later(byAll, echoes[(others+1)/2-1]) // with this node more than half
 	}
-	n.admits.Store(int64(byAll.Sub(n.start) + leaseTime))
-	n.acts.Store(int64(byMost.Sub(n.start) + leaseTime))
+	n.admits.Store(int64(byAll.Sub(n.start) + admitTime))
+	n.acts.Store(int64(byMost.Sub(n.start) + actTime))
 	if n.MayAdmit() {
 		n.gaveUp = false
 	}
@@ -277,7 +281,7 @@ func (n *Nodes) run() {
 			n.sendBeat()
 			n.tickLinks()
 		}
-		if look%int(2*beatEvery/lookEvery) == 0 {
+		if look%int(renewEvery/lookEvery) == 0 {
 			n.renew()
 		}
 		n.look()
@@ -304,7 +308,7 @@ func (n *Nodes) sendBeat() {
 			delete(n.sent, beat)
 		}
 	}
-	h := heartbeat{ID: n.id, Name: n.name, Beat: n.beat, Draining: n.draining, Gone: n.closed, Heard: make(map[rooms.NodeID]uint64, len(n.all))}
+	h := heartbeat{ID: n.id, Name: n.name, Beat: n.beat, Fence: n.fence, Draining: n.draining, Gone: n.closed, Heard: make(map[rooms.NodeID]uint64, len(n.all))}
 	for id, p := range n.all {
 		h.Heard[id] = p.beat
 	}
@@ -343,7 +347,8 @@ func (n *Nodes) hearBeat(data []byte) {
 		n.bus.log.Info("another node is here", "node", h.Name, "id", string(h.ID))
 	}
 	p.known, p.name, p.load, p.draining, p.beat = true, h.Name, h.Load, h.Draining, h.Beat
-	p.heard, p.unheard, p.since = time.Now(), time.Time{}, time.Time{}
+	p.heard, p.unheard = time.Now(), time.Time{}
+	p.fence, p.since = h.Fence, p.heard // if it is found to be that, it was not written later
 	if sent, ok := n.sent[h.Heard[n.id]]; ok && sent.After(p.echoed) {
 		p.echoed = sent
 		n.confirmLocked()
@@ -456,7 +461,7 @@ func (n *Nodes) takeNone(msg *nats.Msg) {
 
 // watch reads the record of a node that is late, and declares it gone when it is time.
 func (n *Nodes) watch(id rooms.NodeID) {
-	ctx, cancel := context.WithTimeout(n.bus.lifetime, startTry)
+	ctx, cancel := context.WithTimeout(n.bus.lifetime, watchTry)
 	defer cancel()
 	record, err := n.bus.leaderGet(ctx, stateStream, getRequest{Last: recordOfNode(id)})
 	now := time.Now()
@@ -475,8 +480,9 @@ func (n *Nodes) watch(id rooms.NodeID) {
 	case p.since.IsZero() || p.fence != uint64(record.Seq):
 		p.fence, p.since = uint64(record.Seq), now
 	default:
-		due = now.Sub(p.heard) >= silentTime && now.Sub(p.since) >= leaseTime ||
-			!p.unheard.IsZero() && now.Sub(p.unheard) >= unheardTime && now.Sub(p.since) >= unheardTime
+		silent := now.Sub(p.heard)
+		due = now.Sub(p.since) >= unheardTime && (silent >= silentTime ||
+			silent >= unheardTime && !p.unheard.IsZero() && now.Sub(p.unheard) >= unheardTime)
 	}
 	fence := p.fence
 	n.mu.Unlock()
@@ -575,14 +581,14 @@ type NodesStats struct {
 	Links     int
 	Takeovers uint64 // rooms taken from a node that is gone
 	Losses    uint64 // times that this node lost all its rooms
-	Acts      bool
+	Admits    bool   // see Nodes.MayAdmit
 }
 
 // Stats returns the counts of this moment.
 func (n *Nodes) Stats() NodesStats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := NodesStats{Rooms: len(n.held), Links: len(n.links), Takeovers: n.takeover.Load(), Losses: n.losses.Load(), Acts: n.MayAct()}
+	s := NodesStats{Rooms: len(n.held), Links: len(n.links), Takeovers: n.takeover.Load(), Losses: n.losses.Load(), Admits: n.MayAdmit()}
 	s.Nodes = append(s.Nodes, NodeStatus{ID: n.id, Name: n.name, Draining: n.draining, Self: true})
 	for _, p := range n.all {
 		if p.known {
@@ -593,8 +599,8 @@ func (n *Nodes) Stats() NodesStats {
 	return s
 }
 
-// SeenNodes lists the nodes that send heartbeats over the NATS that opts name, by name. It listens for a little longer
-// than two of them. Errors: NATS does not answer, ctx's cause.
+// SeenNodes lists the nodes that send heartbeats over the NATS that opts name, by name. It listens for the time
+// of four of them. Errors: NATS does not answer, ctx's cause.
 func SeenNodes(ctx context.Context, opts Options) ([]NodeStatus, error) {
 	options := []nats.Option{nats.Name("confab doctor"), nats.Timeout(startTry), nats.NoReconnect()}
 	if opts.CredsFile != "" {
@@ -613,7 +619,7 @@ func SeenNodes(ctx context.Context, opts Options) ([]NodeStatus, error) {
 		return nil, fmt.Errorf("bus: subscribing to heartbeats: %w", err)
 	}
 	seen := make(map[rooms.NodeID]NodeStatus)
-	end := time.NewTimer(2*beatEvery + lookEvery)
+	end := time.NewTimer(4 * beatEvery)
 	defer end.Stop()
 	for {
 		select {

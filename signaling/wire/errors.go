@@ -71,7 +71,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Body is the error as it crosses the socket.
 func (e *Error) Body() *ErrorBody {
-	return &ErrorBody{Code: e.Code, Message: e.Text, Retryable: e.Code.Retryable(), RetryAfterMS: e.RetryAfter.Milliseconds()}
+	wait := e.RetryAfter + time.Millisecond - 1 // rounded up: 0 would be unknown
+	return &ErrorBody{Code: e.Code, Message: e.Text, Retryable: e.Code.Retryable(), RetryAfterMS: wait.Milliseconds()}
 }
 
 // AsError returns err as it may cross the socket: itself when it is an *Error, else CodeInternal with err
