@@ -40,6 +40,7 @@ type hall struct {
 	ear     *hearing.Ear                            // nil = no seat hears; guarded by mu
 	noticed time.Time                               // when all who were there know of it; guarded by mu
 	spoken  []spokenLine                            // what was said in the call lately, oldest first; guarded by mu
+	aloud   []aloud                                 // what bots say into the call, oldest first; guarded by mu
 
 	// Owned by run.
 	talks   map[wire.ThreadID]*talk

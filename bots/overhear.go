@@ -21,6 +21,14 @@ const (
 // notice is how long everyone has to see that they are heard, before they are: when it begins, and when they come.
 const notice = 3 * time.Second
 
+// A microphone may bring back what a bot says, where a browser does not take it out. So much of what somebody seems to have
+// said, in pairs of words, is an echo of what bots have said so lately.
+const (
+	echoFor   = 30 * time.Second
+	echoShare = 0.6
+	echoWords = 3 // what is shorter is nobody's in particular: "yes, please"
+)
+
 // A spokenLine is what somebody has said in the call, as a machine has written it down.
 type spokenLine struct {
 	at   time.Time
@@ -90,7 +98,7 @@ func (h *hall) overheard(u hearing.Utterance) {
 		}
 	}
 	h.mu.Unlock()
-	if !there || len(hear) == 0 {
+	if !there || len(hear) == 0 || h.echoes(u) {
 		return
 	}
 	decision := h.talk("").conversation.Decide(
@@ -105,6 +113,47 @@ func (h *hall) overheard(u hearing.Utterance) {
 	}
 	h.rememberSpoken(spokenLine{at: u.Began, user: p.User, name: p.Name, text: u.Text})
 	hear[0].place.Hear(said)
+}
+
+// saysAloud notes that a bot says a sentence into the call.
+func (h *hall) saysAloud(sentence string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	h.aloud = slices.DeleteFunc(h.aloud, func(one aloud) bool { return now.Sub(one.at) > echoFor })
+	h.aloud = append(h.aloud, aloud{now, words(sentence)})
+}
+
+// aloud is a sentence that a bot says, in words.
+type aloud struct {
+	at    time.Time
+	words []string
+}
+
+// echoes reports whether somebody's microphone has only brought back what bots say.
+func (h *hall) echoes(u hearing.Utterance) bool {
+	heard := words(u.Text)
+	if len(heard) < echoWords {
+		return false
+	}
+	pairs := map[[2]string]bool{}
+	h.mu.Lock()
+	for _, one := range h.aloud {
+		if u.Began.Sub(one.at) > echoFor {
+			continue
+		}
+		for i := 1; i < len(one.words); i++ {
+			pairs[[2]string{one.words[i-1], one.words[i]}] = true
+		}
+	}
+	h.mu.Unlock()
+	same := 0
+	for i := 1; i < len(heard); i++ {
+		if pairs[[2]string{heard[i-1], heard[i]}] {
+			same++
+		}
+	}
+	return float64(same) >= echoShare*float64(len(heard)-1)
 }
 
 func (h *hall) rememberSpoken(line spokenLine) {

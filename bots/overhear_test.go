@@ -223,6 +223,31 @@ func TestHearing(t *testing.T) {
 	}
 }
 
+// TestEcho: what a microphone brings back of what a bot says is nobody's, and no question.
+func TestEcho(t *testing.T) {
+	s := &script{turns: []turn{{pieces: []string{"Yes."}}}}
+	l, ada, pen := listeners(t, s)
+	ada.lets("echo", true)
+	h := l.service.halls["lab"]
+	ada.microphone(h, true)
+	pen.says("p1", "Echo, when do we ship?")
+	ada.answered(1)
+	for _, sentence := range []string{"We ship on Friday, as it was decided in May.", "Shall I write that down for you?"} {
+		h.seatOf("echo").tell(wire.Caption{Participant: "bot-echo", Text: sentence, Run: "run-1"})
+	}
+	pen.says("p1", "we ship on friday as it was decided in may shall I write that down for you?")
+	pen.says("p1", "Shall I right that down for you?")
+	pen.says("p1", "In May? I think that it was decided in April, and not by us.")
+	for n, want := range []string{"Echo, when do we ship?", "We ship on Friday, as it was decided in May.", "Shall I write that down for you?", "In May? I think that it was decided in April, and not by us."} {
+		if got := ada.captioned(n + 1); got.Text != want {
+			t.Errorf("caption %d: %q", n+1, got.Text)
+		}
+	}
+	if s.asked() != 1 {
+		t.Errorf("the model was asked %d times", s.asked())
+	}
+}
+
 // TestHearingEnds: one ear hears for all bots, as long as one of them may; what was said is forgotten with it.
 func TestHearingEnds(t *testing.T) {
 	l, ada, pen := listeners(t, &script{turns: []turn{{pieces: []string{"Yes."}}}})

@@ -96,6 +96,9 @@ func (s *seat) tell(msg wire.ServerMessage) {
 	case wire.AgentSpeaking:
 		s.place.Speaking(msg)
 	case wire.Caption:
+		if !msg.Final {
+			s.hall.saysAloud(msg.Text)
+		}
 		s.place.Caption(msg)
 	}
 }

@@ -31,7 +31,7 @@ func (r *Room) join(m *Member, reqID wire.RequestID, join wire.Join, answer Answ
 	}
 	r.newMeeting()
 	before := r.knockOf(m.Participant)
-	if before != nil && before.m.Connection > m.Connection {
+	if before != nil && before.m.Connection > m.Connection && before.m.state == memberKnocking {
 		r.reject(m, answer, errNewerConnection())
 		return
 	}

@@ -51,7 +51,7 @@ type eventConn struct {
 	mu      sync.Mutex
 	stream  *eventStream // nil before it and after it; guarded by mu
 	begun   bool         // there is or was a stream; guarded by mu
-	said    bool         // the event that closes has been written, nothing may follow; guarded by mu
+	said    bool         // all has been said, nothing may be written any more; guarded by mu
 	aborted bool         // guarded by mu
 }
 
@@ -135,7 +135,21 @@ func (c *eventConn) leave() {
 		c.session.clientCode.CompareAndSwap(0, int32(wire.CloseNormal))
 		close(c.goodbye)
 	})
-	c.abort()
+	select {
+	case c.writing <- struct{}{}: // nobody writes: the stream can end in good order
+		c.silence()
+		<-c.writing
+		c.close()
+	default:
+		c.abort()
+	}
+}
+
+// silence lets nothing more be written. The caller holds writing.
+func (c *eventConn) silence() {
+	c.mu.Lock()
+	c.said = true
+	c.mu.Unlock()
 }
 
 // serve writes the events to stream until the connection is over or gone, which is when the client has gone. It reports
@@ -316,9 +330,7 @@ func (c *eventConn) writeClose(code wire.CloseCode, reason string, limit time.Du
 		return err
 	}
 	_ = stream.control.SetWriteDeadline(time.Time{}) // the connection below may serve other requests
-	c.mu.Lock()
-	c.said = true
-	c.mu.Unlock()
+	c.silence()
 	c.close()
 	return nil
 }

@@ -3,6 +3,7 @@ package signaling
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -220,6 +221,9 @@ func TestEvents(t *testing.T) {
 		t.Errorf("%d comments", e.comments)
 	}
 	c.leave()
+	if rest, err := io.ReadAll(e.lines); err != nil || len(rest) > 0 {
+		t.Errorf("after the goodbye: %q, %v", rest, err)
+	}
 	eventually(t, "the session is over", func() bool {
 		status, _, _ := e.do("GET", "/events", "")
 		return status == http.StatusUnauthorized

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,47 @@ func TestHandOver(t *testing.T) {
 		if _, err := io.ReadFull(client, answer); err != nil || string(answer) != "answer" {
 			t.Errorf("%s: %q, %v", name, answer, err)
 		}
+	}
+}
+
+// Under TLS the port is shared all the same: what begins with STUN never gets to the handshake.
+func TestHandOverUnderTLS(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	handed := make(chan net.Conn, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	_ = server.Listener.Close()
+	server.Listener = Listener(inner, func(c net.Conn) { handed <- c })
+	server.StartTLS() // puts TLS around the listener
+	defer server.Close()
+	for name, size := range map[string]int{"at once": 1000, "in pieces": 1} {
+		client := dialRaw(t, inner.Addr().String())
+		message := append(framedSTUN(), "and more"...)
+		for rest := message; len(rest) > 0; rest = rest[min(size, len(rest)):] {
+			if _, err := client.Write(rest[:min(size, len(rest))]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case c := <-handed:
+			got := make([]byte, len(message))
+			if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, message) {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
+			_ = c.Close()
+		case <-time.After(patience):
+			t.Fatalf("%s: nothing was handed over", name)
+		}
+	}
+	response, err := server.Client().Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if said, err := io.ReadAll(response.Body); string(said) != "hello" {
+		t.Errorf("by TLS: %q, %v", said, err)
 	}
 }
 

@@ -52,7 +52,7 @@ func TestDeployNames(t *testing.T) {
 	variable, flag := regexp.MustCompile(`\bCONFAB_([A-Z_]+)\b`), regexp.MustCompile(`(?:^|[\s\x60"'(\[])--([a-z][a-z-]*)`)
 	command := regexp.MustCompile(`(?m)(?:^|\x60)(?:\$ |[/a-z]*/)?confab ([a-z]+)\b`)
 	ofOthers := map[string][]string{ // programs in these files that have flags too
-		"README.md": {"quiet"}, "compose/compose.yaml": {"build", "name"}, "kubernetes/confab.yaml": {"from-literal"}, "Dockerfile": {"from", "chown", "interval", "timeout", "start-period", "retries"},
+		"compose/compose.yaml": {"build", "name"}, "kubernetes/confab.yaml": {"from-literal"}, "Dockerfile": {"from", "chown", "interval", "timeout", "start-period", "retries"},
 		"systemd/confab.service": {"now"},
 	}
 	for _, path := range deployFiles(t) {

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,6 +82,7 @@ func (doctorCommand) Run(p *process) error {
 	}
 	found = append(found, checkMedia(ctx, s)...)
 	found = append(found, checkTURN(s)...)
+	found = append(found, checkTransport(ctx, s)...)
 	found = append(found, checkReach(s), checkClock(time.Now(), s.Data), checkFiles())
 	if s.SFU == "on" && s.public() {
 		found = append(found, checkBuffers()...)
@@ -264,6 +264,8 @@ func checkReach(s *Settings) finding {
 	case s.loopback() && !s.proxied():
 		return finding{warning, "others can reach the ports of media, and only this machine the server",
 			"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies; or leave out what opens the ports (--udp-port, --stun, --public-ip, --turn-host)."}
+	case s.tls():
+		return finding{fine, "others can reach the server, by https", ""}
 	}
 	return finding{warning, "others can reach the server, and browsers give a camera and a microphone to https pages only",
 		"Put a reverse proxy with a certificate before it, and name it with --trusted-proxies."}
@@ -357,16 +359,10 @@ func checkTURN(s *Settings) []finding {
 		return found
 	}
 	found = append(found, checkTCP("TURN over TLS", net.JoinHostPort(host, strconv.Itoa(s.TURNTLSPort)), "--turn-tls-port"))
-	loaded, err := tls.LoadX509KeyPair(s.TURNCert, s.TURNKey)
-	switch {
-	case err != nil:
-		return append(found, finding{failure, "the certificate of TURN: " + err.Error(), "Check --turn-cert and --turn-key."})
-	case s.TURNHost != "" && loaded.Leaf.VerifyHostname(s.TURNHost) != nil:
-		return append(found, finding{failure, "the certificate of TURN is not for " + s.TURNHost, "Check --turn-cert and --turn-host."})
-	case time.Now().After(loaded.Leaf.NotAfter):
-		return append(found, finding{failure, "the certificate of TURN has expired", "Renew it."})
+	if s.TURNCert == "" { // that of the server
+		return found
 	}
-	return append(found, finding{fine, "the certificate of TURN is good until " + loaded.Leaf.NotAfter.UTC().Format(time.DateOnly), ""})
+	return append(found, checkCertificate("TURN", s.TURNCert, s.TURNKey, s.TURNHost, "--turn-cert, --turn-key and --turn-host"))
 }
 
 // checkClock compares the clock with what the data folder remembers: tokens live by it.

@@ -234,6 +234,7 @@ func TestNodes(t *testing.T) {
 	t.Run("latency", func(t *testing.T) { testLatency(t, f) })
 	t.Run("admin", func(t *testing.T) { testAdminAtAnyNode(t, f) })
 	t.Run("capacity", func(t *testing.T) { testCapacity(t, f) })
+	t.Run("door", func(t *testing.T) { testDoorAcrossNodes(t, f) })
 	t.Run("handover", func(t *testing.T) { testHandover(t, f) })
 	t.Run("edge killed", func(t *testing.T) { testEdgeKilled(t, f) })
 	t.Run("owner killed", func(t *testing.T) { testOwnerKilled(t, f) })
@@ -292,6 +293,54 @@ func testOneRoom(t *testing.T, f *fleet) {
 	ada.presence(cy.Self.ID, wire.PresenceLeft, "")
 	cy.send(`{"type":"chat","id":"c","room":"shared","data":{"text":"from outside"}}`)
 	cy.wantError("c", wire.CodeNotJoined)
+}
+
+// testDoorAcrossNodes has people knock at a room of another node: one is let in, one comes back by a third node and keeps
+// the place, and is sent away.
+func testDoorAcrossNodes(t *testing.T, f *fleet) {
+	const knock = `{"type":"join","id":"k","room":"locked","data":{"knock":true}}`
+	ada := visit(t, f.nodes[0].url, mintModerator(t, "ada"), "", "locked")
+	moderate := func(action string, who wire.ParticipantID) {
+		t.Helper()
+		ada.send(`{"type":"moderate","id":"m","room":"locked","data":{"action":"` + action + `","participant":"` + string(who) + `"}}`)
+		if env := ada.answer("m"); env.Type != wire.KindAck {
+			t.Fatalf("%s: %s %s", action, env.Type, env.Data)
+		}
+	}
+	door := func(user wire.UserID, status wire.Status) (who wire.ParticipantID) {
+		t.Helper()
+		ada.until(func(env wire.Envelope) bool {
+			var info wire.RoomInfo
+			if env.Type != wire.KindRoom || json.Unmarshal(env.Data, &info) != nil || len(info.Knocking) != 1 {
+				return false
+			}
+			p := info.Knocking[0]
+			who = p.ID
+			return p.User == user && p.Status == status
+		})
+		return who
+	}
+	moderate("lock", "")
+	bob := newTalker(t, f.nodes[1].url, "bob")
+	bob.send(knock)
+	moderate("admit", door("bob", wire.Online))
+	if env := bob.answer("k"); env.Type != wire.KindJoined {
+		t.Fatalf("admitted: %s %s", env.Type, env.Data)
+	}
+	cy := newTalker(t, f.nodes[1].url, "cy")
+	cy.send(knock)
+	first := door("cy", wire.Online)
+	_ = cy.conn.NetConn().Close()
+	door("cy", wire.Reconnecting)
+	cy = resumeTalker(t, f.nodes[2].url, "cy", cy.ticket)
+	cy.send(knock)
+	if again := door("cy", wire.Online); again != first {
+		t.Errorf("%s came back as %s", first, again)
+	}
+	moderate("deny", first)
+	if env := cy.answer("k"); env.Type != wire.KindRemoved || !strings.Contains(string(env.Data), `"denied"`) {
+		t.Errorf("denied: %s %s", env.Type, env.Data)
+	}
 }
 
 // testLatency measures a message from one node to another by way of the owner, which is a third one.

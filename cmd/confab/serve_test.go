@@ -73,7 +73,8 @@ func confabCommand(t *testing.T, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), "TEST_AS_CONFAB=1")
+	// The race detector waits for a second before a process ends, which is told of what it finds all the same.
+	cmd.Env = append(os.Environ(), "TEST_AS_CONFAB=1", "GORACE=atexit_sleep_ms=50")
 	return cmd
 }
 

@@ -315,6 +315,58 @@ func TestAFullBacklogDrops(t *testing.T) {
 	}
 }
 
+// fullQueue takes nothing more for one destination.
+type fullQueue struct {
+	busQueue
+	destination string
+}
+
+func (q *fullQueue) Put(ctx context.Context, destination string, lane int, id string, body []byte) error {
+	if destination == q.destination {
+		return ErrFull
+	}
+	return q.busQueue.Put(ctx, destination, lane, id, body)
+}
+
+func TestAFullQueueDropsForOneReceiver(t *testing.T) {
+	full, other := newListener(t, nil), newListener(t, nil)
+	q := &fullQueue{newQueue(t), newReceiver(1, full.URL, 1).name}
+	s := open(t, Options{Queue: q, URLs: []string{full.URL, other.URL}})
+	for i := range 3 {
+		s.Tell(said("a", wire.Seq(i+1)))
+	}
+	eventually(t, "the other receiver has everything", func() bool { return len(other.of("a")) == 3 })
+	if s.Dropped() != 3 || len(full.of("a")) != 0 {
+		t.Errorf("%d dropped", s.Dropped())
+	}
+}
+
+func TestGivenUpAfterADay(t *testing.T) {
+	status, asked := http.StatusInternalServerError, ""
+	l := newListener(t, func(int, Event) int { return status })
+	l.header.Set("Retry-After", "")
+	s := open(t, Options{Queue: newQueue(t), URLs: []string{l.URL}})
+	try := func(age time.Duration) (done bool, retry time.Duration) {
+		l.header.Set("Retry-After", asked)
+		s.handle(s.receivers[0], Parcel{
+			Body: []byte(`{"id":"evt_1","type":"room.ended"}`), Stored: time.Now().Add(-age), Attempt: 200,
+			Done:  func(context.Context) error { done = true; return nil },
+			Retry: func(after time.Duration) error { retry = after; return nil },
+		})
+		return done, retry
+	}
+	if done, retry := try(23 * time.Hour); done || retry < maxPause/2 || retry > maxPause {
+		t.Errorf("after 23 hours: done %t, again in %v", done, retry)
+	}
+	if done, _ := try(25 * time.Hour); !done || s.Stats(1).Outcomes[Expired] != 1 {
+		t.Errorf("after 25 hours: done %t, %v", done, s.Stats(1).Outcomes)
+	}
+	asked = "7200"
+	if done, retry := try(time.Hour); done || retry != 2*time.Hour {
+		t.Errorf("asked to wait two hours: done %t, again in %v", done, retry)
+	}
+}
+
 func TestWhatWaitsOutlivesTheSender(t *testing.T) {
 	down := true // guarded by the listener's mu
 	l := newListener(t, func(int, Event) int {
