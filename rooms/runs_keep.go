@@ -145,9 +145,10 @@ func (r *Room) keepRuns() {
 	}
 }
 
-// keepLast saves all that was said of answers, and then calls done.
+// keepLast saves all that was said of answers, and which of them have ended, and then calls done: one that has ended
+// without a message, and whose end is not saved, would have a second end by the next process.
 func (r *Room) keepLast(done func()) {
-	if !r.answering() && !r.unkept {
+	if !r.answering() && !r.unkept && !r.saves.busy && !r.saves.dirty {
 		done()
 		return
 	}
