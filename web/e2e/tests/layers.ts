@@ -2,6 +2,7 @@ import type { Page } from 'playwright-core';
 import { receivedOf, sentOf } from '../harness/media';
 import { untilMoving, type Person } from '../harness/person';
 import { installProbe } from '../harness/probe';
+import { studioOf } from '../harness/studio';
 import { test } from '../harness/suite';
 import { assertEqual, until, untilEqual } from '../harness/until';
 
@@ -109,7 +110,7 @@ test('layers: of one stream with layers in it each gets those that its tile need
     const context = await scene.browser.newContext();
     await context.addInitScript(installProbe);
     const studio = await context.newPage();
-    await studio.goto(`${scene.server.url.replace('127.0.0.1', 'localhost')}/healthz`);
+    await studio.goto(await studioOf(scene));
     const token = await scene.server.token(['--user', name, '--name', name, '--rooms', scene.room]);
     const resource = await publishSVC(studio, `${scene.server.url}/whip/${scene.room}`, token, codec);
     const other = grace.tiles().filter({ hasText: name });

@@ -4,6 +4,7 @@ import { audioEnergyOf, receptionOf } from '../harness/media';
 import { untilMoving, watchPage, type Person } from '../harness/person';
 import { installProbe } from '../harness/probe';
 import type { Scene } from '../harness/scene';
+import { studioOf } from '../harness/studio';
 import { test } from '../harness/suite';
 import { assertEqual, until, untilEqual } from '../harness/until';
 
@@ -44,7 +45,7 @@ async function studio(scene: Scene, name: string): Promise<Page> {
   await context.addInitScript(installProbe);
   const page = await context.newPage();
   watchPage(page, name, scene.server.url);
-  await page.goto(`${scene.server.url.replace('127.0.0.1', 'localhost')}/healthz`);
+  await page.goto(await studioOf(scene));
   await page.evaluate(await script());
   return page;
 }
