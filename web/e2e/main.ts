@@ -12,7 +12,7 @@ const output = 'e2e/out';
 const totalLimit = 1000;
 
 /** Tests that wait more than they compute, and measure no gaps in media: so many of them run at a time. */
-const calm = ['chat', 'threads', 'bots', 'recovery', 'transport', 'moderation', 'entry', 'accessibility'];
+const calm = ['chat', 'threads', 'bots', 'recovery', 'moderation', 'entry', 'accessibility', 'transport', 'recording'];
 const calmAtOnce = 2;
 
 const wanted = process.argv.slice(2);
