@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -31,30 +28,7 @@ var undescribed = []string{http.MethodOptions, http.MethodHead, http.MethodConne
 
 // TestEveryRouteIsDescribed holds the OpenAPI document against the routes of a server that has everything, both ways.
 func TestEveryRouteIsDescribed(t *testing.T) {
-	s := settingsOf(t, "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--turn", "off", "--guests", "on", "--admin-key", "ops:"+testKeyOfAdmin)
-	listener, err := net.Listen("tcp", s.Listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	log := slog.New(slog.DiscardHandler)
-	p := &process{settings: s, origins: origins{}, stdout: io.Discard, stderr: io.Discard}
-	behind, err := openParts(t.Context(), p, listener.Addr(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := openHub(t.Context(), p, behind, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := h.stop(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if err := behind.close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	}()
+	h, _ := openWhole(t, "--turn", "off", "--guests", "on", "--admin-key", "ops:"+testKeyOfAdmin)
 	asked := 0
 	answer := func(method, path string) *httptest.ResponseRecorder {
 		asked++

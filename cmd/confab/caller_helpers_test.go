@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"strconv"
@@ -319,4 +321,37 @@ func gauges(t *testing.T, c *confab, names ...string) []float64 {
 		}
 	}
 	return values
+}
+
+// openWhole starts all of a server in this process but its listener, until the test ends.
+func openWhole(t *testing.T, args ...string) (*hub, *parts) {
+	t.Helper()
+	s := settingsOf(t, append([]string{"--listen", "127.0.0.1:0", "--data", t.TempDir()}, args...)...)
+	listener, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	log := slog.New(slog.DiscardHandler)
+	p := &process{settings: s, origins: origins{}, stdout: io.Discard, stderr: io.Discard}
+	behind, err := openParts(t.Context(), p, listener.Addr(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.WithoutCancel(t.Context())
+	t.Cleanup(func() {
+		if err := behind.close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	h, err := openHub(t.Context(), p, behind, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, behind
 }

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
-	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -40,24 +37,9 @@ var descText = regexp.MustCompile(`fqName: "([^"]*)", help: "((?:[^"\\]|\\.)*)".
 func allMetrics(t *testing.T) map[string]series {
 	t.Helper()
 	cert, key, _ := writeCertificate(t, t.TempDir(), 1)
-	s := settingsOf(t, "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--nats", testNATS(t), "--turn", "on", "--turn-port", "0",
+	_, behind := openWhole(t, "--nats", testNATS(t), "--turn", "on", "--turn-port", "0",
 		"--turn-tls-port", freePort(t), "--turn-cert", cert, "--turn-key", key,
 		"--webhook-url", "http://127.0.0.1:9/", "--webhook-secret", testHookSecret)
-	listener, err := net.Listen("tcp", s.Listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	log := slog.New(slog.DiscardHandler)
-	p := &process{settings: s, origins: origins{}, stdout: io.Discard, stderr: io.Discard}
-	behind, err := openParts(t.Context(), p, listener.Addr(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := openHub(t.Context(), p, behind, log)
-	if err != nil {
-		t.Fatal(err)
-	}
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		behind.metrics.Describe(descs)
@@ -82,12 +64,6 @@ func allMetrics(t *testing.T) map[string]series {
 		all[part[1]] = series{strings.Join(labels, ", "), part[2]}
 	}
 	if _, err := behind.metrics.Gather(); err != nil {
-		t.Error(err)
-	}
-	if err := h.stop(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := behind.close(context.WithoutCancel(t.Context())); err != nil {
 		t.Error(err)
 	}
 	return all

@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -24,30 +22,7 @@ import (
 
 // TestHeadersOfTheWholeServer asks a server that has everything for all that it serves: nothing passes by the headers.
 func TestHeadersOfTheWholeServer(t *testing.T) {
-	s := settingsOf(t, "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--turn", "off", "--guests", "on", "--admin-key", "ops:"+testKeyOfAdmin)
-	listener, err := net.Listen("tcp", s.Listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	log := slog.New(slog.DiscardHandler)
-	p := &process{settings: s, origins: origins{}, stdout: io.Discard, stderr: io.Discard}
-	behind, err := openParts(t.Context(), p, listener.Addr(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := openHub(t.Context(), p, behind, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := h.stop(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if err := behind.close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	}()
+	h, _ := openWhole(t, "--turn", "off", "--guests", "on", "--admin-key", "ops:"+testKeyOfAdmin)
 	params := regexp.MustCompile(`[:*]\w+`)
 	routes := h.socket.Handler().(*gin.Engine).Routes()
 	if len(routes) < 30 {
